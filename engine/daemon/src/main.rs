@@ -1,0 +1,2 @@
+//! `gdd`: one binary, the daemon and its command line.
+fn main() {}

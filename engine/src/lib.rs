@@ -1,0 +1,5 @@
+//! The store.
+
+pub mod error;
+pub mod ids;
+pub mod limits;
