@@ -1,0 +1,108 @@
+//! Collect what an operator installs under target/dist: the binary, what it prints about itself, and the licences.
+//!
+//! The folder is made afresh each time, so that nothing of an older build stays in it.
+
+use std::fs;
+use std::path::Path;
+
+use crate::shell::{Run, root};
+use crate::{Result, flags, setup};
+
+const DIST: &str = "target/dist";
+const GDD: &str = "target/dist/bin/gdd";
+
+/// Copied as they are.
+const PAPERS: [&str; 4] = ["README.md", "CHANGELOG.md", "LICENSE-APACHE", "LICENSE-MIT"];
+
+/// Shell, and where its completions go below the prefix.
+const COMPLETIONS: [(&str, &str); 3] = [
+    ("bash", "share/bash-completion/completions/gdd"),
+    ("zsh", "share/zsh/site-functions/_gdd"),
+    ("fish", "share/fish/vendor_completions.d/gdd.fish"),
+];
+
+/// The chore `dist`.
+pub fn run(arguments: &[String]) -> Result {
+    flags(arguments, [])?;
+    setup::for_build()?;
+    Run::cargo().words("build --release").run()?;
+    let folder = root().join(DIST);
+    if folder.exists() {
+        fs::remove_dir_all(&folder)
+            .map_err(|error| format!("cannot remove {}: {error}", folder.display()))?;
+    }
+    Run::new("mkdir").words("--parents target/dist/bin").run()?;
+    // Debug symbols go; the symbol table stays, so that an operator's backtrace names functions.
+    Run::new("strip").words("--strip-debug -o").arg(GDD).arg("target/release/gdd").run()?;
+    let version = Run::new(GDD).arg("--version").read()?;
+    let commit = Run::new("git").words("rev-parse --short=12 HEAD").answer();
+    let rustc = Run::new("rustc").arg("--version").answer();
+    write(
+        &folder.join("VERSION"),
+        &format!("{}\ncommit {}\n{}\n", version.trim(), commit.trim(), rustc.trim()),
+    )?;
+    for paper in PAPERS {
+        fs::copy(root().join(paper), folder.join(paper))
+            .map_err(|error| format!("cannot copy {paper}: {error}"))?;
+    }
+    write(&folder.join("LICENSES-THIRD-PARTY"), &third_party()?)?;
+    about_itself(&folder)?;
+    Run::new("find").arg(DIST).words("-type f -size +0 -printf").arg("%10s  %p\n").run()
+}
+
+/// One line per crate that is linked in, with its licence. RocksDB's C++ comes with librocksdb-sys.
+fn third_party() -> Result<String> {
+    let tree = Run::cargo()
+        .words("tree --locked --package gdd --edges normal --prefix none --format")
+        .arg("{p}  {l}  {r}")
+        .read()?;
+    let mut lines: Vec<_> =
+        tree.lines().map(|line| line.replace(" (*)", "")).filter(|line| !is_ours(line)).collect();
+    lines.sort();
+    lines.dedup();
+    let head = "Crates linked into gdd, each with its licence and where its source is.\n\
+                RocksDB (in librocksdb-sys) is used under its Apache-2.0 licence.\n\n";
+    Ok(format!("{head}{}\n", lines.join("\n")))
+}
+
+/// A crate of this workspace is shown with its path.
+fn is_ours(line: &str) -> bool {
+    line.contains(" (/") || line.trim().is_empty()
+}
+
+/// Manual pages and completions, from a `gdd` that can print them.
+fn about_itself(folder: &Path) -> Result {
+    for (shell, path) in COMPLETIONS {
+        let text = Run::new(GDD).arg("completions").arg(shell).answer();
+        if text.is_empty() {
+            println!("dist: this gdd prints no completions for {shell}; skipped");
+        } else {
+            write(&folder.join(path), &text)?;
+        }
+    }
+    let pages = "target/dist/share/man/man1";
+    if Run::new(GDD).words("man --help").succeeds() {
+        Run::new("mkdir").arg("--parents").arg(pages).run()?;
+        return Run::new(GDD).arg("man").arg(pages).run();
+    }
+    println!("dist: this gdd writes no manual pages; skipped");
+    Ok(())
+}
+
+fn write(path: &Path, text: &str) -> Result {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    fs::create_dir_all(folder)
+        .and_then(|()| fs::write(path, text))
+        .map_err(|error| format!("cannot write {}: {error}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn crates_of_this_workspace_are_not_third_parties() {
+        assert!(is_ours("gdd v0.1.0 (/somewhere/engine/daemon)  Apache-2.0 OR MIT  "));
+        assert!(!is_ours("libc v0.2.0  MIT OR Apache-2.0  https://example.org"));
+    }
+}
