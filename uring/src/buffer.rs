@@ -27,11 +27,12 @@ const HUGE_PAGE: usize = 2 << 20;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SlabId(u64);
 
-/// A zeroed, aligned allocation.
+/// A zeroed, aligned allocation. Long ones are mapped, so that memory nobody touched costs nothing.
 struct Slab {
     id: SlabId,
     start: NonNull<u8>,
     layout: Layout,
+    mapped: bool,
 }
 
 // SAFETY: a slab is plain memory; who may touch which bytes is decided by `IoBuf` and `Shared`.
@@ -42,24 +43,53 @@ unsafe impl Sync for Slab {}
 impl Slab {
     fn new(len: usize) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(1);
-        let align = if len >= HUGE_PAGE { HUGE_PAGE } else { ALIGN };
-        let layout = Layout::from_size_align(len.max(ALIGN).next_multiple_of(ALIGN), align)
+        let mapped = len >= HUGE_PAGE;
+        let align = if mapped { HUGE_PAGE } else { ALIGN };
+        let layout = Layout::from_size_align(len.max(ALIGN).next_multiple_of(align), align)
             .expect("a buffer is far smaller than the address space");
+        let start = if mapped { Self::map(layout) } else { Self::allocate(layout) };
+        Self { id: SlabId(NEXT.fetch_add(1, Ordering::Relaxed)), start, layout, mapped }
+    }
+
+    fn allocate(layout: Layout) -> NonNull<u8> {
         // SAFETY: the layout has a non-zero size.
-        let Some(start) = NonNull::new(unsafe { alloc_zeroed(layout) }) else { handle_alloc_error(layout) };
-        if align == HUGE_PAGE {
-            // SAFETY: the range was just allocated and is page aligned; the advice changes no contents. A refusal is
-            // harmless: huge pages only save TLB misses.
-            unsafe { libc::madvise(start.as_ptr().cast(), layout.size(), libc::MADV_HUGEPAGE) };
+        NonNull::new(unsafe { alloc_zeroed(layout) }).unwrap_or_else(|| handle_alloc_error(layout))
+    }
+
+    /// Map zero pages: one huge page more than asked for, then cut off what lies outside the aligned range.
+    fn map(layout: Layout) -> NonNull<u8> {
+        let span = layout.size() + HUGE_PAGE;
+        let (read_write, private) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+        // SAFETY: a fresh anonymous mapping at an address of the kernel's choice touches no existing memory.
+        let base = unsafe { libc::mmap(std::ptr::null_mut(), span, read_write, private, -1, 0) };
+        if base == libc::MAP_FAILED {
+            handle_alloc_error(layout);
         }
-        Self { id: SlabId(NEXT.fetch_add(1, Ordering::Relaxed)), start, layout }
+        let base = base.cast::<u8>();
+        let lead = base.align_offset(HUGE_PAGE);
+        // SAFETY: `lead` is less than HUGE_PAGE, so `[lead, lead + size)` lies inside the span just mapped; the two ends
+        // cut off are whole pages of it that nobody uses; the advice changes no contents, and a refusal is harmless.
+        unsafe {
+            let start = base.add(lead);
+            if lead > 0 {
+                libc::munmap(base.cast(), lead);
+            }
+            libc::munmap(start.add(layout.size()).cast(), span - lead - layout.size());
+            libc::madvise(start.cast(), layout.size(), libc::MADV_HUGEPAGE);
+            NonNull::new_unchecked(start)
+        }
     }
 }
 
 impl Drop for Slab {
     fn drop(&mut self) {
-        // SAFETY: allocated with this layout in `new`, and dropped once, after the last buffer of it.
-        unsafe { dealloc(self.start.as_ptr(), self.layout) };
+        if self.mapped {
+            // SAFETY: exactly this range was left mapped by `map`; the last buffer of it is gone.
+            unsafe { libc::munmap(self.start.as_ptr().cast(), self.layout.size()) };
+        } else {
+            // SAFETY: allocated with this layout in `allocate`, and dropped once, after the last buffer of it.
+            unsafe { dealloc(self.start.as_ptr(), self.layout) };
+        }
     }
 }
 
