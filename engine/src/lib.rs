@@ -1,5 +1,6 @@
 //! The store.
 
 pub mod error;
+pub mod format;
 pub mod ids;
 pub mod limits;

@@ -1,0 +1,219 @@
+//! The header block of a recipe file: whose stream this is, and how it was cut.
+//!
+//! A recipe lists the chunks of one stream in order. Its file is this header, blocks of entries ([`super::recipe_block`]),
+//! and a trailer ([`super::recipe_trailer`]). Two copies exist; nothing can rebuild a recipe.
+
+use super::field::Field;
+use super::{HEADER_SIZE, Place, StoreId, check_block, seal};
+use crate::error::Result;
+use crate::ids::{Epoch, RecipeId};
+use crate::limits::STREAM_NAME_MAX;
+
+/// Version of the recipe format: header, blocks and trailer.
+pub const VERSION: u32 = 1;
+
+const MAGIC_VALUE: [u8; 8] = *b"GDDRECI1";
+const WHAT: &str = "recipe header";
+
+const MAGIC: Field<[u8; 8]> = Field::first();
+const FORMAT: Field<u32> = MAGIC.then();
+const STORE: Field<StoreId> = FORMAT.then();
+const RECIPE: Field<RecipeId> = STORE.then();
+const CREATED_EPOCH: Field<Epoch> = RECIPE.then();
+const CREATED_UNIX: Field<u64> = CREATED_EPOCH.then();
+const CHUNK_MIN: Field<u32> = CREATED_UNIX.then();
+const CHUNK_AVG: Field<u32> = CHUNK_MIN.then();
+const CHUNK_MAX: Field<u32> = CHUNK_AVG.then();
+const OWNER: Field<u8> = CHUNK_MAX.then();
+const NAME_LEN: Field<u16> = OWNER.then();
+const NAME: Field<[u8; STREAM_NAME_MAX]> = NAME_LEN.then();
+const CRC: Field<u32> = Field::at(HEADER_SIZE - 4);
+const _: () = assert!(NAME.end() <= CRC.start());
+
+/// The chunking parameters a stream was cut with, so that its next version is cut alike. Bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct ChunkParams {
+    /// Smallest chunk, except the last.
+    pub min: u32,
+    /// Size aimed at.
+    pub avg: u32,
+    /// Largest chunk.
+    pub max: u32,
+}
+
+/// Who keeps a recipe alive. The numbers are on disk and never change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+#[repr(u8)]
+pub enum Owner {
+    /// An operator, by `gdd put`.
+    Manual = 0,
+    /// A Bacula volume (storage mode).
+    Volume = 1,
+    /// A Bacula job (bothsides mode).
+    Job = 2,
+}
+
+impl Owner {
+    /// Every owner.
+    pub const ALL: [Self; 3] = [Self::Manual, Self::Volume, Self::Job];
+
+    /// The owner with this number, if there is one.
+    #[must_use]
+    pub fn from_id(id: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|owner| *owner as u8 == id)
+    }
+}
+
+/// The header block of a recipe file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecipeHeader {
+    /// The store it belongs to.
+    pub store: StoreId,
+    /// The recipe.
+    pub recipe: RecipeId,
+    /// The epoch in which it was created.
+    pub created_epoch: Epoch,
+    /// When it was created: seconds since 1970 by that machine's clock. For people only.
+    pub created_unix: u64,
+    /// The stream's name: 1 to [`STREAM_NAME_MAX`] bytes.
+    pub name: String,
+    /// How the stream was cut.
+    pub params: ChunkParams,
+    /// Who keeps it alive.
+    pub owner: Owner,
+}
+
+/// Why `name` cannot name a stream, if so: a sentence for the operator.
+#[must_use]
+pub fn name_problem(name: &str) -> Option<String> {
+    if name.is_empty() || name.len() > STREAM_NAME_MAX {
+        return Some(format!("a stream name has 1 to {STREAM_NAME_MAX} bytes, not {}", name.len()));
+    }
+    name.chars().any(char::is_control).then(|| format!("a stream name has no control characters: {name:?}"))
+}
+
+impl RecipeHeader {
+    /// Encode into a block.
+    ///
+    /// # Panics
+    /// When the name is one that [`name_problem`] refuses.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        assert_eq!(name_problem(&self.name), None, "names are checked before they are written");
+        let mut block = vec![0; HEADER_SIZE];
+        MAGIC.put(&mut block, MAGIC_VALUE);
+        FORMAT.put(&mut block, VERSION);
+        STORE.put(&mut block, self.store);
+        RECIPE.put(&mut block, self.recipe);
+        CREATED_EPOCH.put(&mut block, self.created_epoch);
+        CREATED_UNIX.put(&mut block, self.created_unix);
+        CHUNK_MIN.put(&mut block, self.params.min);
+        CHUNK_AVG.put(&mut block, self.params.avg);
+        CHUNK_MAX.put(&mut block, self.params.max);
+        OWNER.put(&mut block, self.owner as u8);
+        let name = self.name.as_bytes();
+        NAME_LEN.put(&mut block, u16::try_from(name.len()).expect("a name fits its field"));
+        block[NAME.start()..NAME.start() + name.len()].copy_from_slice(name);
+        seal(&mut block);
+        block
+    }
+
+    /// Decode the header of `recipe` of `store`.
+    ///
+    /// # Errors
+    /// `Corrupt` when damaged or written for another store or recipe; `Version`.
+    pub fn decode(block: &[u8], store: StoreId, recipe: RecipeId, place: Place<'_>) -> Result<Self> {
+        check_block(block, HEADER_SIZE, WHAT, place)?;
+        place.require(MAGIC.get(block) == MAGIC_VALUE, WHAT, "magic GDDRECI1", "another")?;
+        place.version(VERSION, FORMAT.get(block))?;
+        place.expect("store of the recipe", store, STORE.get(block))?;
+        place.expect("id of the recipe", recipe, RECIPE.get(block))?;
+        let owner = OWNER.get(block);
+        let name_len = usize::from(NAME_LEN.get(block));
+        place.require(name_len <= STREAM_NAME_MAX, "length of the name", STREAM_NAME_MAX, name_len)?;
+        let name = std::str::from_utf8(&block[NAME.start()..NAME.start() + name_len])
+            .map_err(|error| place.refuse("name of the recipe", "UTF-8", error))?;
+        if let Some(problem) = name_problem(name) {
+            return Err(place.refuse("name of the recipe", "a usable one", problem));
+        }
+        Ok(Self {
+            store,
+            recipe,
+            created_epoch: CREATED_EPOCH.get(block),
+            created_unix: CREATED_UNIX.get(block),
+            name: name.to_owned(),
+            params: ChunkParams {
+                min: CHUNK_MIN.get(block),
+                avg: CHUNK_AVG.get(block),
+                max: CHUNK_MAX.get(block),
+            },
+            owner: Owner::from_id(owner)
+                .ok_or_else(|| place.refuse("owner of the recipe", "0..=2", owner))?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{place, refuses_damage};
+    use super::*;
+    use proptest::prelude::*;
+
+    fn example(name: &str) -> RecipeHeader {
+        RecipeHeader {
+            store: StoreId([1; 16]),
+            recipe: RecipeId(9),
+            created_epoch: Epoch(2),
+            created_unix: 3,
+            name: name.to_owned(),
+            params: ChunkParams { min: 4096, avg: 16384, max: 65536 },
+            owner: Owner::Manual,
+        }
+    }
+
+    fn decode(bytes: &[u8]) -> Result<RecipeHeader> {
+        RecipeHeader::decode(bytes, StoreId([1; 16]), RecipeId(9), place())
+    }
+
+    #[test]
+    fn damage_is_refused() {
+        refuses_damage(&example("etc").encode(), decode);
+    }
+
+    #[test]
+    fn another_recipe_is_refused() {
+        let bytes = example("etc").encode();
+        assert!(RecipeHeader::decode(&bytes, StoreId([1; 16]), RecipeId(8), place()).is_err());
+        assert!(RecipeHeader::decode(&bytes, StoreId([2; 16]), RecipeId(9), place()).is_err());
+    }
+
+    #[test]
+    fn unusable_names_are_refused_although_the_checksum_holds() {
+        let with_name = |len: u16, first: u8| {
+            let mut block = example("etc").encode();
+            NAME_LEN.put(&mut block, len);
+            block[NAME.start()] = first;
+            seal(&mut block);
+            block
+        };
+        assert!(decode(&with_name(3, b'x')).is_ok());
+        for (len, first) in [(0, b'x'), (1025, b'x'), (u16::MAX, b'x'), (3, 0xff), (3, b'\n')] {
+            assert!(decode(&with_name(len, first)).is_err(), "{len} {first}");
+        }
+        assert!(name_problem(&"x".repeat(STREAM_NAME_MAX)).is_none());
+        assert!(name_problem(&"x".repeat(STREAM_NAME_MAX + 1)).is_some());
+    }
+
+    proptest! {
+        #[test]
+        fn round_trip(name in "\\PC{1,200}", epoch: u32, unix: u64, owner in 0usize..3, params: [u32; 3]) {
+            let header = RecipeHeader {
+                created_epoch: Epoch(epoch), created_unix: unix, owner: Owner::ALL[owner],
+                params: ChunkParams { min: params[0], avg: params[1], max: params[2] },
+                ..example(&name)
+            };
+            prop_assert_eq!(decode(&header.encode()).unwrap(), header);
+        }
+    }
+}

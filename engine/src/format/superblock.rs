@@ -1,0 +1,227 @@
+//! The superblock: what makes a directory a store, with the settings it was created with.
+//!
+//! Written once by `gdd init`, in two files (`gdd.store` and `gdd.store.copy`), and never changed.
+
+use super::codec::CodecChoice;
+use super::field::Field;
+use super::{HEADER_SIZE, Place, StoreId, check_block, seal};
+use crate::error::Result;
+use crate::limits;
+
+/// Version of the store as a whole: a reader refuses any other.
+pub const VERSION: u32 = 1;
+
+const MAGIC_VALUE: [u8; 8] = *b"GDDSTORE";
+const WHAT: &str = "superblock";
+
+const MAGIC: Field<[u8; 8]> = Field::first();
+const FORMAT: Field<u32> = MAGIC.then();
+const STORE: Field<StoreId> = FORMAT.then();
+const CREATED_UNIX: Field<u64> = STORE.then();
+const CHUNK_MIN: Field<u32> = CREATED_UNIX.then();
+const CHUNK_AVG: Field<u32> = CHUNK_MIN.then();
+const CHUNK_MAX: Field<u32> = CHUNK_AVG.then();
+const CONTAINER_SIZE: Field<u64> = CHUNK_MAX.then();
+const CODEC: Field<u8> = CONTAINER_SIZE.then();
+const ZSTD_LEVEL: Field<i8> = CODEC.then();
+const FILTER_PPM: Field<u32> = ZSTD_LEVEL.then();
+const TUNER: Field<u8> = FILTER_PPM.then();
+const CRC: Field<u32> = Field::at(HEADER_SIZE - 4);
+const _: () = assert!(TUNER.end() <= CRC.start());
+
+/// What a store was created with.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Settings {
+    /// Smallest chunk in bytes, except a stream's last.
+    pub chunk_size_min: u32,
+    /// Chunk size aimed at, in bytes; a power of two.
+    pub chunk_size_avg: u32,
+    /// Largest chunk in bytes.
+    pub chunk_size_max: u32,
+    /// Capacity of a container file in bytes, a multiple of [`limits::BLOCK_SIZE`].
+    pub container_size: u64,
+    /// How new chunks are compressed.
+    pub codec: CodecChoice,
+    /// zstd level, where zstd is used.
+    pub zstd_level: i8,
+    /// False-positive rate that the cold filter keeps, in millionths.
+    pub filter_fpr_ppm: u32,
+    /// Whether the chunk tuner may choose other chunk sizes for new lineages.
+    pub tuner: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            chunk_size_min: 4 << 10,
+            chunk_size_avg: 16 << 10,
+            chunk_size_max: 64 << 10,
+            container_size: limits::CONTAINER_SIZE_DEFAULT,
+            codec: CodecChoice::None,
+            zstd_level: 3,
+            filter_fpr_ppm: 1000,
+            tuner: false,
+        }
+    }
+}
+
+impl Settings {
+    /// Why these settings cannot be used, if so: a sentence for the operator.
+    #[must_use]
+    pub fn problem(&self) -> Option<String> {
+        let (min, avg, max) = (self.chunk_size_min, self.chunk_size_avg, self.chunk_size_max);
+        if min < 64 || u64::from(max) > limits::CHUNK_SIZE_MAX {
+            return Some(format!(
+                "chunk sizes are {min}..={max} bytes; they must lie within 64..={}",
+                limits::CHUNK_SIZE_MAX
+            ));
+        }
+        if min > avg || avg > max || !avg.is_power_of_two() {
+            return Some(format!(
+                "chunk sizes must be min <= avg <= max with avg a power of two, not {min}, {avg}, {max}"
+            ));
+        }
+        let containers = limits::CONTAINER_SIZE_MIN..=limits::CONTAINER_SIZE_MAX;
+        if !containers.contains(&self.container_size)
+            || !self.container_size.is_multiple_of(limits::BLOCK_SIZE)
+        {
+            return Some(format!(
+                "container size is {} bytes; it must be a multiple of {} within {}..={}",
+                self.container_size,
+                limits::BLOCK_SIZE,
+                containers.start(),
+                containers.end()
+            ));
+        }
+        if u64::from(max) > self.container_size / 4 {
+            return Some(format!("a chunk of {max} bytes is more than a quarter of a container"));
+        }
+        if !(1..=22).contains(&self.zstd_level) {
+            return Some(format!("zstd level is {}; it must lie within 1..=22", self.zstd_level));
+        }
+        if !(1..=100_000).contains(&self.filter_fpr_ppm) {
+            return Some(format!(
+                "filter rate is {} ppm; it must lie within 1..=100000",
+                self.filter_fpr_ppm
+            ));
+        }
+        None
+    }
+}
+
+/// The superblock.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Superblock {
+    /// The store's name.
+    pub store: StoreId,
+    /// When `gdd init` made it: seconds since 1970 by that machine's clock. For people only.
+    pub created_unix: u64,
+    /// What it was created with.
+    pub settings: Settings,
+}
+
+impl Superblock {
+    /// Encode into a block.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        assert_eq!(self.settings.problem(), None, "settings are checked before they are written");
+        let mut block = vec![0; HEADER_SIZE];
+        let settings = &self.settings;
+        MAGIC.put(&mut block, MAGIC_VALUE);
+        FORMAT.put(&mut block, VERSION);
+        STORE.put(&mut block, self.store);
+        CREATED_UNIX.put(&mut block, self.created_unix);
+        CHUNK_MIN.put(&mut block, settings.chunk_size_min);
+        CHUNK_AVG.put(&mut block, settings.chunk_size_avg);
+        CHUNK_MAX.put(&mut block, settings.chunk_size_max);
+        CONTAINER_SIZE.put(&mut block, settings.container_size);
+        CODEC.put(&mut block, settings.codec.id());
+        ZSTD_LEVEL.put(&mut block, settings.zstd_level);
+        FILTER_PPM.put(&mut block, settings.filter_fpr_ppm);
+        TUNER.put(&mut block, u8::from(settings.tuner));
+        seal(&mut block);
+        block
+    }
+
+    /// Decode a block.
+    ///
+    /// # Errors
+    /// `Corrupt` when it is no superblock or damaged, `Version` when a newer gdd wrote it.
+    pub fn decode(block: &[u8], place: Place<'_>) -> Result<Self> {
+        check_block(block, HEADER_SIZE, WHAT, place)?;
+        place.require(MAGIC.get(block) == MAGIC_VALUE, WHAT, "magic GDDSTORE", "another")?;
+        place.version(VERSION, FORMAT.get(block))?;
+        let codec = CODEC.get(block);
+        let tuner = TUNER.get(block);
+        place.require(tuner <= 1, WHAT, "tuner 0 or 1", tuner)?;
+        let settings = Settings {
+            chunk_size_min: CHUNK_MIN.get(block),
+            chunk_size_avg: CHUNK_AVG.get(block),
+            chunk_size_max: CHUNK_MAX.get(block),
+            container_size: CONTAINER_SIZE.get(block),
+            codec: CodecChoice::from_id(codec).ok_or_else(|| place.refuse(WHAT, "codec 0..=3", codec))?,
+            zstd_level: ZSTD_LEVEL.get(block),
+            filter_fpr_ppm: FILTER_PPM.get(block),
+            tuner: tuner == 1,
+        };
+        match settings.problem() {
+            None => Ok(Self { store: STORE.get(block), created_unix: CREATED_UNIX.get(block), settings }),
+            Some(problem) => Err(place.refuse(WHAT, "usable settings", problem)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{place, refuses_damage};
+    use super::*;
+    use crate::error::Error;
+    use proptest::prelude::*;
+
+    fn example() -> Superblock {
+        Superblock { store: StoreId([7; 16]), created_unix: 1_700_000_000, settings: Settings::default() }
+    }
+
+    #[test]
+    fn damage_is_refused() {
+        refuses_damage(&example().encode(), |bytes| Superblock::decode(bytes, place()));
+    }
+
+    #[test]
+    fn a_newer_version_is_told_from_damage() {
+        let mut block = example().encode();
+        FORMAT.put(&mut block, VERSION + 1);
+        seal(&mut block);
+        let refused = Superblock::decode(&block, place());
+        assert!(matches!(refused, Err(Error::Version { found: 2, known: 1, .. })), "{refused:?}");
+    }
+
+    #[test]
+    fn unusable_settings_are_refused_although_the_checksum_holds() {
+        for (field, value) in [(CHUNK_MIN, 0), (CHUNK_AVG, 5000), (CHUNK_MAX, u32::MAX), (FILTER_PPM, 0)] {
+            let mut block = example().encode();
+            field.put(&mut block, value);
+            seal(&mut block);
+            assert!(matches!(Superblock::decode(&block, place()), Err(Error::Corrupt { .. })));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn round_trip(
+            store: [u8; 16], created_unix: u64, shift in 8u32..20, tuner: bool, codec in 0usize..4,
+            containers in 1024u64..2048, zstd_level in 1i8..=22, filter_fpr_ppm in 1u32..=100_000,
+        ) {
+            let avg = 1 << shift;
+            let superblock = Superblock {
+                store: StoreId(store),
+                created_unix,
+                settings: Settings {
+                    chunk_size_min: avg / 4, chunk_size_avg: avg, chunk_size_max: avg * 2,
+                    container_size: containers * 4096, codec: CodecChoice::ALL[codec], zstd_level, filter_fpr_ppm, tuner,
+                },
+            };
+            prop_assert_eq!(Superblock::decode(&superblock.encode(), place()).unwrap(), superblock);
+        }
+    }
+}
