@@ -410,6 +410,9 @@ fn wakes(io: &mut dyn Io, dir: &Path) {
     waker.wake();
     waker.wake();
     io.poll(&mut done, PATIENCE).expect("a wake-up before the wait ends it");
+    waker.wake();
+    io.poll(&mut done, Wait::No).expect("the ring works");
+    io.poll(&mut done, PATIENCE).expect("only a wait uses a wake-up up");
     let (asked, seen) = (AtomicUsize::new(0), AtomicUsize::new(0));
     std::thread::scope(|scope| {
         scope.spawn(|| {

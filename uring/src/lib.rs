@@ -3,3 +3,19 @@
 pub mod buffer;
 pub mod conformance;
 pub mod io;
+pub mod lock;
+pub mod mapped;
+pub mod probe;
+
+mod blocking;
+mod complete;
+mod doorbell;
+mod file;
+mod in_flight;
+mod kernel;
+mod live;
+mod notes;
+mod remedy;
+mod ring;
+mod submit;
+mod transfer;
