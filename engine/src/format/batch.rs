@@ -4,20 +4,20 @@
 //! `chain` covers the record headers of this and every earlier batch of the container, so a batch that was lost or
 //! replaced in the middle is noticed even where everything present is well-formed.
 
-use super::container::Chain;
+use super::container::ContainerHeader;
 use super::field::Field;
+use super::record::RecordHeader;
 use super::{Place, seal};
 use crate::error::Result;
 use crate::ids::ContainerId;
 use crate::limits::{BLOCK_SIZE, CONTAINER_SIZE_MAX};
 
-/// Encoded size in bytes. The first record follows directly.
-pub const BATCH_HEADER_SIZE: usize = 128;
-
 /// Version of the batch format.
 pub const VERSION: u16 = 1;
 
 const MAGIC_VALUE: u32 = u32::from_le_bytes(*b"GBAT");
+/// The only kind of batch so far: records of chunks.
+const KIND_DATA: u16 = 1;
 const WHAT: &str = "batch header";
 
 const MAGIC: Field<u32> = Field::first();
@@ -31,22 +31,12 @@ const USED: Field<u32> = RECORD_COUNT.then();
 const LENGTH: Field<u32> = USED.then();
 const CHAIN_PREV: Field<[u8; 32]> = LENGTH.then();
 const CHAIN: Field<[u8; 32]> = CHAIN_PREV.then();
-const CRC: Field<u32> = Field::at(BATCH_HEADER_SIZE - 4);
+const CRC: Field<u32> = Field::at(BatchHeader::SIZE - 4);
 const _: () = assert!(CHAIN.end() <= CRC.start());
-
-/// What a batch holds. The numbers are on disk and never change.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u16)]
-pub enum BatchKind {
-    /// Records of chunks.
-    Data = 1,
-}
 
 /// The header of one batch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BatchHeader {
-    /// What the batch holds.
-    pub kind: BatchKind,
     /// The container it was written for.
     pub container: ContainerId,
     /// The byte offset of this header in the container file, a multiple of [`BLOCK_SIZE`].
@@ -60,64 +50,66 @@ pub struct BatchHeader {
     /// Bytes in all, a multiple of [`BLOCK_SIZE`].
     pub length: u32,
     /// The chain before this batch.
-    pub chain_prev: Chain,
-    /// The chain including this batch; see [`ChainHasher`].
-    pub chain: Chain,
+    pub chain_prev: [u8; 32],
+    /// The chain including this batch; see [`Chain`].
+    pub chain: [u8; 32],
 }
 
 impl BatchHeader {
-    /// Encode into the first [`BATCH_HEADER_SIZE`] bytes of `out`.
+    /// Encoded size in bytes. The first record follows directly.
+    pub const SIZE: usize = 128;
+
+    /// Encode into the first [`Self::SIZE`] bytes of `out`.
     ///
     /// # Panics
     /// When the lengths are inconsistent or `out` is too short.
     pub fn encode_into(&self, out: &mut [u8]) {
         assert!(self.lengths_hold(), "a batch's lengths are consistent: {self:?}");
-        let out = &mut out[..BATCH_HEADER_SIZE];
+        let out = &mut out[..Self::SIZE];
         out.fill(0);
         MAGIC.put(out, MAGIC_VALUE);
         FORMAT.put(out, VERSION);
-        KIND.put(out, self.kind as u16);
+        KIND.put(out, KIND_DATA);
         CONTAINER.put(out, self.container);
         OFFSET.put(out, self.offset);
         BATCH_SEQ.put(out, self.batch_seq);
         RECORD_COUNT.put(out, self.record_count);
         USED.put(out, self.used);
         LENGTH.put(out, self.length);
-        CHAIN_PREV.put(out, self.chain_prev.0);
-        CHAIN.put(out, self.chain.0);
+        CHAIN_PREV.put(out, self.chain_prev);
+        CHAIN.put(out, self.chain);
         seal(out);
     }
 
     /// Encode.
     #[must_use]
-    pub fn encode(&self) -> [u8; BATCH_HEADER_SIZE] {
-        let mut out = [0; BATCH_HEADER_SIZE];
+    pub fn encode(&self) -> [u8; Self::SIZE] {
+        let mut out = [0; Self::SIZE];
         self.encode_into(&mut out);
         out
     }
 
-    /// Decode the first [`BATCH_HEADER_SIZE`] bytes, found at `place`, as a batch of `container`.
+    /// Decode the first [`Self::SIZE`] bytes, found at `place`, as a batch of `container`.
     ///
     /// # Errors
     /// `Corrupt` when damaged, cut off, or written for another container or offset; `Version` when a newer gdd wrote it.
     pub fn decode(bytes: &[u8], container: ContainerId, place: Place<'_>) -> Result<Self> {
-        let bytes = &bytes[..bytes.len().min(BATCH_HEADER_SIZE)];
-        super::check_block(bytes, BATCH_HEADER_SIZE, WHAT, place)?;
+        let bytes = &bytes[..bytes.len().min(Self::SIZE)];
+        super::check_block(bytes, Self::SIZE, WHAT, place)?;
         place.require(MAGIC.get(bytes) == MAGIC_VALUE, WHAT, "magic GBAT", "another")?;
         place.version(u32::from(VERSION), u32::from(FORMAT.get(bytes)))?;
-        place.expect("kind of the batch", BatchKind::Data as u16, KIND.get(bytes))?;
+        place.expect("kind of the batch", KIND_DATA, KIND.get(bytes))?;
         place.expect("container of the batch", container, CONTAINER.get(bytes))?;
         place.expect("offset of the batch", place.offset, OFFSET.get(bytes))?;
         let header = Self {
-            kind: BatchKind::Data,
             container,
             offset: place.offset,
             batch_seq: BATCH_SEQ.get(bytes),
             record_count: RECORD_COUNT.get(bytes),
             used: USED.get(bytes),
             length: LENGTH.get(bytes),
-            chain_prev: Chain(CHAIN_PREV.get(bytes)),
-            chain: Chain(CHAIN.get(bytes)),
+            chain_prev: CHAIN_PREV.get(bytes),
+            chain: CHAIN.get(bytes),
         };
         let lengths =
             || format!("{} used of {} for {} records", header.used, header.length, header.record_count);
@@ -135,8 +127,7 @@ impl BatchHeader {
     }
 
     fn lengths_hold(&self) -> bool {
-        let least = BATCH_HEADER_SIZE as u64
-            + u64::from(self.record_count) * super::record::RECORD_HEADER_SIZE as u64;
+        let least = Self::SIZE as u64 + u64::from(self.record_count) * RecordHeader::SIZE as u64;
         let (used, length) = (u64::from(self.used), u64::from(self.length));
         // The padding is shorter than a block: there is exactly one length for a number of used bytes.
         self.record_count > 0
@@ -150,28 +141,33 @@ impl BatchHeader {
 /// Computes a batch's chain while its records are appended:
 /// `BLAKE3(chain_prev || container id || batch_seq || record headers in order)`.
 #[derive(Clone, Debug)]
-pub struct ChainHasher(blake3::Hasher);
+pub struct Chain(blake3::Hasher);
 
-impl ChainHasher {
+impl Chain {
     /// For batch `batch_seq` of `container`, after `previous`.
     #[must_use]
-    pub fn new(previous: &Chain, container: ContainerId, batch_seq: u32) -> Self {
+    pub fn start(previous: &[u8; 32], container: ContainerId, batch_seq: u32) -> Self {
         let mut hasher = blake3::Hasher::new();
-        hasher.update(&previous.0).update(&container.0.to_le_bytes()).update(&batch_seq.to_le_bytes());
+        hasher.update(previous).update(&container.0.to_le_bytes()).update(&batch_seq.to_le_bytes());
         Self(hasher)
     }
 
     /// Cover the next record's encoded header.
-    pub fn record(&mut self, header: &[u8]) {
-        assert_eq!(header.len(), super::record::RECORD_HEADER_SIZE);
+    pub fn add(&mut self, header: &[u8; RecordHeader::SIZE]) {
         self.0.update(header);
     }
 
     /// The chain including this batch.
     #[must_use]
-    pub fn finish(&self) -> Chain {
-        Chain(*self.0.finalize().as_bytes())
+    pub fn finish(&self) -> [u8; 32] {
+        *self.0.finalize().as_bytes()
     }
+}
+
+/// The chain before batch 0 of the container with this header block.
+#[must_use]
+pub fn chain_of_header(block: &[u8; ContainerHeader::SIZE]) -> [u8; 32] {
+    *blake3::hash(block).as_bytes()
 }
 
 #[cfg(test)]
@@ -184,15 +180,14 @@ mod tests {
 
     fn example() -> BatchHeader {
         BatchHeader {
-            kind: BatchKind::Data,
             container: CONTAINER_ID,
             offset: 0,
             batch_seq: 0,
             record_count: 2,
             used: 5000,
             length: 8192,
-            chain_prev: Chain([1; 32]),
-            chain: Chain([2; 32]),
+            chain_prev: [1; 32],
+            chain: [2; 32],
         }
     }
 
@@ -200,7 +195,7 @@ mod tests {
     fn damage_is_refused() {
         let good = example().encode();
         refuses_changed_bytes(&good, |bytes| BatchHeader::decode(bytes, CONTAINER_ID, place()));
-        for len in 0..BATCH_HEADER_SIZE {
+        for len in 0..BatchHeader::SIZE {
             assert!(BatchHeader::decode(&good[..len], CONTAINER_ID, place()).is_err(), "cut to {len}");
         }
     }
@@ -229,8 +224,8 @@ mod tests {
     #[test]
     fn the_chain_depends_on_everything_it_covers() {
         let chain = |previous: u8, container: u64, seq: u32, headers: &[u8]| {
-            let mut hasher = ChainHasher::new(&Chain([previous; 32]), ContainerId(container), seq);
-            headers.iter().for_each(|&fill| hasher.record(&[fill; 80]));
+            let mut hasher = Chain::start(&[previous; 32], ContainerId(container), seq);
+            headers.iter().for_each(|&fill| hasher.add(&[fill; 80]));
             hasher.finish()
         };
         let one = chain(0, 0, 0, &[1, 2]);
@@ -251,8 +246,8 @@ mod tests {
             let used = 128 + record_count * 80 + extra;
             let container = ContainerId(container);
             let header = BatchHeader {
-                kind: BatchKind::Data, container, offset: block * 4096, batch_seq, record_count, used,
-                length: used.next_multiple_of(4096), chain_prev: Chain(chains[0]), chain: Chain(chains[1]),
+                container, offset: block * 4096, batch_seq, record_count, used,
+                length: used.next_multiple_of(4096), chain_prev: chains[0], chain: chains[1],
             };
             let place = place().plus(usize::try_from(header.offset).unwrap());
             prop_assert_eq!(BatchHeader::decode(&header.encode(), container, place).unwrap(), header);

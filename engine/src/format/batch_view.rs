@@ -2,10 +2,9 @@
 //!
 //! Used where a container is scanned (recovery, rebuild, fsck). Payloads are checked by whoever needs them.
 
-use super::batch::{BATCH_HEADER_SIZE, BatchHeader, ChainHasher};
-use super::container::Chain;
-use super::record::{RECORD_HEADER_SIZE, RecordHeader};
-use super::{Bytes, Place};
+use super::batch::{BatchHeader, Chain};
+use super::record::RecordHeader;
+use super::{Bytes, Hex, Place};
 use crate::error::Result;
 use crate::ids::ContainerId;
 
@@ -59,15 +58,15 @@ impl<'a> BatchView<'a> {
     ///
     /// # Errors
     /// `Corrupt` when `batch_seq` or `chain` are not what precedes this batch.
-    pub fn expect_after(&self, batch_seq: u32, chain: &Chain) -> Result<()> {
+    pub fn expect_after(&self, batch_seq: u32, chain: &[u8; 32]) -> Result<()> {
         self.place.expect("number of the batch", batch_seq, self.header.batch_seq)?;
-        self.place.expect("chain before the batch", *chain, self.header.chain_prev)
+        self.place.expect("chain before the batch", Hex(chain), Hex(&self.header.chain_prev))
     }
 
     /// The records in order.
     pub fn records(&self) -> impl Iterator<Item = RecordView<'a>> {
         let (bytes, place, container) = (self.bytes, self.place, self.header.container);
-        let mut at = BATCH_HEADER_SIZE;
+        let mut at = BatchHeader::SIZE;
         (0..self.header.record_count).map(move |_| {
             let record = record_at(bytes, at, container, place).expect("the records were checked by open");
             at += record.header.record_len();
@@ -77,15 +76,15 @@ impl<'a> BatchView<'a> {
 
     fn check_records(&self) -> Result<()> {
         let (header, place) = (&self.header, self.place);
-        let mut chain = ChainHasher::new(&header.chain_prev, header.container, header.batch_seq);
-        let mut at = BATCH_HEADER_SIZE;
+        let mut chain = Chain::start(&header.chain_prev, header.container, header.batch_seq);
+        let mut at = BatchHeader::SIZE;
         let mut seq_next = None;
         for _ in 0..header.record_count {
             let record = record_at(&self.bytes[..header.used as usize], at, header.container, place)?;
             let seq = record.header.seq;
             record.place.expect("number of the record", seq_next.unwrap_or(seq), seq)?;
             seq_next = seq.checked_add(1);
-            chain.record(&self.bytes[at..at + RECORD_HEADER_SIZE]);
+            chain.add(self.bytes[at..].first_chunk().expect("the header was decoded from here"));
             at += record.header.record_len();
         }
         place.expect("used part of the batch", Bytes(header.used as usize), Bytes(at))?;
@@ -96,7 +95,7 @@ impl<'a> BatchView<'a> {
             "zeros",
             "others",
         )?;
-        place.expect("chain of the batch", chain.finish(), header.chain)
+        place.expect("chain of the batch", Hex(&chain.finish()), Hex(&header.chain))
     }
 }
 
@@ -108,14 +107,13 @@ fn record_at<'a>(
 ) -> Result<RecordView<'a>> {
     let place = batch.plus(at);
     let header = RecordHeader::decode(&bytes[at.min(bytes.len())..], container, place)?;
-    let (start, end) = (at + RECORD_HEADER_SIZE, at + header.record_len());
+    let (start, end) = (at + RecordHeader::SIZE, at + header.record_len());
     place.require(end <= bytes.len(), "end of the record", format_args!("up to {}", bytes.len()), end)?;
     Ok(RecordView { header, payload: &bytes[start..end], place })
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::batch::BatchKind;
     use super::super::codec::Codec;
     use super::super::testing::{place, refuses_changed_bytes};
     use super::*;
@@ -124,9 +122,9 @@ mod tests {
 
     const CONTAINER_ID: ContainerId = ContainerId(5);
 
-    fn encode(payloads: &[Vec<u8>], previous: Chain, seq_first: u64) -> Vec<u8> {
-        let mut bytes = vec![0; BATCH_HEADER_SIZE];
-        let mut chain = ChainHasher::new(&previous, CONTAINER_ID, 0);
+    fn encode(payloads: &[Vec<u8>], previous: [u8; 32], seq_first: u64) -> Vec<u8> {
+        let mut bytes = vec![0; BatchHeader::SIZE];
+        let mut chain = Chain::start(&previous, CONTAINER_ID, 0);
         for (payload, seq) in payloads.iter().zip(seq_first..) {
             let len = u32::try_from(payload.len()).unwrap();
             let header = RecordHeader {
@@ -140,14 +138,13 @@ mod tests {
                 payload_crc: crc32fast::hash(payload),
             }
             .encode();
-            chain.record(&header);
+            chain.add(&header);
             bytes.extend(header);
             bytes.extend(payload);
         }
         let used = bytes.len();
         bytes.resize(used.next_multiple_of(4096), 0);
         let header = BatchHeader {
-            kind: BatchKind::Data,
             container: CONTAINER_ID,
             offset: 0,
             batch_seq: 0,
@@ -169,21 +166,21 @@ mod tests {
     #[test]
     fn any_changed_byte_is_refused() {
         let payloads = vec![vec![1; 700], vec![2; 1], vec![3; 900]];
-        refuses_changed_bytes(&encode(&payloads, Chain([9; 32]), 4), check_all);
+        refuses_changed_bytes(&encode(&payloads, [9; 32], 4), check_all);
     }
 
     #[test]
     fn a_batch_after_another_is_refused() {
-        let bytes = encode(&[vec![1; 10]], Chain([9; 32]), 0);
+        let bytes = encode(&[vec![1; 10]], [9; 32], 0);
         let view = BatchView::open(&bytes, CONTAINER_ID, place()).unwrap();
-        assert!(view.expect_after(0, &Chain([9; 32])).is_ok());
-        assert!(view.expect_after(1, &Chain([9; 32])).is_err());
-        assert!(view.expect_after(0, &Chain([8; 32])).is_err());
+        assert!(view.expect_after(0, &[9; 32]).is_ok());
+        assert!(view.expect_after(1, &[9; 32]).is_err());
+        assert!(view.expect_after(0, &[8; 32]).is_err());
     }
 
     #[test]
     fn a_cut_batch_is_refused() {
-        let bytes = encode(&[vec![1; 5000]], Chain([9; 32]), 0);
+        let bytes = encode(&[vec![1; 5000]], [9; 32], 0);
         for len in [0, 4096, bytes.len() - 1] {
             assert!(BatchView::open(&bytes[..len], CONTAINER_ID, place()).is_err());
         }
@@ -191,9 +188,9 @@ mod tests {
 
     #[test]
     fn a_record_of_an_older_batch_in_the_middle_is_refused() {
-        let new = encode(&[vec![1; 50], vec![2; 50]], Chain([9; 32]), 10);
-        let old = encode(&[vec![1; 50], vec![3; 50]], Chain([9; 32]), 10);
-        let second = BATCH_HEADER_SIZE + RECORD_HEADER_SIZE + 50;
+        let new = encode(&[vec![1; 50], vec![2; 50]], [9; 32], 10);
+        let old = encode(&[vec![1; 50], vec![3; 50]], [9; 32], 10);
+        let second = BatchHeader::SIZE + RecordHeader::SIZE + 50;
         let mut mixed = new;
         mixed[second..].copy_from_slice(&old[second..]);
         assert!(BatchView::open(&mixed, CONTAINER_ID, place()).is_err(), "well-formed, but not in the chain");
@@ -202,7 +199,7 @@ mod tests {
     proptest! {
         #[test]
         fn round_trip(payloads in prop::collection::vec(prop::collection::vec(any::<u8>(), 1..3000), 1..20), seq: u32, more in 0usize..5000) {
-            let mut bytes = encode(&payloads, Chain([9; 32]), u64::from(seq));
+            let mut bytes = encode(&payloads, [9; 32], u64::from(seq));
             bytes.resize(bytes.len() + more, 7);
             prop_assert_eq!(check_all(&bytes).unwrap(), payloads);
         }

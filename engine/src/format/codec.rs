@@ -30,36 +30,46 @@ impl Codec {
     }
 }
 
-/// Which encoding a store gives to new chunks. The numbers are on disk and never change.
+/// Which encoding a store gives to new chunks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
-#[repr(u8)]
-pub enum CodecChoice {
+pub enum Compression {
     /// Never compress.
     #[default]
-    None = 0,
+    None,
     /// LZ4 where it pays.
-    Lz4 = 1,
+    Lz4,
     /// zstd where it pays.
-    Zstd = 2,
+    Zstd {
+        /// zstd's compression level, 1 to 22.
+        level: i8,
+    },
     /// Probe each chunk, and choose.
-    Auto = 3,
+    Auto,
 }
 
-impl CodecChoice {
-    /// Every choice.
-    pub const ALL: [Self; 4] = [Self::None, Self::Lz4, Self::Zstd, Self::Auto];
-
-    /// The choice with this number, if there is one.
+impl Compression {
+    /// Its number and level on disk. The numbers never change; the level is 0 where there is none.
     #[must_use]
-    pub fn from_id(id: u8) -> Option<Self> {
-        Self::ALL.into_iter().find(|choice| choice.id() == id)
+    pub fn id(self) -> (u8, i8) {
+        match self {
+            Self::None => (0, 0),
+            Self::Lz4 => (1, 0),
+            Self::Zstd { level } => (2, level),
+            Self::Auto => (3, 0),
+        }
     }
 
-    /// Its number on disk.
+    /// The choice with this number and level, if there is one.
     #[must_use]
-    pub fn id(self) -> u8 {
-        self as u8
+    pub fn from_id(id: u8, level: i8) -> Option<Self> {
+        match (id, level) {
+            (0, 0) => Some(Self::None),
+            (1, 0) => Some(Self::Lz4),
+            (2, 1..=22) => Some(Self::Zstd { level }),
+            (3, 0) => Some(Self::Auto),
+            _ => None,
+        }
     }
 }
 
@@ -70,10 +80,19 @@ mod tests {
     #[test]
     fn ids_never_change() {
         assert_eq!(Codec::ALL.map(Codec::id), [0, 1, 2]);
-        assert_eq!(CodecChoice::ALL.map(CodecChoice::id), [0, 1, 2, 3]);
         assert_eq!(Codec::from_id(2), Some(Codec::Zstd));
         assert_eq!(Codec::from_id(3), None);
-        assert_eq!(CodecChoice::from_id(3), Some(CodecChoice::Auto));
-        assert_eq!(CodecChoice::from_id(4), None);
+        for (id, level, choice) in [
+            (0, 0, Compression::None),
+            (1, 0, Compression::Lz4),
+            (2, 22, Compression::Zstd { level: 22 }),
+            (3, 0, Compression::Auto),
+        ] {
+            assert_eq!(choice.id(), (id, level));
+            assert_eq!(Compression::from_id(id, level), Some(choice));
+        }
+        for (id, level) in [(0, 1), (2, 0), (2, 23), (2, -1), (4, 0)] {
+            assert_eq!(Compression::from_id(id, level), None);
+        }
     }
 }

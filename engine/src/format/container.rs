@@ -24,22 +24,6 @@ const CAPACITY: Field<u64> = CREATED_EPOCH.then();
 const CRC: Field<u32> = Field::at(HEADER_SIZE - 4);
 const _: () = assert!(CAPACITY.end() <= CRC.start());
 
-/// The digest that links a batch to all before it.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Chain(pub [u8; 32]);
-
-impl std::fmt::Display for Chain {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}", super::Hex(&self.0))
-    }
-}
-
-impl std::fmt::Debug for Chain {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}", super::Hex(&self.0[..8]))
-    }
-}
-
 /// The header block of a container file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ContainerHeader {
@@ -54,11 +38,14 @@ pub struct ContainerHeader {
 }
 
 impl ContainerHeader {
+    /// Encoded size in bytes.
+    pub const SIZE: usize = HEADER_SIZE;
+
     /// Encode into a block.
     #[must_use]
-    pub fn encode(&self) -> Vec<u8> {
+    pub fn encode(&self) -> [u8; Self::SIZE] {
         assert!(self.capacity <= limits::CONTAINER_SIZE_MAX);
-        let mut block = vec![0; HEADER_SIZE];
+        let mut block = [0; Self::SIZE];
         MAGIC.put(&mut block, MAGIC_VALUE);
         FORMAT.put(&mut block, VERSION);
         STORE.put(&mut block, self.store);
@@ -71,8 +58,8 @@ impl ContainerHeader {
 
     /// The chain before batch 0 of the container with this header.
     #[must_use]
-    pub fn chain(&self) -> Chain {
-        Chain(*blake3::hash(&self.encode()).as_bytes())
+    pub fn chain(&self) -> [u8; 32] {
+        super::batch::chain_of_header(&self.encode())
     }
 
     /// Decode a block, of whichever container of whichever store.
@@ -136,7 +123,7 @@ mod tests {
         let mut next = example();
         next.container.0 += 1;
         assert_ne!(next.chain(), example().chain());
-        assert_eq!(example().chain().0, *blake3::hash(&example().encode()).as_bytes());
+        assert_eq!(example().chain(), *blake3::hash(&example().encode()).as_bytes());
     }
 
     proptest! {

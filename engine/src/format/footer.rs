@@ -5,8 +5,7 @@
 //! nothing is lost with it but time.
 
 use super::codec::Codec;
-use super::container::Chain;
-use super::field::{Field, Fixed};
+use super::field::Field;
 use super::{Bytes, HEADER_SIZE, Hex, Place, StoreId, check_block, seal};
 use crate::error::Result;
 use crate::ids::{ChunkHash, ContainerId};
@@ -71,7 +70,7 @@ pub struct DirectoryEntry {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SegmentEntry {
     /// Number of its first record in the container.
-    pub record_first: u32,
+    pub first_record: u32,
     /// Records in it.
     pub record_count: u32,
     /// Which stream: a number that tells streams of one epoch apart.
@@ -80,7 +79,7 @@ pub struct SegmentEntry {
 
 /// What the trailer says of the container, apart from the counts and digests that encoding computes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Sealed {
+pub struct Summary {
     /// The store it belongs to.
     pub store: StoreId,
     /// The container.
@@ -90,7 +89,7 @@ pub struct Sealed {
     /// Batches written.
     pub batch_count: u32,
     /// The chain after the last batch.
-    pub chain: Chain,
+    pub chain: [u8; 32],
     /// Sum of all `raw_len`.
     pub raw_bytes: u64,
     /// Sum of all `stored_len`.
@@ -100,8 +99,8 @@ pub struct Sealed {
 /// A container's last block.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trailer {
-    /// What was sealed.
-    pub sealed: Sealed,
+    /// What was summary.
+    pub summary: Summary,
     /// Directory entries.
     pub record_count: u32,
     /// Segment entries.
@@ -113,8 +112,8 @@ pub struct Trailer {
 /// A decoded footer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Footer {
-    /// The trailer.
-    pub trailer: Trailer,
+    /// What the trailer says of the container.
+    pub summary: Summary,
     /// Every record of the container, in the order of the file.
     pub entries: Vec<DirectoryEntry>,
     /// Its segments, in the order of the file.
@@ -123,20 +122,20 @@ pub struct Footer {
 
 /// Bytes of a footer, trailer included: what a writer keeps free at the end of a container.
 #[must_use]
-pub fn encoded_len(records: usize, segments: usize) -> usize {
-    body_len(records, segments) + HEADER_SIZE
+pub fn encoded_len(records: usize, segments: usize) -> u64 {
+    (body_len(records, segments) + HEADER_SIZE) as u64
 }
 
 fn body_len(records: usize, segments: usize) -> usize {
     (records * DIRECTORY_ENTRY_SIZE + segments * SEGMENT_ENTRY_SIZE).next_multiple_of(HEADER_SIZE)
 }
 
-/// Encode a footer into `out`, which is to be written at `sealed.data_end` and to end the file.
+/// Encode a footer into `out`, which is to be written at `summary.data_end` and to end the file.
 ///
 /// # Panics
 /// When `out` is not [`encoded_len`] bytes long.
-pub fn encode_into(out: &mut [u8], sealed: &Sealed, entries: &[DirectoryEntry], segments: &[SegmentEntry]) {
-    assert_eq!(out.len(), encoded_len(entries.len(), segments.len()));
+pub fn encode_into(out: &mut [u8], summary: &Summary, entries: &[DirectoryEntry], segments: &[SegmentEntry]) {
+    assert_eq!(out.len() as u64, encoded_len(entries.len(), segments.len()));
     out.fill(0);
     let (body, trailer) = out.split_at_mut(out.len() - HEADER_SIZE);
     let (directory, rest) = body.split_at_mut(entries.len() * DIRECTORY_ENTRY_SIZE);
@@ -148,12 +147,12 @@ pub fn encode_into(out: &mut [u8], sealed: &Sealed, entries: &[DirectoryEntry], 
         ENTRY_CODEC.put(slot, entry.codec.id());
     }
     for (slot, segment) in rest.chunks_exact_mut(SEGMENT_ENTRY_SIZE).zip(segments) {
-        SEGMENT_FIRST.put(slot, segment.record_first);
+        SEGMENT_FIRST.put(slot, segment.first_record);
         SEGMENT_RECORDS.put(slot, segment.record_count);
         SEGMENT_STREAM.put(slot, segment.stream);
     }
     let trailer_value = Trailer {
-        sealed: sealed.clone(),
+        summary: summary.clone(),
         record_count: count(entries.len()),
         segment_count: count(segments.len()),
         digest: *blake3::hash(body).as_bytes(),
@@ -163,9 +162,9 @@ pub fn encode_into(out: &mut [u8], sealed: &Sealed, entries: &[DirectoryEntry], 
 
 /// Encode a footer.
 #[must_use]
-pub fn encode(sealed: &Sealed, entries: &[DirectoryEntry], segments: &[SegmentEntry]) -> Vec<u8> {
-    let mut out = vec![0; encoded_len(entries.len(), segments.len())];
-    encode_into(&mut out, sealed, entries, segments);
+pub fn encode(summary: &Summary, entries: &[DirectoryEntry], segments: &[SegmentEntry]) -> Vec<u8> {
+    let mut out = vec![0; body_len(entries.len(), segments.len()) + HEADER_SIZE];
+    encode_into(&mut out, summary, entries, segments);
     out
 }
 
@@ -175,20 +174,20 @@ fn count(len: usize) -> u32 {
 
 impl Trailer {
     fn encode_into(&self, block: &mut [u8]) {
-        assert!(self.sealed.data_end.is_multiple_of(BLOCK_SIZE));
-        let sealed = &self.sealed;
+        assert!(self.summary.data_end.is_multiple_of(BLOCK_SIZE));
+        let summary = &self.summary;
         MAGIC.put(block, MAGIC_VALUE);
         FORMAT.put(block, VERSION);
-        STORE.put(block, sealed.store);
-        CONTAINER.put(block, sealed.container);
-        FOOTER_OFFSET.put(block, sealed.data_end);
-        DATA_END.put(block, sealed.data_end);
+        STORE.put(block, summary.store);
+        CONTAINER.put(block, summary.container);
+        FOOTER_OFFSET.put(block, summary.data_end);
+        DATA_END.put(block, summary.data_end);
         RECORD_COUNT.put(block, self.record_count);
         SEGMENT_COUNT.put(block, self.segment_count);
-        BATCH_COUNT.put(block, sealed.batch_count);
-        CHAIN.put(block, sealed.chain.0);
-        RAW_BYTES.put(block, sealed.raw_bytes);
-        STORED_BYTES.put(block, sealed.stored_bytes);
+        BATCH_COUNT.put(block, summary.batch_count);
+        CHAIN.put(block, summary.chain);
+        RAW_BYTES.put(block, summary.raw_bytes);
+        STORED_BYTES.put(block, summary.stored_bytes);
         DIGEST.put(block, self.digest);
         seal(block);
     }
@@ -204,12 +203,12 @@ impl Trailer {
         place.expect("store of the container", store, STORE.get(block))?;
         place.expect("id of the container", container, CONTAINER.get(block))?;
         let trailer = Self {
-            sealed: Sealed {
+            summary: Summary {
                 store,
                 container,
                 data_end: DATA_END.get(block),
                 batch_count: BATCH_COUNT.get(block),
-                chain: Chain(CHAIN.get(block)),
+                chain: CHAIN.get(block),
                 raw_bytes: RAW_BYTES.get(block),
                 stored_bytes: STORED_BYTES.get(block),
             },
@@ -217,42 +216,75 @@ impl Trailer {
             segment_count: SEGMENT_COUNT.get(block),
             digest: DIGEST.get(block),
         };
-        let data_end = trailer.sealed.data_end;
+        let data_end = trailer.summary.data_end;
         place.expect("start of the footer", data_end, FOOTER_OFFSET.get(block))?;
         let in_file =
             HEADER_SIZE as u64 <= data_end && data_end.is_multiple_of(BLOCK_SIZE) && data_end <= place.offset;
-        place.require(in_file, "end of the data", format_args!("a block up to {}", place.offset), data_end)?;
+        place.require(
+            in_file,
+            "end of the data",
+            format_args!("a block up to {}", place.offset),
+            data_end,
+        )?;
         place.require(place.offset < CONTAINER_SIZE_MAX, WHAT, "an offset up to 1 GiB", place.offset)?;
         place.expect("start of the trailer", data_end + trailer.body_len() as u64, place.offset)?;
         Ok(trailer)
     }
 
-    /// Bytes of the footer before the trailer: read them from `sealed.data_end`.
+    /// Bytes of the footer, trailer included.
     #[must_use]
-    pub fn body_len(&self) -> usize {
+    pub fn footer_len(&self) -> u64 {
+        encoded_len(self.record_count as usize, self.segment_count as usize)
+    }
+
+    fn body_len(&self) -> usize {
         body_len(self.record_count as usize, self.segment_count as usize)
     }
 }
 
+/// Bytes of the footer, trailer included, of a container file whose last bytes are `tail`, found at `place`. One block
+/// is enough to tell.
+///
+/// # Errors
+/// As [`Trailer::decode`].
+pub fn len_from_tail(tail: &[u8], store: StoreId, container: ContainerId, place: Place<'_>) -> Result<u64> {
+    trailer_of(tail, store, container, place).map(|trailer| trailer.footer_len())
+}
+
+/// Decode the footer of a container file whose last bytes are `tail`, found at `place`. The tail holds at least the
+/// footer; [`len_from_tail`] says how much that is.
+///
+/// # Errors
+/// `Corrupt` when the tail is too short, the footer is not what the trailer's digest covers, or an entry cannot be; else
+/// as [`Trailer::decode`].
+pub fn decode(tail: &[u8], store: StoreId, container: ContainerId, place: Place<'_>) -> Result<Footer> {
+    let trailer = trailer_of(tail, store, container, place)?;
+    let end = tail.len() - HEADER_SIZE;
+    let start = end.checked_sub(trailer.body_len());
+    let start =
+        start.ok_or_else(|| place.refuse("container footer", Bytes(trailer.body_len()), Bytes(end)))?;
+    Footer::decode_body(trailer, &tail[start..end], place.plus(start))
+}
+
+fn trailer_of(tail: &[u8], store: StoreId, container: ContainerId, place: Place<'_>) -> Result<Trailer> {
+    let at = tail.len().saturating_sub(HEADER_SIZE);
+    Trailer::decode(&tail[at..], store, container, place.plus(at))
+}
+
 impl Footer {
-    /// Decode the footer before the trailer, read from `trailer.sealed.data_end` (which is `place.offset`).
-    ///
-    /// # Errors
-    /// `Corrupt` when it is not what the trailer's digest covers, or an entry cannot be.
-    pub fn decode(trailer: Trailer, body: &[u8], place: Place<'_>) -> Result<Self> {
-        place.expect("container footer", Bytes(trailer.body_len()), Bytes(body.len()))?;
+    fn decode_body(trailer: Trailer, body: &[u8], place: Place<'_>) -> Result<Self> {
         place.expect("container footer", Hex(&trailer.digest), Hex(blake3::hash(body).as_bytes()))?;
         let (directory, rest) = body.split_at(trailer.record_count as usize * DIRECTORY_ENTRY_SIZE);
         let mut entries = Vec::with_capacity(trailer.record_count as usize);
         for (number, slot) in directory.chunks_exact(DIRECTORY_ENTRY_SIZE).enumerate() {
             let place = place.plus(number * DIRECTORY_ENTRY_SIZE);
-            entries.push(decode_entry(slot, trailer.sealed.data_end, place)?);
+            entries.push(decode_entry(slot, trailer.summary.data_end, place)?);
         }
         let mut segments = Vec::with_capacity(trailer.segment_count as usize);
         for slot in rest.chunks_exact(SEGMENT_ENTRY_SIZE).take(trailer.segment_count as usize) {
             segments.push(decode_segment(slot, trailer.record_count, place)?);
         }
-        Ok(Self { trailer, entries, segments })
+        Ok(Self { summary: trailer.summary, entries, segments })
     }
 }
 
@@ -266,7 +298,7 @@ fn decode_entry(slot: &[u8], data_end: u64, place: Place<'_>) -> Result<Director
         codec: Codec::from_id(codec).ok_or_else(|| place.refuse("codec of the entry", "0..=2", codec))?,
     };
     let end =
-        u64::from(entry.offset) + super::record::RECORD_HEADER_SIZE as u64 + u64::from(entry.stored_len);
+        u64::from(entry.offset) + super::record::RecordHeader::SIZE as u64 + u64::from(entry.stored_len);
     let lengths_hold = 0 < entry.stored_len
         && entry.stored_len <= entry.raw_len
         && u64::from(entry.raw_len) <= CHUNK_SIZE_MAX
@@ -277,16 +309,19 @@ fn decode_entry(slot: &[u8], data_end: u64, place: Place<'_>) -> Result<Director
 
 fn decode_segment(slot: &[u8], records: u32, place: Place<'_>) -> Result<SegmentEntry> {
     let segment = SegmentEntry {
-        record_first: SEGMENT_FIRST.get(slot),
+        first_record: SEGMENT_FIRST.get(slot),
         record_count: SEGMENT_RECORDS.get(slot),
         stream: SEGMENT_STREAM.get(slot),
     };
-    let inside = segment.record_first.checked_add(segment.record_count).is_some_and(|end| end <= records);
-    place.require(inside, "segment entry", format_args!("records below {records}"), format!("{segment:?}"))?;
+    let inside = segment.first_record.checked_add(segment.record_count).is_some_and(|end| end <= records);
+    place.require(
+        inside,
+        "segment entry",
+        format_args!("records below {records}"),
+        format!("{segment:?}"),
+    )?;
     Ok(segment)
 }
-
-const _: () = assert!(<ChunkHash as Fixed>::SIZE == 32);
 
 #[cfg(test)]
 mod tests {
@@ -297,13 +332,13 @@ mod tests {
     const STORE_ID: StoreId = StoreId([1; 16]);
     const CONTAINER_ID: ContainerId = ContainerId(5);
 
-    fn sealed(data_end: u64) -> Sealed {
-        Sealed {
+    fn summary(data_end: u64) -> Summary {
+        Summary {
             store: STORE_ID,
             container: CONTAINER_ID,
             data_end,
             batch_count: 3,
-            chain: Chain([8; 32]),
+            chain: [8; 32],
             raw_bytes: 1000,
             stored_bytes: 900,
         }
@@ -317,31 +352,27 @@ mod tests {
         let entries: Vec<_> = (0..records)
             .map(|n| DirectoryEntry {
                 hash: ChunkHash::of(&n.to_le_bytes()),
-                offset: 4096 + 128 + n * 100,
+                offset: 4096 + 128 + n * 30,
                 stored_len: 20,
                 raw_len: 20 + n,
                 codec: Codec::Lz4,
             })
             .collect();
         let segments: Vec<_> = (0..segments)
-            .map(|n| SegmentEntry { record_first: n, record_count: 1, stream: u64::from(n) << 40 })
+            .map(|n| SegmentEntry { first_record: n, record_count: 1, stream: u64::from(n) << 40 })
             .collect();
-        let bytes = encode(&sealed(data_end), &entries, &segments);
+        let bytes = encode(&summary(data_end), &entries, &segments);
         (entries, segments, bytes)
     }
 
-    /// As a reader does: the last block first, then what it points to.
-    fn decode(bytes: &[u8], data_end: u64) -> Result<Footer> {
-        let at = bytes.len().saturating_sub(HEADER_SIZE);
-        let start = place().plus(usize::try_from(data_end).unwrap());
-        let trailer = Trailer::decode(&bytes[at..], STORE_ID, CONTAINER_ID, start.plus(at))?;
-        Footer::decode(trailer, &bytes[..at], start)
+    fn decode_at(bytes: &[u8], data_end: usize) -> Result<Footer> {
+        decode(bytes, STORE_ID, CONTAINER_ID, place().plus(data_end))
     }
 
     #[test]
     fn damage_is_refused() {
         let (.., bytes) = example(3, 2, 8192);
-        refuses_damage(&bytes, |bytes| decode(bytes, 8192));
+        refuses_damage(&bytes, |bytes| decode_at(bytes, 8192));
     }
 
     #[test]
@@ -360,17 +391,30 @@ mod tests {
     fn impossible_entries_are_refused_although_the_digest_holds() {
         let (mut entries, segments, _) = example(3, 2, 8192);
         entries[1].offset = 8192;
-        assert!(decode(&encode(&sealed(8192), &entries, &segments), 8192).is_err());
+        assert!(decode_at(&encode(&summary(8192), &entries, &segments), 8192).is_err());
         let (entries, mut segments, _) = example(3, 2, 8192);
         segments[1].record_count = 3;
-        assert!(decode(&encode(&sealed(8192), &entries, &segments), 8192).is_err());
+        assert!(decode_at(&encode(&summary(8192), &entries, &segments), 8192).is_err());
+    }
+
+    #[test]
+    fn a_footer_is_found_in_a_longer_tail_and_missed_in_a_shorter_one() {
+        let (entries, _, bytes) = example(100, 2, 8192);
+        let longer = [vec![7; 4096], bytes.clone()].concat();
+        assert_eq!(decode_at(&longer, 4096).unwrap().entries, entries);
+        let shorter = &bytes[4096..];
+        assert_eq!(
+            len_from_tail(shorter, STORE_ID, CONTAINER_ID, place().plus(12288)).unwrap(),
+            bytes.len() as u64
+        );
+        assert!(decode_at(shorter, 12288).is_err());
     }
 
     #[test]
     fn an_empty_container_has_a_footer() {
         let (.., bytes) = example(0, 0, 4096);
         assert_eq!(bytes.len(), HEADER_SIZE);
-        assert_eq!(decode(&bytes, 4096).unwrap().entries, []);
+        assert_eq!(decode_at(&bytes, 4096).unwrap().entries, []);
     }
 
     proptest! {
@@ -378,8 +422,8 @@ mod tests {
         fn round_trip(records in 0u32..300, segments in 0u32..50) {
             let segments = segments.min(records);
             let (entries, segments, bytes) = example(records, segments, 1 << 20);
-            let footer = decode(&bytes, 1 << 20).unwrap();
-            prop_assert_eq!(footer.trailer.sealed, sealed(1 << 20));
+            let footer = decode_at(&bytes, 1 << 20).unwrap();
+            prop_assert_eq!(footer.summary, summary(1 << 20));
             prop_assert_eq!((footer.entries, footer.segments), (entries, segments));
         }
     }

@@ -7,9 +7,6 @@ use crate::error::Result;
 use crate::ids::{ChunkHash, ContainerId};
 use crate::limits;
 
-/// Encoded size in bytes. The payload follows directly.
-pub const RECORD_HEADER_SIZE: usize = 80;
-
 /// Version of the record format.
 pub const VERSION: u8 = 1;
 
@@ -28,7 +25,7 @@ const STORED_LEN: Field<u32> = RAW_LEN.then();
 const HASH: Field<ChunkHash> = STORED_LEN.then();
 const PAYLOAD_CRC: Field<u32> = HASH.then();
 const HEADER_CRC: Field<u32> = PAYLOAD_CRC.then();
-const _: () = assert!(HEADER_CRC.end() == RECORD_HEADER_SIZE);
+const _: () = assert!(HEADER_CRC.end() == RecordHeader::SIZE);
 
 /// The header of one stored chunk.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,19 +49,22 @@ pub struct RecordHeader {
 }
 
 impl RecordHeader {
+    /// Encoded size in bytes. The payload follows directly.
+    pub const SIZE: usize = 80;
+
     /// Bytes of header and payload.
     #[must_use]
     pub fn record_len(&self) -> usize {
-        RECORD_HEADER_SIZE + self.stored_len as usize
+        Self::SIZE + self.stored_len as usize
     }
 
-    /// Encode into the first [`RECORD_HEADER_SIZE`] bytes of `out`.
+    /// Encode into the first [`Self::SIZE`] bytes of `out`.
     ///
     /// # Panics
     /// When the lengths break their bounds or `out` is too short.
     pub fn encode_into(&self, out: &mut [u8]) {
         assert!(self.lengths_hold(), "lengths are checked before a record is written");
-        let out = &mut out[..RECORD_HEADER_SIZE];
+        let out = &mut out[..Self::SIZE];
         MAGIC.put(out, MAGIC_VALUE);
         FORMAT.put(out, VERSION);
         CODEC.put(out, self.codec.id());
@@ -81,20 +81,20 @@ impl RecordHeader {
 
     /// Encode.
     #[must_use]
-    pub fn encode(&self) -> [u8; RECORD_HEADER_SIZE] {
-        let mut out = [0; RECORD_HEADER_SIZE];
+    pub fn encode(&self) -> [u8; Self::SIZE] {
+        let mut out = [0; Self::SIZE];
         self.encode_into(&mut out);
         out
     }
 
-    /// Decode the first [`RECORD_HEADER_SIZE`] bytes, found at `place`, as a record of `container`.
+    /// Decode the first [`Self::SIZE`] bytes, found at `place`, as a record of `container`.
     ///
     /// # Errors
     /// `Corrupt` when damaged, cut off, or written for another container or offset; `Version` when a newer gdd wrote it.
     pub fn decode(bytes: &[u8], container: ContainerId, place: Place<'_>) -> Result<Self> {
-        let cut = bytes.len().min(RECORD_HEADER_SIZE);
+        let cut = bytes.len().min(Self::SIZE);
         let bytes = &bytes[..cut];
-        super::check_block(bytes, RECORD_HEADER_SIZE, WHAT, place)?;
+        super::check_block(bytes, Self::SIZE, WHAT, place)?;
         place.require(MAGIC.get(bytes) == MAGIC_VALUE, WHAT, "magic GREC", "another")?;
         place.version(u32::from(VERSION), u32::from(FORMAT.get(bytes)))?;
         place.expect("container of the record", container, CONTAINER.get(bytes))?;
@@ -124,7 +124,7 @@ impl RecordHeader {
     /// # Errors
     /// `Corrupt` when its length or CRC-32 is not what the header says.
     pub fn check_payload(&self, payload: &[u8], place: Place<'_>) -> Result<()> {
-        let place = place.plus(RECORD_HEADER_SIZE);
+        let place = place.plus(Self::SIZE);
         place.expect("chunk payload", Bytes(self.stored_len as usize), Bytes(payload.len()))?;
         place.expect("chunk payload", Crc(self.payload_crc), Crc(crc32fast::hash(payload)))
     }
@@ -163,7 +163,7 @@ mod tests {
     fn damage_is_refused() {
         let good = example().encode();
         refuses_changed_bytes(&good, |bytes| RecordHeader::decode(bytes, CONTAINER_ID, place()));
-        for len in 0..RECORD_HEADER_SIZE {
+        for len in 0..RecordHeader::SIZE {
             assert!(RecordHeader::decode(&good[..len], CONTAINER_ID, place()).is_err(), "cut to {len}");
         }
     }

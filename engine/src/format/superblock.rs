@@ -2,7 +2,7 @@
 //!
 //! Written once by `gdd init`, in two files (`gdd.store` and `gdd.store.copy`), and never changed.
 
-use super::codec::CodecChoice;
+use super::codec::Compression;
 use super::field::Field;
 use super::{HEADER_SIZE, Place, StoreId, check_block, seal};
 use crate::error::Result;
@@ -23,8 +23,8 @@ const CHUNK_AVG: Field<u32> = CHUNK_MIN.then();
 const CHUNK_MAX: Field<u32> = CHUNK_AVG.then();
 const CONTAINER_SIZE: Field<u64> = CHUNK_MAX.then();
 const CODEC: Field<u8> = CONTAINER_SIZE.then();
-const ZSTD_LEVEL: Field<i8> = CODEC.then();
-const FILTER_PPM: Field<u32> = ZSTD_LEVEL.then();
+const LEVEL: Field<i8> = CODEC.then();
+const FILTER_PPM: Field<u32> = LEVEL.then();
 const TUNER: Field<u8> = FILTER_PPM.then();
 const CRC: Field<u32> = Field::at(HEADER_SIZE - 4);
 const _: () = assert!(TUNER.end() <= CRC.start());
@@ -41,9 +41,7 @@ pub struct Settings {
     /// Capacity of a container file in bytes, a multiple of [`limits::BLOCK_SIZE`].
     pub container_size: u64,
     /// How new chunks are compressed.
-    pub codec: CodecChoice,
-    /// zstd level, where zstd is used.
-    pub zstd_level: i8,
+    pub compression: Compression,
     /// False-positive rate that the cold filter keeps, in millionths.
     pub filter_fpr_ppm: u32,
     /// Whether the chunk tuner may choose other chunk sizes for new lineages.
@@ -57,8 +55,7 @@ impl Default for Settings {
             chunk_size_avg: 16 << 10,
             chunk_size_max: 64 << 10,
             container_size: limits::CONTAINER_SIZE_DEFAULT,
-            codec: CodecChoice::None,
-            zstd_level: 3,
+            compression: Compression::None,
             filter_fpr_ppm: 1000,
             tuner: false,
         }
@@ -96,8 +93,10 @@ impl Settings {
         if u64::from(max) > self.container_size / 4 {
             return Some(format!("a chunk of {max} bytes is more than a quarter of a container"));
         }
-        if !(1..=22).contains(&self.zstd_level) {
-            return Some(format!("zstd level is {}; it must lie within 1..=22", self.zstd_level));
+        if let Compression::Zstd { level } = self.compression
+            && !(1..=22).contains(&level)
+        {
+            return Some(format!("zstd level is {level}; it must lie within 1..=22"));
         }
         if !(1..=100_000).contains(&self.filter_fpr_ppm) {
             return Some(format!(
@@ -135,8 +134,9 @@ impl Superblock {
         CHUNK_AVG.put(&mut block, settings.chunk_size_avg);
         CHUNK_MAX.put(&mut block, settings.chunk_size_max);
         CONTAINER_SIZE.put(&mut block, settings.container_size);
-        CODEC.put(&mut block, settings.codec.id());
-        ZSTD_LEVEL.put(&mut block, settings.zstd_level);
+        let (codec, level) = settings.compression.id();
+        CODEC.put(&mut block, codec);
+        LEVEL.put(&mut block, level);
         FILTER_PPM.put(&mut block, settings.filter_fpr_ppm);
         TUNER.put(&mut block, u8::from(settings.tuner));
         seal(&mut block);
@@ -151,7 +151,7 @@ impl Superblock {
         check_block(block, HEADER_SIZE, WHAT, place)?;
         place.require(MAGIC.get(block) == MAGIC_VALUE, WHAT, "magic GDDSTORE", "another")?;
         place.version(VERSION, FORMAT.get(block))?;
-        let codec = CODEC.get(block);
+        let codec = (CODEC.get(block), LEVEL.get(block));
         let tuner = TUNER.get(block);
         place.require(tuner <= 1, WHAT, "tuner 0 or 1", tuner)?;
         let settings = Settings {
@@ -159,8 +159,8 @@ impl Superblock {
             chunk_size_avg: CHUNK_AVG.get(block),
             chunk_size_max: CHUNK_MAX.get(block),
             container_size: CONTAINER_SIZE.get(block),
-            codec: CodecChoice::from_id(codec).ok_or_else(|| place.refuse(WHAT, "codec 0..=3", codec))?,
-            zstd_level: ZSTD_LEVEL.get(block),
+            compression: Compression::from_id(codec.0, codec.1)
+                .ok_or_else(|| place.refuse(WHAT, "a compression", format!("{codec:?}")))?,
             filter_fpr_ppm: FILTER_PPM.get(block),
             tuner: tuner == 1,
         };
@@ -210,7 +210,7 @@ mod tests {
         #[test]
         fn round_trip(
             store: [u8; 16], created_unix: u64, shift in 8u32..20, tuner: bool, codec in 0usize..4,
-            containers in 1024u64..2048, zstd_level in 1i8..=22, filter_fpr_ppm in 1u32..=100_000,
+            containers in 1024u64..2048, level in 1i8..=22, filter_fpr_ppm in 1u32..=100_000,
         ) {
             let avg = 1 << shift;
             let superblock = Superblock {
@@ -218,7 +218,7 @@ mod tests {
                 created_unix,
                 settings: Settings {
                     chunk_size_min: avg / 4, chunk_size_avg: avg, chunk_size_max: avg * 2,
-                    container_size: containers * 4096, codec: CodecChoice::ALL[codec], zstd_level, filter_fpr_ppm, tuner,
+                    container_size: containers * 4096, compression: [Compression::None, Compression::Lz4, Compression::Zstd { level }, Compression::Auto][codec], filter_fpr_ppm, tuner,
                 },
             };
             prop_assert_eq!(Superblock::decode(&superblock.encode(), place()).unwrap(), superblock);
