@@ -1,1 +1,15 @@
-//! Placeholder line, replaced by the first commit of this crate.
+//! What whole-system tests share: seeded data, odd directory trees, a way to run and kill the real `gdd`.
+//!
+//! Everything is a function of a seed, so a failure is replayed by its seed. Nothing here links the engine: the tests
+//! of this crate use the product as a user does.
+//!
+//! Helpers fail by assertion with the whole story in the message (command, exit code, both outputs), because a test
+//! that says only "failed" is read twice.
+
+pub mod gdd;
+pub mod random;
+pub mod snapshot;
+pub mod source;
+pub mod stream;
+pub mod tree;
+pub mod workspace;
