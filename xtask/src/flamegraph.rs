@@ -1,8 +1,8 @@
 //! Where the time goes: profile one `gdd bench` scenario with perf and draw it with inferno.
 //!
-//! Stacks are unwound from DWARF tables, because frame pointers would need a second build of RocksDB. The picture's name
-//! carries the scenario and the commit, so that before and after lie side by side; flamegraphs/README.md says what each
-//! one shows and which commit it led to.
+//! Stacks are unwound from DWARF tables, because frame pointers would need a second build of RocksDB. The picture's
+//! name carries the scenario and the commit, so that before and after lie side by side; flamegraphs/README.md says what
+//! each one shows and which commit it led to.
 
 use std::fs::{self, File};
 use std::path::Path;
