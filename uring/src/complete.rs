@@ -50,7 +50,7 @@ impl Ring {
         Ok(count)
     }
 
-    fn complete(&mut self, token: Token, result: i32) -> io::Result<()> {
+    pub(crate) fn complete(&mut self, token: Token, result: i32) -> io::Result<()> {
         let closing = self.closing;
         let pending = self.in_flight.get(token).map_err(io::Error::other)?;
         let again = result == -libc::EAGAIN || result == -libc::EINTR;
