@@ -1,6 +1,22 @@
 //! The store.
 
 pub mod error;
+pub mod filter;
 pub mod format;
 pub mod ids;
+pub mod index;
 pub mod limits;
+pub mod locality;
+pub mod commit;
+pub mod compress;
+pub mod container;
+pub mod driver;
+pub mod options;
+pub mod paths;
+pub mod poison;
+pub mod progress;
+pub mod shard;
+pub mod core;
+pub mod recover;
+pub mod stats;
+pub mod superblocks;

@@ -1,0 +1,8 @@
+//! Containers: append-only files of self-describing records. Made by [`prepare`], filled by [`writer`], read back after a
+//! crash by [`scan`]; their bytes are drawn in FORMAT.md.
+
+pub mod batch;
+pub mod prepare;
+pub mod scan;
+pub mod tail;
+pub mod writer;

@@ -1,0 +1,235 @@
+//! What every part of an open store shares, and how its tasks are made from it.
+//!
+//! The same parts run on threads ([`crate::store`]) and stepped by a seed (simulation): only who calls `turn` differs.
+
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use gdd_kernels::{Chunker, Params};
+use gdd_uring::io::{Io, IoSource};
+
+use crate::commit::{CommitDesk, Committer};
+use crate::compress::Compressor;
+use crate::container::prepare::{Plan, PrepareDesk, Preparer};
+use crate::error::{Error, Result};
+use crate::filter::Filter;
+use crate::format::StoreId;
+use crate::format::recipe::name_problem;
+use crate::format::superblock::Settings;
+use crate::ids::{ContainerId, Epoch, RecipeId};
+use crate::index::{ContainerRow, Index};
+use crate::limits::{EXTENT_SIZE, UNCOMMITTED_BYTES_MAX};
+use crate::options::Budget;
+use crate::paths::Paths;
+use crate::poison::Poison;
+use crate::shard::append::Appender;
+use crate::shard::counters::Counters;
+use crate::shard::known::{Known, Sources};
+use crate::shard::mailbox::Door;
+use crate::shard::{Parts, Shard};
+
+/// What the tasks of one opening are made from. Cheap to clone.
+#[derive(Clone)]
+pub struct Seed {
+    /// Names in the store.
+    pub paths: Paths,
+    /// The store's identity.
+    pub store: StoreId,
+    /// What it was created with.
+    pub settings: Settings,
+    /// This opening.
+    pub epoch: Epoch,
+    /// The index.
+    pub index: Arc<dyn Index>,
+    /// The filter in front of it.
+    pub filter: Arc<Filter>,
+    /// The disk.
+    pub source: Arc<dyn IoSource>,
+    /// Containers that recovery found missing or short.
+    pub damaged: Arc<HashSet<ContainerId>>,
+    /// Containers that the last opening left unsealed and whole.
+    pub begun: Vec<(ContainerId, ContainerRow)>,
+    /// Engine threads.
+    pub workers: usize,
+    /// Memory.
+    pub budget: Budget,
+    /// The store's first failure.
+    pub poison: Poison,
+    /// Where containers are ordered.
+    pub prepare: PrepareDesk,
+    /// Where commits are ordered.
+    pub commit: CommitDesk,
+    /// Raised when the store closes.
+    pub stop: Arc<AtomicBool>,
+    /// Wall-clock seconds since 1970, for people only; the simulator's is fixed.
+    pub unix_seconds: fn() -> u64,
+}
+
+impl Seed {
+    /// Make worker `number`, with its own door to the disk.
+    ///
+    /// # Errors
+    /// The compression setting is not usable.
+    pub fn shard(
+        &self,
+        number: usize,
+        mut io: Box<dyn Io>,
+        counters: Arc<Counters>,
+    ) -> Result<(Shard, Door)> {
+        let door = Door::new(io.waker());
+        let sources = Sources {
+            paths: self.paths.clone(),
+            store: self.store,
+            index: Arc::clone(&self.index),
+            filter: Arc::clone(&self.filter),
+            damaged: Arc::clone(&self.damaged),
+            locality_budget: usize::try_from(self.budget.locality).unwrap_or(usize::MAX) / self.workers,
+        };
+        let waker = io.waker();
+        let appender = Appender::new(
+            number,
+            self.store,
+            self.paths.clone(),
+            self.settings.chunk_size_max,
+            self.settings.container_size,
+            self.prepare.clone(),
+            io.as_mut(),
+        );
+        let parts = Parts {
+            io,
+            door: door.clone(),
+            chunker: Chunker::new(params_of(&self.settings)?),
+            compressor: Compressor::new(self.settings.compression)?,
+            known: Known::new(number, self.workers, sources, Arc::clone(&counters)),
+            appender,
+            commit: self.commit.attach(move || waker.wake()),
+            poison: self.poison.clone(),
+            counters,
+            epoch: self.epoch,
+            uncommitted_max: UNCOMMITTED_BYTES_MAX.min(self.settings.container_size),
+            stop: Arc::clone(&self.stop),
+        };
+        Ok((Shard::new(parts), door))
+    }
+
+    /// Make the committer.
+    #[must_use]
+    pub fn committer(&self) -> Committer {
+        Committer::new(self.commit.clone(), self.workers, Arc::clone(&self.index), self.poison.clone())
+    }
+
+    /// Make the preparer.
+    #[must_use]
+    pub fn preparer(&self, io: Box<dyn Io>) -> Preparer {
+        let plan = Plan {
+            paths: self.paths.clone(),
+            store: self.store,
+            epoch: self.epoch,
+            capacity: self.settings.container_size,
+            begun: self.begun.clone(),
+        };
+        Preparer::new(self.prepare.clone(), io, plan)
+    }
+}
+
+/// An open store's shared state, as its streams see it.
+pub struct Core {
+    /// What it was made from.
+    pub seed: Seed,
+    /// How streams are cut.
+    pub params: Params,
+    /// The workers' doors.
+    pub doors: Vec<Door>,
+    /// The workers' counts.
+    pub counters: Vec<Arc<Counters>>,
+    /// Bytes of an extent.
+    pub extent_size: usize,
+    recipes_begun: AtomicU32,
+    names: Arc<Mutex<HashSet<String>>>,
+}
+
+impl std::ops::Deref for Core {
+    type Target = Seed;
+    fn deref(&self) -> &Seed {
+        &self.seed
+    }
+}
+
+impl Core {
+    /// The shared state of a store whose workers stand behind `doors`.
+    ///
+    /// # Errors
+    /// The chunking parameters are not usable.
+    pub fn new(seed: Seed, doors: Vec<Door>, counters: Vec<Arc<Counters>>) -> Result<Self> {
+        let params = params_of(&seed.settings)?;
+        let names = Arc::default();
+        let extent_size =
+            usize::try_from(EXTENT_SIZE.min(seed.settings.container_size)).expect("an extent fits memory");
+        Ok(Self { seed, params, doors, counters, extent_size, recipes_begun: AtomicU32::new(0), names })
+    }
+
+    /// A door to the disk for the calling thread.
+    ///
+    /// # Errors
+    /// The message names the remedy.
+    pub fn open_io(&self) -> Result<Box<dyn Io>> {
+        self.source.open().map_err(Error::io("open an I/O ring for", self.paths.root()))
+    }
+
+    /// An id for a new recipe.
+    pub fn next_recipe(&self) -> RecipeId {
+        RecipeId::of(self.epoch, self.recipes_begun.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Seconds since 1970, for people only.
+    #[must_use]
+    pub fn unix_seconds(&self) -> u64 {
+        (self.seed.unix_seconds)()
+    }
+
+    /// Reserve a stream name.
+    ///
+    /// # Errors
+    /// The name is unusable, taken, or being stored by somebody else right now.
+    pub fn claim(&self, name: &str) -> Result<NameClaim> {
+        if let Some(problem) = name_problem(name) {
+            return Err(Error::Invalid(problem));
+        }
+        let claimed = self.names.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned());
+        if !claimed {
+            return Err(Error::StreamExists(name.to_owned()));
+        }
+        let claim = NameClaim { name: name.to_owned(), names: Arc::clone(&self.names) };
+        match self.index.recipe(name)? {
+            Some(_) => Err(Error::StreamExists(name.to_owned())),
+            None => Ok(claim),
+        }
+    }
+}
+
+/// A reserved stream name; dropped, it is free again.
+#[derive(Debug)]
+pub struct NameClaim {
+    name: String,
+    names: Arc<Mutex<HashSet<String>>>,
+}
+
+impl NameClaim {
+    /// The name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+impl Drop for NameClaim {
+    fn drop(&mut self) {
+        self.names.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.name);
+    }
+}
+
+fn params_of(settings: &Settings) -> Result<Params> {
+    Params::new(settings.chunk_size_min, settings.chunk_size_avg, settings.chunk_size_max)
+        .map_err(|error| Error::Invalid(error.to_string()))
+}

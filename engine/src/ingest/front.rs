@@ -1,0 +1,242 @@
+//! The front of one stream: fills extents, has them cut on all workers, stitches the cuts in order, and routes each
+//! chunk to the worker that owns its hash.
+//!
+//! One stream must use every core, yet its chunks must be exactly those that a serial chunker finds. So workers cut
+//! extents speculatively, and only the seams between extents are cut again here.
+//!
+//! # Invariants
+//! - Extents are stitched in stream order, whatever order the workers finish in.
+//! - At most [`WINDOW`] extents are in flight: that bounds memory and every queue.
+//! - The first failure is remembered and answered to every later call; nothing is retried.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use gdd_kernels::{Chunker, Cut, Place, Stitched, Stitcher};
+use gdd_uring::buffer::Shared;
+
+use crate::driver::{Patience, Signal};
+use crate::error::{Error, Result};
+use crate::ids::ChunkHash;
+use crate::shard::mailbox::{Added, Door, Link, Placement, Reply, Request, WINDOW, Wanted};
+use crate::shard::route;
+
+/// A chunk of the stream, in stream order, for its recipe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StreamChunk {
+    /// Its identity.
+    pub hash: ChunkHash,
+    /// Its length in bytes.
+    pub len: u32,
+}
+
+/// An extent on its way through the workers.
+struct Pending {
+    extent: Shared,
+    cuts: Option<Vec<Cut>>,
+}
+
+/// See the module.
+pub struct Front {
+    links: Vec<Link>,
+    signal: Signal,
+    patience: Box<dyn Patience>,
+    stitcher: Stitcher,
+    stitched: Stitched,
+    /// Extents sent for cutting and not yet stitched; the first has number `stitch_next`.
+    cutting: VecDeque<Pending>,
+    stitch_next: u64,
+    /// Workers that still owe a placement, per stitched extent; the first has number `place_next`.
+    placing: VecDeque<usize>,
+    place_next: u64,
+    spare_cuts: Vec<Vec<Cut>>,
+    chunks: Vec<StreamChunk>,
+    added: Added,
+    chunk_count: u64,
+    durable_owed: usize,
+    failure: Option<String>,
+}
+
+impl Front {
+    /// A front that talks to the workers behind `doors`; `tag` marks the stream in segment tables.
+    #[must_use]
+    pub fn new(doors: &[Door], tag: u64, chunker: Chunker, patience: Box<dyn Patience>) -> Self {
+        let signal = Signal::default();
+        Self {
+            links: doors.iter().map(|door| door.attach(signal.clone(), tag)).collect(),
+            signal,
+            patience,
+            stitcher: Stitcher::new(chunker),
+            stitched: Stitched::default(),
+            cutting: VecDeque::with_capacity(WINDOW),
+            stitch_next: 0,
+            placing: VecDeque::with_capacity(WINDOW),
+            place_next: 0,
+            spare_cuts: Vec::new(),
+            chunks: Vec::new(),
+            added: Added::default(),
+            chunk_count: 0,
+            durable_owed: 0,
+            failure: None,
+        }
+    }
+
+    /// Hand over the next bytes of the stream; waits while the window is full.
+    ///
+    /// # Errors
+    /// The store failed; the stream is lost.
+    pub fn send(&mut self, extent: Shared) -> Result<()> {
+        self.pump()?;
+        while self.cutting.len() + self.placing.len() >= WINDOW {
+            self.pause()?;
+        }
+        let extent_number = self.stitch_next + self.cutting.len() as u64;
+        let worker = worker_of(extent_number, self.links.len());
+        let cuts = self.spare_cuts.pop().unwrap_or_default();
+        self.links[worker].send(Request::Cut { extent_number, extent: extent.clone(), cuts });
+        self.cutting.push_back(Pending { extent, cuts: None });
+        self.pump()
+    }
+
+    /// End the stream: returns when every chunk of it is durable.
+    ///
+    /// # Errors
+    /// The store failed; the stream is lost.
+    pub fn finish(&mut self) -> Result<()> {
+        while !self.cutting.is_empty() {
+            self.pause()?;
+        }
+        // The end of the stream is only known now: what is left of it lies in the seam.
+        self.stitcher.extent(&[], &[], true, &mut self.stitched);
+        self.place(IoEmpty::extent());
+        for link in &mut self.links {
+            link.send(Request::Flush);
+        }
+        self.durable_owed = self.links.len();
+        while self.durable_owed > 0 {
+            self.pause()?;
+        }
+        assert!(self.placing.is_empty(), "a worker answers a flush after every placement before it");
+        Ok(())
+    }
+
+    /// Let the workers get on: returns after something may have changed.
+    ///
+    /// # Errors
+    /// The store failed; the stream is lost.
+    pub fn wait(&mut self) -> Result<()> {
+        self.pause()
+    }
+
+    /// Chunks stitched since the last call, in stream order.
+    pub fn take_chunks(&mut self) -> std::vec::Drain<'_, StreamChunk> {
+        self.chunks.drain(..)
+    }
+
+    /// What the stream added to the store so far, and the chunks it has so far.
+    #[must_use]
+    pub fn added(&self) -> (Added, u64) {
+        (self.added, self.chunk_count)
+    }
+
+    /// Take in every reply that is there, and stitch what can be.
+    fn pump(&mut self) -> Result<()> {
+        for worker in 0..self.links.len() {
+            while let Some(reply) = self.links[worker].receive() {
+                self.take(reply);
+            }
+            if self.links[worker].is_over() && self.failure.is_none() {
+                self.failure = Some("a worker ended before the stream did".to_owned());
+            }
+        }
+        while self.failure.is_none() && self.cutting.front().is_some_and(|first| first.cuts.is_some()) {
+            self.stitch();
+        }
+        self.failure.as_ref().map_or(Ok(()), |why| Err(Error::Poisoned(why.clone())))
+    }
+
+    fn pause(&mut self) -> Result<()> {
+        self.patience.pause(&self.signal);
+        self.pump()
+    }
+
+    fn take(&mut self, reply: Reply) {
+        match reply {
+            Reply::Cuts { extent_number, cuts } => {
+                let slot = index_of(extent_number, self.stitch_next);
+                self.cutting[slot].cuts = Some(cuts);
+            }
+            Reply::Placed { extent_number, added } => {
+                self.added += added;
+                let slot = index_of(extent_number, self.place_next);
+                self.placing[slot] -= 1;
+                while self.placing.front() == Some(&0) {
+                    self.placing.pop_front();
+                    self.place_next += 1;
+                }
+            }
+            Reply::Durable => self.durable_owed -= 1,
+            Reply::Failed(why) => {
+                self.failure.get_or_insert(why);
+            }
+        }
+    }
+
+    /// Settle the true chunks of the first extent, and place them.
+    fn stitch(&mut self) {
+        let Some(Pending { extent, cuts: Some(mut cuts) }) = self.cutting.pop_front() else { return };
+        self.stitcher.extent(&extent, &cuts, false, &mut self.stitched);
+        cuts.clear();
+        self.spare_cuts.push(cuts);
+        self.place(extent);
+    }
+
+    /// Send the stitched chunks to the workers that own them.
+    fn place(&mut self, extent: Shared) {
+        let extent_number = self.stitch_next;
+        self.stitch_next += 1;
+        let workers = self.links.len();
+        let expected = self.stitched.chunks.len() / workers + self.stitched.chunks.len() / 4 + 8;
+        let mut shares: Vec<Vec<Wanted>> = (0..workers).map(|_| Vec::with_capacity(expected)).collect();
+        for piece in self.stitched.chunks.drain(..) {
+            let hash = ChunkHash(piece.hash);
+            self.chunks.push(StreamChunk { hash, len: piece.len });
+            let in_seam = piece.place == Place::Seam;
+            shares[route(&hash, workers)].push(Wanted { hash, start: piece.start, len: piece.len, in_seam });
+            self.chunk_count += 1;
+        }
+        let seam = Arc::new(std::mem::take(&mut self.stitched.seam));
+        let mut owed = 0;
+        for (link, chunks) in self.links.iter_mut().zip(shares) {
+            if !chunks.is_empty() {
+                owed += 1;
+                let (extent, seam) = (extent.clone(), Arc::clone(&seam));
+                link.send(Request::Place(Placement { extent_number, extent, seam, chunks }));
+            }
+        }
+        self.placing.push_back(owed);
+        while self.placing.front() == Some(&0) {
+            self.placing.pop_front();
+            self.place_next += 1;
+        }
+    }
+}
+
+/// The empty extent that ends a stream.
+struct IoEmpty;
+
+impl IoEmpty {
+    fn extent() -> Shared {
+        gdd_uring::buffer::IoBuf::zeroed(0).freeze()
+    }
+}
+
+/// Extents go round the workers in turn.
+fn worker_of(extent_number: u64, workers: usize) -> usize {
+    usize::try_from(extent_number % workers as u64).expect("a worker number is small")
+}
+
+fn index_of(extent_number: u64, first: u64) -> usize {
+    let distance = extent_number.checked_sub(first).expect("a reply is for an extent in flight");
+    usize::try_from(distance).expect("the window is small")
+}

@@ -1,0 +1,270 @@
+//! Storing a stream: bytes -> extents -> cut -> hash -> known? -> container -> data sync -> index commit -> recipe -> done.
+//!
+//! The stages up to the data sync run on the workers ([`crate::shard`]); this is the caller's end. [`Put::finish`] returns
+//! only when the stream would survive a power cut; until then, and after any error, nothing of its name exists.
+//!
+//! # Crash consistency
+//! chunks durable -> recipe durable (both copies, renamed, directories synced) -> name committed to the index. A crash
+//! before the last step leaves chunks that no recipe names, and perhaps a recipe that recovery adopts or removes.
+
+pub mod front;
+
+use std::io::Read;
+use std::sync::Arc;
+use std::time::Instant;
+
+use gdd_kernels::{Chunker, Params};
+use gdd_uring::buffer::{IoBuf, Pool, Shared};
+use gdd_uring::io::Io;
+
+use crate::core::{Core, NameClaim};
+use crate::driver::Patience;
+use crate::error::{Error, Result};
+use crate::format::recipe::{ChunkParams, Owner, RecipeHeader};
+use crate::ids::RecipeId;
+use crate::index::Batch;
+use crate::limits::EXTENT_SIZE;
+use crate::progress::Progress;
+use crate::recipe::{RecipeWriter, Totals};
+use crate::shard::mailbox::WINDOW;
+use front::Front;
+
+/// What storing a stream did.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct PutSummary {
+    /// The stream's name.
+    pub name: String,
+    /// Its length.
+    pub bytes: u64,
+    /// Bytes of its chunks that the store did not have.
+    pub new_bytes: u64,
+    /// The same after compression, as they lie in containers.
+    pub stored_bytes: u64,
+    /// Its chunks.
+    pub chunks: u64,
+    /// Those that the store did not have.
+    pub new_chunks: u64,
+    /// `bytes / new_bytes`; 0 when nothing was new.
+    pub dedup_ratio: f64,
+    /// From the start to the durable end.
+    pub seconds: f64,
+    /// `bytes / seconds`.
+    pub throughput_bytes_per_second: f64,
+}
+
+/// A stream being stored. Dropped before [`Put::finish`], nothing of its name remains.
+pub struct Put {
+    core: Arc<Core>,
+    claim: NameClaim,
+    io: Box<dyn Io>,
+    front: Front,
+    recipe: Option<RecipeWriter>,
+    pool: Pool,
+    /// The extent being filled, and how far.
+    filling: Option<(IoBuf, usize)>,
+    extent_size: usize,
+    bytes: u64,
+    started: Instant,
+}
+
+impl Put {
+    /// Begin a stream under a name that is free.
+    ///
+    /// # Errors
+    /// The name is taken or unusable, the store failed, or the recipe cannot be created.
+    pub(crate) fn begin(core: Arc<Core>, name: &str, patience: Box<dyn Patience>) -> Result<Self> {
+        core.poison.check()?;
+        let claim = core.claim(name)?;
+        let mut io = core.open_io()?;
+        let recipe = core.next_recipe();
+        let params = core.params;
+        let header = recipe_header(&core, recipe, name, params);
+        let writer = RecipeWriter::create(io.as_mut(), &core.paths.recipes(), header)?;
+        let front = Front::new(&core.doors, recipe.0, Chunker::new(params), patience);
+        // One extent more than the window, so that one can be filled while all others are in flight.
+        let extent_size = core.extent_size;
+        let pool = Pool::new(extent_size, WINDOW + 1);
+        let started = Instant::now();
+        Ok(Self {
+            core,
+            claim,
+            io,
+            front,
+            recipe: Some(writer),
+            pool,
+            filling: None,
+            extent_size,
+            bytes: 0,
+            started,
+        })
+    }
+
+    /// Add bytes, copied into extents.
+    ///
+    /// # Errors
+    /// The store failed; the stream is lost.
+    pub fn write(&mut self, mut bytes: &[u8]) -> Result<()> {
+        while !bytes.is_empty() {
+            let (mut extent, filled) = self.extent()?;
+            let count = bytes.len().min(extent.len() - filled);
+            extent[filled..filled + count].copy_from_slice(&bytes[..count]);
+            bytes = &bytes[count..];
+            self.filled(extent, filled + count)?;
+        }
+        Ok(())
+    }
+
+    /// Add an extent without copying it, at most [`EXTENT_SIZE`] long.
+    ///
+    /// # Errors
+    /// It is too long, or the store failed and the stream is lost.
+    pub fn write_shared(&mut self, extent: Shared) -> Result<()> {
+        if extent.len() as u64 > EXTENT_SIZE {
+            return Err(Error::Invalid(format!("an extent of {} bytes is over {EXTENT_SIZE}", extent.len())));
+        }
+        self.send_partial()?;
+        self.send(extent)
+    }
+
+    /// Add everything that `source` gives until its end; returns how much that was.
+    ///
+    /// # Errors
+    /// `source` failed, or the store did; the stream is lost.
+    pub fn read_from(&mut self, source: &mut dyn Read, progress: &mut dyn FnMut(Progress)) -> Result<u64> {
+        let before = self.bytes;
+        loop {
+            let (mut extent, filled) = self.extent()?;
+            let count = match source.read(&mut extent[filled..]) {
+                Ok(count) => count,
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => 0,
+                Err(source) => {
+                    return Err(Error::Io { action: "read", path: "the source".into(), source });
+                }
+            };
+            let ended = count == 0;
+            self.filled(extent, filled + count)?;
+            progress(Progress { stage: "store", done: self.written() - before, total: None });
+            if ended {
+                return Ok(self.written() - before);
+            }
+        }
+    }
+
+    /// Bytes taken in so far.
+    #[must_use]
+    pub fn written(&self) -> u64 {
+        self.bytes + self.filling.as_ref().map_or(0, |(_, filled)| *filled as u64)
+    }
+
+    /// End the stream: returns when all of it is durable and its name is.
+    ///
+    /// # Errors
+    /// The store failed; nothing of the name remains, though chunks may.
+    pub fn finish(mut self) -> Result<PutSummary> {
+        self.send_partial()?;
+        self.front.finish()?;
+        self.note_chunks()?;
+        let (added, chunks) = self.front.added();
+        let totals = Totals {
+            logical_bytes: self.bytes,
+            new_bytes: added.bytes,
+            new_chunks: added.chunks,
+            stored_bytes: added.stored_bytes,
+        };
+        let recipe = self.recipe.take().expect("a stream is finished once");
+        let row = recipe.finish(self.io.as_mut(), totals).inspect_err(|error| self.core.poison.set(error))?;
+        assert_eq!((row.logical_bytes, row.chunk_count), (self.bytes, chunks), "the recipe holds the stream");
+        let batch = Batch { recipes: vec![row], ..Batch::default() };
+        self.core.index.commit(batch).inspect_err(|error| self.core.poison.set(error))?;
+        let seconds = self.started.elapsed().as_secs_f64().max(1e-9);
+        Ok(PutSummary {
+            name: self.claim.name().to_owned(),
+            bytes: self.bytes,
+            new_bytes: added.bytes,
+            stored_bytes: added.stored_bytes,
+            chunks,
+            new_chunks: added.chunks,
+            dedup_ratio: ratio(self.bytes, added.bytes),
+            seconds,
+            throughput_bytes_per_second: to_float(self.bytes) / seconds,
+        })
+    }
+
+    /// The extent being filled, or a fresh one.
+    fn extent(&mut self) -> Result<(IoBuf, usize)> {
+        if let Some(filling) = self.filling.take() {
+            return Ok(filling);
+        }
+        loop {
+            if let Some(extent) = self.pool.take() {
+                return Ok((extent, 0));
+            }
+            self.front.wait()?;
+        }
+    }
+
+    /// Put an extent back, or send it when it is full.
+    fn filled(&mut self, extent: IoBuf, filled: usize) -> Result<()> {
+        if filled < extent.len() {
+            self.filling = Some((extent, filled));
+            return Ok(());
+        }
+        self.send(extent.freeze())
+    }
+
+    fn send_partial(&mut self) -> Result<()> {
+        match self.filling.take() {
+            Some((mut extent, filled)) if filled > 0 => {
+                extent.truncate(filled);
+                self.send(extent.freeze())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn send(&mut self, extent: Shared) -> Result<()> {
+        debug_assert!(
+            extent.len() <= self.extent_size.max(usize::try_from(EXTENT_SIZE).unwrap_or(usize::MAX))
+        );
+        self.bytes += extent.len() as u64;
+        self.front.send(extent)?;
+        self.note_chunks()
+    }
+
+    fn note_chunks(&mut self) -> Result<()> {
+        let recipe = self.recipe.as_mut().expect("the stream is not finished");
+        for chunk in self.front.take_chunks() {
+            recipe.push(self.io.as_mut(), chunk.hash, 0, chunk.len)?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Put {
+    fn drop(&mut self) {
+        if let Some(recipe) = self.recipe.take() {
+            recipe.abort(self.io.as_mut());
+        }
+    }
+}
+
+fn recipe_header(core: &Core, recipe: RecipeId, name: &str, params: Params) -> RecipeHeader {
+    RecipeHeader {
+        store: core.store,
+        recipe,
+        created_epoch: core.epoch,
+        created_unix: core.unix_seconds(),
+        name: name.to_owned(),
+        params: ChunkParams { min: params.min, avg: params.avg, max: params.max },
+        owner: Owner::default(),
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a rate for people needs no more than 53 bits")]
+fn to_float(bytes: u64) -> f64 {
+    bytes as f64
+}
+
+fn ratio(bytes: u64, new_bytes: u64) -> f64 {
+    if new_bytes == 0 { 0.0 } else { to_float(bytes) / to_float(new_bytes) }
+}

@@ -1,0 +1,75 @@
+//! How a store is opened: what may be tuned per process, as opposed to the settings that are part of the store.
+
+use gdd_uring::probe::Mode;
+
+const MIB: u64 = 1 << 20;
+
+/// What the opener may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Nothing is written, not even by recovery. Several processes may read at once.
+    ReadOnly,
+    /// Recovery runs; one process at a time.
+    ReadWrite,
+}
+
+/// Per-process choices.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Engine threads; `None` means one per usable core.
+    pub workers: Option<usize>,
+    /// Bind each worker to a core. Useless, and harmful beside other load, when there are few cores.
+    pub pin: bool,
+    /// Bytes of memory that caches and buffers may take together; see [`Budget`].
+    pub memory_budget: u64,
+    /// Which door to the disk.
+    pub io_mode: Mode,
+    /// Refuse to run without direct I/O.
+    pub require_direct: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            workers: None,
+            pin: true,
+            memory_budget: 1024 * MIB,
+            io_mode: Mode::Auto,
+            require_direct: false,
+        }
+    }
+}
+
+impl Options {
+    /// Engine threads to run.
+    #[must_use]
+    pub fn workers(&self) -> usize {
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        self.workers.unwrap_or(cores).clamp(1, crate::limits::WORKERS_MAX)
+    }
+
+    /// How the memory budget is divided.
+    #[must_use]
+    pub fn budget(&self) -> Budget {
+        Budget::of(self.memory_budget)
+    }
+}
+
+/// Shares of the memory budget in bytes. What is left pays for stream windows, batch buffers and code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Budget {
+    /// RocksDB's block cache and tables.
+    pub index: u64,
+    /// Container directories, all workers together.
+    pub locality: u64,
+    /// Segments read for restores.
+    pub segments: u64,
+}
+
+impl Budget {
+    /// Divide `bytes`.
+    #[must_use]
+    pub fn of(bytes: u64) -> Self {
+        Self { index: bytes / 8, locality: bytes / 8, segments: bytes / 4 }
+    }
+}

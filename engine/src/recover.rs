@@ -1,0 +1,241 @@
+//! Opening a store for writing: make what is on disk whole again before anybody is served.
+//!
+//! A store that was closed cleanly needs nothing. After a crash, open containers may hold batches that no index entry
+//! names, and names may be half made. What was acknowledged is always below a durable watermark; what lies above one is
+//! adopted where it is good and cut off where it is not.
+//!
+//! # Invariants
+//! - Below the watermark, anything wrong is *damage*: it is reported, nothing is cut off, and what the container held
+//!   counts as unknown from now on, so that the next backup stores it again.
+//! - A container is never filled further after a crash: its good part is sealed.
+//! - Every repair is durable before the index names it; recovery that crashes is simply run again.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::path::Path;
+
+use gdd_uring::io::{self, Io, Open};
+
+use crate::container::prepare::{Contents, Prepared};
+use crate::container::scan::{self, Scanned};
+use crate::container::writer::Writer;
+use crate::error::{Error, Result};
+use crate::format::StoreId;
+use crate::ids::{ChunkHash, ContainerId, Epoch};
+use crate::index::{Batch, ChunkEntry, ContainerRow, ContainerState, Index, Status};
+use crate::paths::{self, FREE_EXTENSION, Paths, TEMPORARY_EXTENSION};
+
+/// What recovery found and did.
+#[derive(Debug, Default)]
+pub struct Recovered {
+    /// Containers that are missing, or shorter than their watermark.
+    pub damaged: HashSet<ContainerId>,
+    /// Unsealed containers of a clean closing, to be filled further.
+    pub begun: Vec<(ContainerId, ContainerRow)>,
+    /// Chunks adopted from tails.
+    pub adopted: u64,
+    /// One sentence for each thing that an operator should know.
+    pub notes: Vec<String>,
+}
+
+/// What recovery works on.
+pub struct Recovery<'a> {
+    /// The disk.
+    pub io: &'a mut dyn Io,
+    /// Names in the store.
+    pub paths: &'a Paths,
+    /// The store's identity.
+    pub store: StoreId,
+    /// This opening.
+    pub epoch: Epoch,
+    /// The index.
+    pub index: &'a dyn Index,
+}
+
+impl Recovery<'_> {
+    /// Bring the containers in order; `clean` says that the last opening was closed.
+    ///
+    /// # Errors
+    /// The disk or the index failed. Damage is no error: it is in the result.
+    pub fn run(&mut self, clean: bool) -> Result<Recovered> {
+        let mut recovered = Recovered::default();
+        let rows: BTreeMap<ContainerId, ContainerRow> = self.index.containers()?.into_iter().collect();
+        let files = self.container_files()?;
+        for (id, row) in &rows {
+            match files.get(id) {
+                Some(len) if *len >= row.durable_len => {}
+                Some(len) => {
+                    self.note_damage(&mut recovered, *id, &format!("{len} of {} bytes", row.durable_len))
+                }
+                None => self.note_damage(&mut recovered, *id, "missing"),
+            }
+        }
+        for (id, row) in &rows {
+            let open = row.state == ContainerState::Open && !recovered.damaged.contains(id);
+            if open && clean {
+                recovered.begun.push((*id, row.clone()));
+            } else if open {
+                self.settle(*id, Some(row), &mut recovered)?;
+            }
+        }
+        if !clean {
+            let unknown: BTreeSet<ContainerId> =
+                files.keys().filter(|id| !rows.contains_key(id)).copied().collect();
+            for id in unknown {
+                self.settle(id, None, &mut recovered)?;
+            }
+        }
+        Ok(recovered)
+    }
+
+    fn note_damage(&self, recovered: &mut Recovered, id: ContainerId, what: &str) {
+        let path = self.paths.container(id);
+        recovered.notes.push(format!(
+            "container {} is damaged ({what}): what it held will be stored again when it is backed up; \
+             run `gdd fsck` to see what is affected",
+            path.display()
+        ));
+        recovered.damaged.insert(id);
+    }
+
+    /// Names and lengths of the container files; leftovers of unfinished preparations are removed.
+    fn container_files(&mut self) -> Result<BTreeMap<ContainerId, u64>> {
+        let directory = self.paths.containers();
+        let mut files = BTreeMap::new();
+        let mut removed = false;
+        for entry in self.io.list(&directory).map_err(Error::io("list", &directory))? {
+            if entry.name.ends_with(TEMPORARY_EXTENSION) {
+                let path = directory.join(&entry.name);
+                self.io.unlink(&path).map_err(Error::io("remove", &path))?;
+                removed = true;
+            } else if let Some(id) = paths::container_of(&entry.name) {
+                files.insert(id, entry.size);
+            }
+        }
+        if removed {
+            self.io.sync_dir(&directory).map_err(Error::io("sync", &directory))?;
+        }
+        Ok(files)
+    }
+
+    /// Settle a container that was open when the store crashed: adopt its good part, and seal it.
+    fn settle(
+        &mut self,
+        id: ContainerId,
+        row: Option<&ContainerRow>,
+        recovered: &mut Recovered,
+    ) -> Result<()> {
+        let path = self.paths.container(id);
+        let file = self.io.open(&path, Open::Write).map_err(Error::io("open", &path))?;
+        let scanned = scan::scan(self.io, file, &path, self.store, id, &mut |_| Ok(()));
+        let outcome = match scanned {
+            Ok(scanned) => self.settle_scanned(id, file, &path, row, scanned, recovered),
+            Err(error @ (Error::Corrupt { .. } | Error::Version { .. })) => {
+                self.note_damage(recovered, id, &error.to_string());
+                Ok(Outcome::Kept)
+            }
+            Err(error) => Err(error),
+        };
+        self.io.close(file);
+        match outcome? {
+            Outcome::Kept => Ok(()),
+            Outcome::Empty => self.free(id, row.is_some()),
+        }
+    }
+
+    fn settle_scanned(
+        &mut self,
+        id: ContainerId,
+        file: gdd_uring::io::FileId,
+        path: &Path,
+        row: Option<&ContainerRow>,
+        scanned: Scanned,
+        recovered: &mut Recovered,
+    ) -> Result<Outcome> {
+        let durable_len = row.map_or(0, |row| row.durable_len);
+        if scanned.end < durable_len {
+            let why = scanned.stop.map_or_else(|| "it ends early".to_owned(), |error| error.to_string());
+            self.note_damage(
+                recovered,
+                id,
+                &format!("good up to byte {} of {durable_len}: {why}", scanned.end),
+            );
+            return Ok(Outcome::Kept);
+        }
+        if scanned.entries.is_empty() {
+            return Ok(Outcome::Empty);
+        }
+        let adopted = self.adopt(id, durable_len, &scanned)?;
+        recovered.adopted += adopted.len() as u64;
+        let row = self.seal(id, file, path, scanned)?;
+        self.index.commit(Batch { chunks: adopted, containers: vec![(id, row)], ..Batch::default() })?;
+        Ok(Outcome::Kept)
+    }
+
+    /// Entries for the records above the watermark whose chunk the index does not have.
+    fn adopt(
+        &self,
+        id: ContainerId,
+        durable_len: u64,
+        scanned: &Scanned,
+    ) -> Result<Vec<(ChunkHash, ChunkEntry)>> {
+        let tail = scanned.entries.iter().filter(|entry| u64::from(entry.offset) >= durable_len);
+        let tail: Vec<_> = tail.collect();
+        let hashes: Vec<ChunkHash> = tail.iter().map(|entry| entry.hash).collect();
+        let mut known = Vec::with_capacity(hashes.len());
+        self.index.locate(&hashes, &mut known)?;
+        let unknown = tail
+            .into_iter()
+            .zip(known)
+            .filter(|(_, known)| known.as_ref().is_none_or(|k| k.status != Status::Live));
+        Ok(unknown
+            .map(|(entry, _)| (entry.hash, ChunkEntry::new(id, entry, Status::Live, self.epoch)))
+            .collect())
+    }
+
+    /// Write the footer behind the good part, cut the rest off, and make it durable.
+    fn seal(
+        &mut self,
+        id: ContainerId,
+        file: gdd_uring::io::FileId,
+        path: &Path,
+        scanned: Scanned,
+    ) -> Result<ContainerRow> {
+        let row = ContainerRow {
+            state: ContainerState::Open,
+            durable_len: scanned.end,
+            batch_seq: scanned.batch_count,
+            record_count: u32::try_from(scanned.entries.len())
+                .expect("a container holds fewer than 2^32 records"),
+            chain: scanned.chain,
+            capacity: scanned.header.capacity,
+            raw_bytes: scanned.raw_bytes,
+            stored_bytes: scanned.stored_bytes,
+        };
+        let prepared = Prepared { id, contents: Contents::Begun(row, scanned.entries) };
+        let mut writer = Writer::new(prepared, file, path.to_owned());
+        let (offset, footer) = writer.seal(self.store);
+        let end = offset + footer.len() as u64;
+        io::write_at(self.io, file, offset, footer).map_err(Error::io("write", path))?;
+        self.io.truncate(file, end).map_err(Error::io("truncate", path))?;
+        self.io.sync_all(file).map_err(Error::io("sync", path))?;
+        Ok(writer.row())
+    }
+
+    /// An empty container goes to the pool, for its space to be used again. Its row, if it has one, goes first: a file
+    /// without a row is settled again, a row without a file would be damage.
+    fn free(&mut self, id: ContainerId, has_row: bool) -> Result<()> {
+        if has_row {
+            self.index.commit(Batch { removed_containers: vec![id], ..Batch::default() })?;
+        }
+        let (path, directory, pool) = (self.paths.container(id), self.paths.containers(), self.paths.pool());
+        let target = pool.join(format!("{id}.{FREE_EXTENSION}"));
+        self.io.rename(&path, &target).map_err(Error::io("rename", &path))?;
+        self.io.sync_dir(&pool).map_err(Error::io("sync", &pool))?;
+        self.io.sync_dir(&directory).map_err(Error::io("sync", &directory))
+    }
+}
+
+enum Outcome {
+    Kept,
+    Empty,
+}

@@ -1,0 +1,248 @@
+//! Is this chunk in the store? Asked in the order of what the answer costs: chunks not yet durable, recent container
+//! directories, the filter, and only then the index.
+//!
+//! A point look-up in RocksDB costs 40 % of cutting and hashing a 20 KB chunk. Data that was stored together is asked for
+//! together, so the first hit in a container loads that container's directory, and the index is asked no more.
+//!
+//! # Invariants
+//! - "Known" is said only of a chunk whose bytes are durable or will be durable with this worker's next round.
+//! - A doubt (damaged container, entry marked corrupted, length that differs) is never "known".
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use gdd_uring::io::{Io, Op, Open};
+use gdd_uring::{buffer::IoBuf, io::Done};
+
+use super::counters::Counters;
+use super::route;
+use super::tag::{self, Kind};
+use crate::container::tail::{self, Tail};
+use crate::error::{Error, Result};
+use crate::filter::{Answer, Filter};
+use crate::format::StoreId;
+use crate::format::footer::DirectoryEntry;
+use crate::ids::{ChunkHash, ContainerId};
+use crate::index::{ChunkEntry, ContainerState, Index, Status};
+use crate::locality::LocalityCache;
+use crate::paths::Paths;
+use crate::shard::mailbox::Wanted;
+
+/// Directory loads under way at once.
+const LOADS_MAX: usize = 2;
+
+/// Bytes read from the end of a container in the hope that its whole footer is there.
+const FOOTER_GUESS: u64 = 512 << 10;
+
+/// A directory being read.
+struct Load {
+    container: ContainerId,
+    file: gdd_uring::io::FileId,
+    end: u64,
+}
+
+/// See the module.
+pub struct Known {
+    worker: usize,
+    workers: usize,
+    paths: Paths,
+    store: StoreId,
+    index: Arc<dyn Index>,
+    filter: Arc<Filter>,
+    damaged: Arc<HashSet<ContainerId>>,
+    locality: LocalityCache,
+    /// Appended and not yet durable in the index: never forgotten before it is.
+    pending: HashMap<ChunkHash, ChunkEntry>,
+    loads: HashMap<u64, Load>,
+    loads_begun: u64,
+    /// Containers without a usable footer: asked once.
+    unloadable: HashSet<ContainerId>,
+    counters: Arc<Counters>,
+    /// Scratch of [`Known::locate`].
+    asked: Vec<(usize, ChunkHash)>,
+    found: Vec<Option<ChunkEntry>>,
+}
+
+/// What [`Known`] needs from the store.
+pub struct Sources {
+    /// Names in the store.
+    pub paths: Paths,
+    /// The store's identity.
+    pub store: StoreId,
+    /// The index.
+    pub index: Arc<dyn Index>,
+    /// The filter in front of it.
+    pub filter: Arc<Filter>,
+    /// Containers that recovery found missing or short: what they held counts as unknown, and is stored again.
+    pub damaged: Arc<HashSet<ContainerId>>,
+    /// Bytes that container directories may take.
+    pub locality_budget: usize,
+}
+
+impl Known {
+    /// The knowledge of worker number `worker` of `workers`.
+    #[must_use]
+    pub fn new(worker: usize, workers: usize, sources: Sources, counters: Arc<Counters>) -> Self {
+        Self {
+            worker,
+            workers,
+            paths: sources.paths,
+            store: sources.store,
+            index: sources.index,
+            filter: sources.filter,
+            damaged: sources.damaged,
+            locality: LocalityCache::new(sources.locality_budget),
+            pending: HashMap::new(),
+            loads: HashMap::new(),
+            loads_begun: 0,
+            unloadable: HashSet::new(),
+            counters,
+            asked: Vec::new(),
+            found: Vec::new(),
+        }
+    }
+
+    /// For each chunk, whether it is known; one verdict per chunk, in order.
+    ///
+    /// # Errors
+    /// The index failed, or a known chunk has another length: its hash collides or its entry is damaged.
+    pub fn locate(&mut self, io: &mut dyn Io, chunks: &[Wanted], verdicts: &mut Vec<bool>) -> Result<()> {
+        verdicts.clear();
+        self.asked.clear();
+        for (slot, chunk) in chunks.iter().enumerate() {
+            let near = match self.pending.get(&chunk.hash) {
+                Some(entry) => Some(entry.raw_len),
+                None => self.locality.get(&chunk.hash).map(|(_, entry)| entry.raw_len),
+            };
+            if let Some(raw_len) = near {
+                same_length(chunk, raw_len)?;
+            } else if self.filter.query(&chunk.hash) != Answer::New {
+                self.asked.push((slot, chunk.hash));
+            }
+            verdicts.push(near.is_some());
+        }
+        self.counters.near_hits.add(verdicts.iter().filter(|known| **known).count());
+        self.ask_index(io, chunks, verdicts)
+    }
+
+    fn ask_index(&mut self, io: &mut dyn Io, chunks: &[Wanted], verdicts: &mut [bool]) -> Result<()> {
+        if self.asked.is_empty() {
+            return Ok(());
+        }
+        let hashes: Vec<ChunkHash> = self.asked.iter().map(|(_, hash)| *hash).collect();
+        self.found.clear();
+        self.index.locate(&hashes, &mut self.found)?;
+        self.counters.index_lookups.add(hashes.len());
+        for at in 0..self.asked.len() {
+            let slot = self.asked[at].0;
+            let Some(entry) = self.found[at] else {
+                self.filter.was_false();
+                continue;
+            };
+            if entry.status != Status::Live || self.damaged.contains(&entry.container) {
+                continue;
+            }
+            same_length(&chunks[slot], entry.raw_len)?;
+            verdicts[slot] = true;
+            self.want_directory(io, entry.container)?;
+        }
+        Ok(())
+    }
+
+    /// Whether a chunk was appended since its verdict was asked for (it occurs twice in one extent).
+    #[must_use]
+    pub fn is_pending(&self, hash: &ChunkHash) -> bool {
+        self.pending.contains_key(hash)
+    }
+
+    /// A chunk was appended. The filter hears of it before the index does.
+    pub fn appended(&mut self, hash: ChunkHash, entry: ChunkEntry) {
+        self.filter.insert(&hash);
+        self.pending.insert(hash, entry);
+    }
+
+    /// Chunks are durable in the index.
+    pub fn durable(&mut self, entries: &[(ChunkHash, ChunkEntry)]) {
+        for (hash, entry) in entries {
+            self.pending.remove(hash);
+            self.locality.add_entry(entry.container, entry.directory_entry(*hash));
+        }
+    }
+
+    /// Start to read the directory of a sealed container, unless it is here or on its way.
+    fn want_directory(&mut self, io: &mut dyn Io, container: ContainerId) -> Result<()> {
+        let on_its_way = self.loads.values().any(|load| load.container == container);
+        if on_its_way
+            || self.loads.len() >= LOADS_MAX
+            || self.unloadable.contains(&container)
+            || self.locality.contains_container(container)
+        {
+            return Ok(());
+        }
+        let end = match self.index.container(container)? {
+            Some(row) if row.state == ContainerState::Sealed => row.durable_len,
+            _ => {
+                self.unloadable.insert(container);
+                return Ok(());
+            }
+        };
+        let path = self.paths.container(container);
+        let Ok(file) = io.open(&path, Open::Read) else {
+            self.unloadable.insert(container); // The index hit stands; a restore will say what is wrong with the file.
+            return Ok(());
+        };
+        self.read_tail(io, Load { container, file, end }, FOOTER_GUESS.min(end));
+        Ok(())
+    }
+
+    fn read_tail(&mut self, io: &mut dyn Io, load: Load, len: u64) {
+        let number = self.loads_begun;
+        self.loads_begun += 1;
+        let buffer = IoBuf::zeroed(usize::try_from(len).expect("a footer fits memory"));
+        let op = Op::Read { file: load.file, offset: load.end - len, buffer };
+        if io.submit(tag::of(Kind::Directory, number), op).is_ok() {
+            self.loads.insert(number, load);
+        } else {
+            io.close(load.file); // No room in the ring: the next hit tries again.
+        }
+    }
+
+    /// A directory was read; anything wrong with it only costs speed here, and fsck names it.
+    pub fn directory_read(&mut self, io: &mut dyn Io, number: u64, done: Done) {
+        let Some(load) = self.loads.remove(&number) else { return };
+        let read =
+            done.buffer.filter(|buffer| done.result.as_ref().is_ok_and(|count| *count == buffer.len()));
+        let path = self.paths.container(load.container);
+        let file = load.file;
+        let parsed = match &read {
+            Some(bytes) => tail::parse(bytes, load.end, self.store, load.container, &path),
+            None => Err(Error::corrupt(&path, load.end, "container footer", "readable", "an error")),
+        };
+        match parsed {
+            Ok(Tail::Whole(footer)) => self.adopt(load.container, footer.entries),
+            Ok(Tail::Needs(len)) => return self.read_tail(io, load, len),
+            Err(error) => {
+                tracing::warn!("container directory not used: {error}");
+                self.unloadable.insert(load.container);
+            }
+        }
+        io.close(file);
+    }
+
+    fn adopt(&mut self, container: ContainerId, mut entries: Vec<DirectoryEntry>) {
+        entries.retain(|entry| route(&entry.hash, self.workers) == self.worker);
+        self.locality.insert_container(container, &entries);
+        self.counters.directories_loaded.add(1);
+    }
+}
+
+/// A hit of another length is refused: either two contents share a hash, or the entry is damaged.
+fn same_length(chunk: &Wanted, raw_len: u32) -> Result<()> {
+    if chunk.len == raw_len {
+        return Ok(());
+    }
+    Err(Error::ChunkLost {
+        hash: chunk.hash.to_string(),
+        why: format!("known with length {raw_len}, now {}; run `gdd fsck`", chunk.len),
+    })
+}

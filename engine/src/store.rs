@@ -1,0 +1,518 @@
+//! A store: the one thing that users of this crate open, and the threads behind it.
+//!
+//! Opening for writing: lock -> superblock -> new epoch, durable -> index -> recovery -> filter -> marked as in use,
+//! durable -> threads. Closing is the reverse; only a store whose every task ended well is marked as closed cleanly.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
+use std::thread::JoinHandle;
+
+use gdd_uring::io::{Io, IoSource};
+use gdd_uring::lock::{Lock, LockError};
+use gdd_uring::probe;
+
+use crate::commit::CommitDesk;
+use crate::container::prepare::PrepareDesk;
+use crate::core::{Core, Seed};
+use crate::driver::{self, Sleep};
+use crate::error::{Error, Result};
+use crate::filter::{Filter, FilterConfig, Opened};
+use crate::format::StoreId;
+use crate::format::superblock::{Settings, Superblock};
+use crate::get::Get;
+use crate::ids::Epoch;
+use crate::index::rocks::RocksIndex;
+use crate::index::{Batch, Index, MetaKey, RecipeRow, RecipeState};
+use crate::ingest::Put;
+use crate::options::{Access, Options};
+use crate::paths::Paths;
+use crate::poison::Poison;
+use crate::recall::cache::SegmentCache;
+use crate::recipe;
+use crate::recover::{Recovered, Recovery};
+use crate::shard::counters::Counters;
+use crate::shard::mailbox::Door;
+use crate::stats::{self, Stats};
+use crate::superblocks;
+
+/// The value of [`MetaKey::CleanEpoch`] says which opening was closed cleanly.
+fn clean_mark(epoch: Epoch) -> Vec<u8> {
+    epoch.0.to_le_bytes().to_vec()
+}
+
+/// An open store. Share it between threads by reference.
+pub struct Store {
+    core: Arc<Core>,
+    access: Access,
+    threads: Vec<JoinHandle<()>>,
+    cache: Arc<SegmentCache>,
+    notes: Vec<String>,
+    closed: bool,
+    /// Last: released after everything else is gone.
+    _lock: Lock,
+}
+
+impl Store {
+    /// Create a store in `dir`, which must be empty or absent.
+    ///
+    /// # Errors
+    /// The directory is in use, the settings are unusable, or the disk refused.
+    pub fn init(dir: &Path, settings: &Settings, options: &Options) -> Result<StoreId> {
+        if let Some(problem) = settings.problem() {
+            return Err(Error::Invalid(problem));
+        }
+        std::fs::create_dir_all(dir).map_err(Error::io("create", dir))?;
+        let occupied = std::fs::read_dir(dir).map_err(Error::io("list", dir))?.next().is_some();
+        if occupied {
+            return Err(Error::Invalid(format!("{} is not empty; choose an empty directory", dir.display())));
+        }
+        let paths = Paths::new(dir);
+        let source = probe_io(dir, Access::ReadWrite, options)?;
+        let _lock = lock(&paths, Access::ReadWrite)?;
+        let mut io = open_io(source.as_ref(), dir)?;
+        create(io.as_mut(), &paths, settings, unix_seconds())
+    }
+
+    /// Open the store in `dir`.
+    ///
+    /// # Errors
+    /// No store, a newer format, another process, a damaged index (the message names the remedy), or the disk refused.
+    pub fn open(dir: &Path, access: Access, options: &Options) -> Result<Self> {
+        let paths = Paths::new(dir);
+        if !paths.superblocks().iter().any(|path| path.exists()) {
+            let why = "it has no file gdd.store".to_owned();
+            return Err(Error::NotAStore { path: dir.to_owned(), why });
+        }
+        let lock = lock(&paths, access)?;
+        let source = probe_io(dir, access, options)?;
+        let mut io = open_io(source.as_ref(), dir)?;
+        let (superblock, note) = superblocks::read(io.as_mut(), &paths)?;
+        let mut notes: Vec<String> = note.into_iter().collect();
+        if access == Access::ReadWrite && !notes.is_empty() {
+            superblocks::write(io.as_mut(), &paths, &superblock)?;
+            notes.push("the superblock was written anew from its good copy".to_owned());
+        }
+        let budget = options.budget();
+        let cache = Arc::new(SegmentCache::new(budget.segments));
+        let seed = match access {
+            Access::ReadOnly => read_only_seed(&paths, superblock, source, options)?,
+            Access::ReadWrite => {
+                let index = RocksIndex::open(&paths.index(), budget.index)?;
+                let filter = Some(paths.filter());
+                let opening = Opening { paths: &paths, superblock, source, index: Arc::new(index), filter };
+                opening.begin(io.as_mut(), options, unix_seconds, &mut notes)?
+            }
+        };
+        for note in &notes {
+            tracing::warn!("{note}");
+        }
+        drop(io);
+        let mut store = Self {
+            core: Arc::new(Core::new(seed, Vec::new(), Vec::new())?),
+            access,
+            threads: Vec::new(),
+            cache,
+            notes,
+            closed: false,
+            _lock: lock,
+        };
+        if access == Access::ReadWrite {
+            store.start(options.pin)?;
+        }
+        Ok(store)
+    }
+
+    /// Begin to store a stream. Several threads may store several streams at once.
+    ///
+    /// # Errors
+    /// The store is open for reading only, the name is taken, or the store failed.
+    pub fn put(&self, name: &str) -> Result<Put> {
+        self.writable()?;
+        Put::begin(Arc::clone(&self.core), name, Box::new(Sleep))
+    }
+
+    /// Begin to restore a stream.
+    ///
+    /// # Errors
+    /// There is none of that name, or its recipe is damaged in both copies.
+    pub fn get(&self, name: &str) -> Result<Get> {
+        Get::begin(&self.core, &self.cache, name)
+    }
+
+    /// Access to single chunks, for the calling thread.
+    ///
+    /// # Errors
+    /// The disk refused.
+    pub fn recall(&self) -> Result<crate::recall::Recall> {
+        crate::get::recall(&self.core, &self.cache)
+    }
+
+    /// The streams that can be restored, by name.
+    ///
+    /// # Errors
+    /// The index failed.
+    pub fn list(&self) -> Result<Vec<RecipeRow>> {
+        let mut rows = self.core.index.recipes()?;
+        rows.retain(|row| row.state == RecipeState::Live);
+        rows.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(rows)
+    }
+
+    /// Forget a stream. Its chunks stay until a vacuum finds that nobody else needs them.
+    ///
+    /// # Errors
+    /// There is none of that name, or the store failed.
+    pub fn remove(&self, name: &str) -> Result<RecipeRow> {
+        self.writable()?;
+        let mut io = self.core.open_io()?;
+        remove(&self.core, io.as_mut(), name)
+    }
+
+    /// What the store holds and how it works.
+    ///
+    /// # Errors
+    /// The index or the disk failed.
+    pub fn stats(&self) -> Result<Stats> {
+        let core = &self.core;
+        let mut io = core.open_io()?;
+        let notes = core.source.notes().into_iter().chain(self.notes.iter().cloned()).collect();
+        let sources = stats::Sources {
+            store: core.store,
+            paths: &core.paths,
+            settings: &core.settings,
+            index: core.index.as_ref(),
+            filter: core.filter.stats(),
+            counters: &core.counters,
+            damaged: core.damaged.len(),
+            io: (core.source.mode().to_owned(), notes),
+            kernel: gdd_kernels::Chunker::new(core.params).level().to_string(),
+        };
+        stats::collect(io.as_mut(), sources)
+    }
+
+    /// What an operator should know about this opening: repairs, damage, fallbacks.
+    #[must_use]
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
+    /// The shared state, for benches and tests.
+    #[must_use]
+    pub fn core(&self) -> &Arc<Core> {
+        &self.core
+    }
+
+    /// Close cleanly: everything appended is made durable, and the next opening needs no recovery.
+    ///
+    /// # Errors
+    /// The store failed earlier, or fails now; the next opening runs recovery.
+    pub fn close(mut self) -> Result<()> {
+        self.closed = true;
+        self.stop();
+        if self.access == Access::ReadOnly {
+            return Ok(());
+        }
+        self.core.poison.check()?;
+        finish(&self.core)
+    }
+
+    fn writable(&self) -> Result<()> {
+        match self.access {
+            Access::ReadWrite => Ok(()),
+            Access::ReadOnly => Err(Error::Invalid("the store is open for reading only".to_owned())),
+        }
+    }
+
+    /// Start the committer, the preparer and the workers.
+    fn start(&mut self, pin: bool) -> Result<()> {
+        let seed = self.core.seed.clone();
+        let (workers, cores) = (seed.workers, core_affinity::get_core_ids().unwrap_or_default());
+        let pin = pin && cores.len() >= workers && workers > 1;
+        let counters: Vec<Arc<Counters>> = (0..workers).map(|_| Arc::default()).collect();
+        let mut doors = Vec::with_capacity(workers);
+        for number in 0..workers {
+            let (seed, counters, core) =
+                (seed.clone(), Arc::clone(&counters[number]), cores.get(number).copied());
+            let (sender, receiver) = mpsc::channel();
+            self.spawn(format!("gdd-worker-{number}"), move || {
+                if let Some(core) = core.filter(|_| pin) {
+                    core_affinity::set_for_current(core);
+                }
+                worker(&seed, number, counters, &sender);
+            })?;
+            let door: Result<Door> = receiver.recv().unwrap_or_else(|_| Err(ended("a worker")));
+            doors.push(door?);
+        }
+        let mut committer = seed.committer();
+        self.spawn("gdd-committer".to_owned(), move || driver::run(&mut committer))?;
+        let preparing = seed.clone();
+        self.spawn("gdd-preparer".to_owned(), move || {
+            match open_io(preparing.source.as_ref(), preparing.paths.root()) {
+                Ok(io) => driver::run(&mut preparing.preparer(io)),
+                Err(error) => preparing.poison.set(&error),
+            }
+        })?;
+        self.core = Arc::new(Core::new(seed, doors, counters)?);
+        Ok(())
+    }
+
+    fn spawn(&mut self, name: String, body: impl FnOnce() + Send + 'static) -> Result<()> {
+        let thread = std::thread::Builder::new()
+            .name(name)
+            .spawn(body)
+            .map_err(Error::io("start a thread for", self.core.paths.root()))?;
+        self.threads.push(thread);
+        Ok(())
+    }
+
+    /// End every task and wait for it.
+    fn stop(&mut self) {
+        self.core.stop.store(true, Ordering::Release);
+        self.core.doors.iter().for_each(Door::wake);
+        self.core.prepare.close();
+        for thread in self.threads.drain(..) {
+            if thread.join().is_err() {
+                self.core.poison.set(&"a task of the store panicked");
+            }
+        }
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        if !self.closed {
+            self.stop(); // As after a crash: nothing is marked clean, and the next opening runs recovery.
+        }
+    }
+}
+
+/// What an opening for writing starts from; the simulator brings its own disk and index.
+pub struct Opening<'a> {
+    /// Names in the store.
+    pub paths: &'a Paths,
+    /// What the store is.
+    pub superblock: Superblock,
+    /// The disk.
+    pub source: Arc<dyn IoSource>,
+    /// The index, open.
+    pub index: Arc<dyn Index>,
+    /// Where the cold filter lies; `None` keeps it in memory.
+    pub filter: Option<std::path::PathBuf>,
+}
+
+impl Opening<'_> {
+    /// New epoch, recovery, filter, and the mark that the store is in use.
+    ///
+    /// # Errors
+    /// The disk or the index failed.
+    pub fn begin(
+        self,
+        io: &mut dyn Io,
+        options: &Options,
+        unix_seconds: fn() -> u64,
+        notes: &mut Vec<String>,
+    ) -> Result<Seed> {
+        let Superblock { store, settings, .. } = self.superblock;
+        let last = superblocks::read_epoch(io, self.paths, store)?;
+        let epoch =
+            Epoch(last.0.checked_add(1).ok_or_else(|| Error::Invalid("epochs are used up".to_owned()))?);
+        superblocks::write_epoch(io, self.paths, store, epoch)?;
+        let clean = last.0 == 0 || self.index.meta(MetaKey::CleanEpoch)? == Some(clean_mark(last));
+        let mut recovery = Recovery { io, paths: self.paths, store, epoch, index: self.index.as_ref() };
+        let Recovered { damaged, begun, adopted, notes: found } = recovery.run(clean)?;
+        recipe::set::recover(io, &self.paths.recipes(), store, self.index.as_ref(), clean, notes)?;
+        if !clean {
+            notes.push(format!("the store was not closed cleanly: recovery adopted {adopted} chunks"));
+        }
+        notes.extend(found);
+        let filter = open_filter(
+            self.filter.as_deref(),
+            (store, epoch),
+            &settings,
+            self.index.as_ref(),
+            clean,
+            notes,
+        )?;
+        let mark = Batch { meta: vec![(MetaKey::CleanEpoch, Vec::new())], ..Batch::default() };
+        self.index.commit(mark)?;
+        Ok(Seed {
+            paths: self.paths.clone(),
+            store,
+            settings,
+            epoch,
+            index: self.index,
+            filter,
+            source: self.source,
+            damaged: Arc::new(damaged),
+            begun,
+            workers: options.workers(),
+            budget: options.budget(),
+            poison: Poison::default(),
+            prepare: PrepareDesk::default(),
+            commit: CommitDesk::default(),
+            stop: Arc::new(AtomicBool::new(false)),
+            unix_seconds,
+        })
+    }
+}
+
+/// Make the files of a new store; the superblock comes last, so that a crash leaves no half-made store.
+///
+/// # Errors
+/// The disk refused.
+pub fn create(io: &mut dyn Io, paths: &Paths, settings: &Settings, created_unix: u64) -> Result<StoreId> {
+    let mut store = [0; 16];
+    getrandom::fill(&mut store).map_err(|error| Error::Invalid(format!("no random numbers: {error}")))?;
+    let store = StoreId(store);
+    let directories = [paths.index(), paths.filter(), paths.containers(), paths.pool(), paths.recipes()];
+    for directory in directories.iter().chain(&recipe::set::directories(&paths.recipes())) {
+        io.create_dir(directory).map_err(Error::io("create", directory))?;
+    }
+    io.sync_dir(&paths.recipes()).map_err(Error::io("sync", &paths.recipes()))?;
+    superblocks::write_epoch(io, paths, store, Epoch(0))?;
+    superblocks::write(io, paths, &Superblock { store, created_unix, settings: settings.clone() })?;
+    Ok(store)
+}
+
+/// Mark a store whose tasks have ended as closed cleanly.
+///
+/// # Errors
+/// The index or the filter failed.
+pub fn finish(core: &Core) -> Result<()> {
+    core.filter.flush_and_mark_clean()?;
+    let mark = Batch { meta: vec![(MetaKey::CleanEpoch, clean_mark(core.epoch))], ..Batch::default() };
+    core.index.commit(mark)
+}
+
+/// Forget a stream: marked, then removed, then forgotten, so that a crash never leaves a name without a recipe.
+///
+/// # Errors
+/// There is none of that name, or the store failed.
+pub fn remove(core: &Core, io: &mut dyn Io, name: &str) -> Result<RecipeRow> {
+    core.poison.check()?;
+    let row = core.index.recipe(name)?.filter(|row| row.state == RecipeState::Live);
+    let row = row.ok_or_else(|| Error::NoSuchStream(name.to_owned()))?;
+    let marked = RecipeRow { state: RecipeState::Deleting, ..row.clone() };
+    core.index.commit(Batch { recipes: vec![marked], ..Batch::default() })?;
+    recipe::set::remove(io, &core.paths.recipes(), row.recipe)?;
+    core.index.commit(Batch { removed_recipes: vec![name.to_owned()], ..Batch::default() })?;
+    Ok(row)
+}
+
+fn open_filter(
+    dir: Option<&Path>,
+    (store, epoch): (StoreId, Epoch),
+    settings: &Settings,
+    index: &dyn Index,
+    clean: bool,
+    notes: &mut Vec<String>,
+) -> Result<Arc<Filter>> {
+    let room = index.chunk_count_estimate()? / 4 * 5;
+    let first_capacity = room.max(FilterConfig::FIRST_CAPACITY_DEFAULT);
+    let config =
+        FilterConfig { fpr_ppm: settings.filter_fpr_ppm, first_capacity, ..FilterConfig::new(store, epoch) };
+    let (filter, opened) = Filter::open(dir, config)?;
+    let why = match opened {
+        Opened::Clean if clean => return Ok(Arc::new(filter)),
+        Opened::Clean => "the store was not closed cleanly".to_owned(),
+        Opened::Rebuild { why } => why,
+    };
+    filter.begin_rebuild();
+    let mut count = 0_u64;
+    index.for_each_chunk(&mut |hash, _| {
+        filter.insert_from_index(&hash);
+        count += 1;
+        Ok(())
+    })?;
+    filter.finish_rebuild();
+    if count > 0 {
+        notes.push(format!("the filter was rebuilt from {count} index entries: {why}"));
+    }
+    Ok(Arc::new(filter))
+}
+
+fn worker(seed: &Seed, number: usize, counters: Arc<Counters>, sender: &mpsc::Sender<Result<Door>>) {
+    let made =
+        open_io(seed.source.as_ref(), seed.paths.root()).and_then(|io| seed.shard(number, io, counters));
+    match made {
+        Ok((mut shard, door)) => {
+            if sender.send(Ok(door)).is_ok() {
+                driver::run(&mut shard);
+            }
+        }
+        Err(error) => drop(sender.send(Err(error))),
+    }
+}
+
+fn read_only_seed(
+    paths: &Paths,
+    superblock: Superblock,
+    source: Arc<dyn IoSource>,
+    options: &Options,
+) -> Result<Seed> {
+    let Superblock { store, settings, .. } = superblock;
+    let index: Arc<dyn Index> = Arc::new(RocksIndex::open_read_only(&paths.index(), options.budget().index)?);
+    let (filter, _) = Filter::open_read_only(&paths.filter(), FilterConfig::new(store, Epoch(0)))?; // Nothing is stored: never asked.
+    Ok(Seed {
+        paths: paths.clone(),
+        store,
+        settings,
+        epoch: Epoch(0),
+        index,
+        filter: Arc::new(filter),
+        source,
+        damaged: Arc::default(),
+        begun: Vec::new(),
+        workers: options.workers(),
+        budget: options.budget(),
+        poison: Poison::default(),
+        prepare: PrepareDesk::default(),
+        commit: CommitDesk::default(),
+        stop: Arc::new(AtomicBool::new(false)),
+        unix_seconds,
+    })
+}
+
+/// Take the store's lock.
+///
+/// # Errors
+/// `Locked` when another process has it.
+pub fn lock(paths: &Paths, access: Access) -> Result<Lock> {
+    let path = paths.lock();
+    let taken = match access {
+        Access::ReadWrite => Lock::exclusive(&path),
+        Access::ReadOnly => Lock::shared(&path),
+    };
+    taken.map_err(|error| match error {
+        LockError::Held { holder, .. } => {
+            let holder = holder.map_or_else(String::new, |pid| format!(" (pid {pid})"));
+            Error::Locked { path: path.clone(), holder }
+        }
+        LockError::Io { source, .. } => Error::io("lock", &path)(source),
+    })
+}
+
+/// Find out how to reach the disk.
+///
+/// # Errors
+/// The message names the remedy.
+pub fn probe_io(dir: &Path, access: Access, options: &Options) -> Result<Arc<dyn IoSource>> {
+    let found = match access {
+        Access::ReadWrite => probe::probe(dir, options.io_mode, options.require_direct),
+        Access::ReadOnly => probe::probe_read_only(dir, options.io_mode),
+    };
+    found.map_err(Error::io("test the disk below", dir))
+}
+
+fn open_io(source: &dyn IoSource, dir: &Path) -> Result<Box<dyn Io>> {
+    source.open().map_err(Error::io("open an I/O ring for", dir))
+}
+
+fn ended(what: &str) -> Error {
+    Error::Poisoned(format!("{what} ended at its start"))
+}
+
+fn unix_seconds() -> u64 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
