@@ -11,6 +11,8 @@ use crate::{Result, setup, tree};
 /// Relative to the workspace root, where every command runs.
 const GDD: &str = "target/release/gdd";
 const DEMO: &str = "target/demo";
+const STORE: &str = "target/demo/store";
+const RESTORED: &str = "target/demo/restored";
 
 /// An unchanged tree stored again may add this share of its bytes at most (the README's promise).
 const NEW_SHARE_MAX: f64 = 0.001;
@@ -33,7 +35,7 @@ pub fn run(arguments: &[String]) -> Result {
     fs::create_dir_all(&folder).map_err(|error| format!("cannot create {}: {error}", folder.display()))?;
     let outcome = show(&options.source);
     if options.keep {
-        println!("demo: the store stays in {DEMO}/store; look at it with `{GDD} --store {DEMO}/store ls`");
+        println!("demo: the store stays in {STORE}; look at it with `{GDD} --store {STORE} ls`");
     } else {
         remove(&folder)?;
     }
@@ -55,16 +57,14 @@ fn parse(arguments: &[String]) -> Result<Options> {
 
 fn show(source: &Path) -> Result {
     println!("demo: every command below uses the store that GDD_STORE names");
-    gdd().arg("init").arg(store()).run()?;
-    let name =
-        source.file_name().map_or_else(|| "root".to_owned(), |name| name.to_string_lossy().into_owned());
-    let puts = [1, 2].map(|round| put(&format!("{name}-{round}"), source));
-    let [first, second] = puts;
-    let (first, second) = (first?, second?);
-    let restored = root().join(DEMO).join("restored");
+    gdd().arg("init").arg(STORE).run()?;
+    let name = source.to_string_lossy().trim_matches('/').replace('/', "-");
+    let first = put(&format!("{name}-1"), source)?;
+    let second = put(&format!("{name}-2"), source)?;
+    let restored = root().join(RESTORED);
     fs::create_dir_all(&restored)
         .map_err(|error| format!("cannot create {}: {error}", restored.display()))?;
-    let untar = Run::new("tar").words("--extract --preserve-permissions --directory").arg(&restored);
+    let untar = Run::new("tar").words("--extract --preserve-permissions --directory").arg(RESTORED);
     gdd().arg("get").arg(&second.name).pipe(untar)?;
     let compared = tree::compare(source, &restored_root(&restored)?)?;
     gdd().arg("fsck").run()?;
@@ -99,11 +99,7 @@ fn verdict(source: &Path, second: &Put, compared: &tree::Compared) -> Result {
 }
 
 fn gdd() -> Run {
-    Run::new(GDD).env("GDD_STORE", store())
-}
-
-fn store() -> String {
-    format!("{DEMO}/store")
+    Run::new(GDD).env("GDD_STORE", STORE)
 }
 
 /// `gdd put NAME DIR` stores a tar stream; its names may start below `DIR` or above it, so a lone directory is entered.

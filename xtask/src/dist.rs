@@ -35,7 +35,7 @@ pub fn run(arguments: &[String]) -> Result {
     // Debug symbols go; the symbol table stays, so that an operator's backtrace names functions.
     Run::new("strip").words("--strip-debug -o").arg(GDD).arg("target/release/gdd").run()?;
     let version = Run::new(GDD).arg("--version").read()?;
-    let commit = Run::new("git").words("rev-parse --short=12 HEAD").answer();
+    let commit = Run::new("git").words("describe --always --dirty --abbrev=12").answer();
     let rustc = Run::new("rustc").arg("--version").answer();
     write(
         &folder.join("VERSION"),
@@ -47,7 +47,7 @@ pub fn run(arguments: &[String]) -> Result {
     }
     write(&folder.join("LICENSES-THIRD-PARTY"), &third_party()?)?;
     about_itself(&folder)?;
-    Run::new("find").arg(DIST).words("-type f -size +0 -printf").arg("%10s  %p\n").run()
+    Run::new("find").arg(DIST).words("-type f -size +0 -printf").arg("%10s  %p\\n").run()
 }
 
 /// One line per crate that is linked in, with its licence. RocksDB's C++ comes with librocksdb-sys.
