@@ -92,6 +92,21 @@ impl Probe {
         }
         fresh
     }
+
+    /// As [`Probe::put_in`], without locked instructions: a bit that another thread sets in the same
+    /// word at the same moment may be lost. Only for a filter that may forget.
+    #[inline]
+    pub fn put_loosely(self, block: &Block, probes: u32) -> bool {
+        let mut fresh = false;
+        for (word, bits) in block.iter().enumerate() {
+            let (mask, before) = (self.mask(word, probes), bits.load(Ordering::Relaxed));
+            if before & mask != mask {
+                fresh = true;
+                bits.store(before | mask, Ordering::Relaxed);
+            }
+        }
+        fresh
+    }
 }
 
 #[cfg(test)]

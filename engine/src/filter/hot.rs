@@ -67,7 +67,7 @@ impl Hot {
     #[inline]
     pub fn insert(&self, probe: Probe) {
         let current = self.current.load(Ordering::Relaxed) & 1;
-        if probe.put_in(&self.pair(probe)[current].0, self.shape.probes) {
+        if probe.put_loosely(&self.pair(probe)[current].0, self.shape.probes) {
             let before = self.items[current].0.fetch_add(1, Ordering::Relaxed);
             if before + 1 >= self.generation_capacity {
                 self.rotate(current);

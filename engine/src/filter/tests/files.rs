@@ -90,8 +90,8 @@ fn a_changed_byte_anywhere_is_noticed() {
         let name = format!("{layer}.gdf");
         let good = fs::read(dir.path().join(&name)).unwrap();
         let everywhere = (0..128).chain((128..good.len()).step_by(97)).chain([4095, 4096, good.len() - 1]);
+        copy(dir.path(), image.path());
         for at in everywhere {
-            copy(dir.path(), image.path());
             let mut bad = good.clone();
             bad[at] ^= 1 << (at % 8);
             fs::write(image.path().join(&name), &bad).unwrap();
@@ -99,8 +99,15 @@ fn a_changed_byte_anywhere_is_noticed() {
             assert!(matches!(opened, Opened::Rebuild { .. }), "byte {at} of {name}");
             if at % 4000 < 97 {
                 rebuilds(image.path(), config(2));
+                copy(dir.path(), image.path());
             }
         }
+        copy(dir.path(), image.path());
+        assert_eq!(
+            Filter::open_read_only(image.path(), config(1)).unwrap().1,
+            Opened::Clean,
+            "the copy itself is good"
+        );
     }
 }
 
