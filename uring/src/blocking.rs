@@ -68,6 +68,7 @@ impl Desk {
 
     /// What each thread does until the door closes.
     fn serve(&self, direct: bool) {
+        let _guard = AbortOnPanic;
         let mut state = self.state();
         loop {
             if state.closing {
@@ -83,6 +84,19 @@ impl Desk {
             state = self.state();
             state.finished.push((id, done));
             self.news.notify_one();
+        }
+    }
+}
+
+/// A thread that panics takes its operation with it, and the door would wait for that for ever: recovery after an abort
+/// is the tested path.
+struct AbortOnPanic;
+
+impl Drop for AbortOnPanic {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            tracing::error!("an I/O thread panicked with an operation in hand");
+            std::process::abort();
         }
     }
 }
@@ -169,9 +183,7 @@ impl Drop for Blocking {
         self.desk.work.notify_all();
         drop(dropped);
         for thread in self.threads.drain(..) {
-            if thread.join().is_err() {
-                tracing::error!("an I/O thread panicked; its operation is lost");
-            }
+            thread.join().expect("an I/O thread that panics aborts the process");
         }
         // A waker may keep the desk alive, but not the buffers on it.
         self.desk.state().finished.clear();
