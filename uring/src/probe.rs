@@ -110,7 +110,7 @@ pub fn probe_read_only(dir: &Path, mode: Mode) -> io::Result<Arc<dyn IoSource>> 
 }
 
 fn choose(dir: &Path, mode: Mode, require_direct: bool, read_only: bool) -> io::Result<Arc<dyn IoSource>> {
-    let here = |e: io::Error| io::Error::new(e.kind(), format!("{}: {e}", dir.display()));
+    let here = |e: io::Error| remedy::directory(dir, &e);
     let notes = Arc::new(Notes::default());
     match kernel::judge(live::is_ext4(dir).map_err(here)?) {
         Verdict::Good => {}

@@ -1,6 +1,7 @@
 //! What an operator can do about a level that was refused. Every fallback and every refusal ends in one of these.
 
 use std::io;
+use std::path::Path;
 
 use rustix::process::{Resource, getrlimit};
 
@@ -63,6 +64,22 @@ pub(crate) fn memory_refused(error: &io::Error, len: usize) -> String {
         ),
         _ => format!("{len} bytes could not be registered: {error}"),
     }
+}
+
+/// An error about a store's directory, with what helps where that is known.
+pub(crate) fn directory(dir: &Path, error: &io::Error) -> io::Error {
+    let help = match error.raw_os_error() {
+        Some(libc::EACCES | libc::EPERM) => {
+            format!("; give user {} access to it", rustix::process::geteuid().as_raw())
+        }
+        Some(libc::EROFS) => "; mount its file system read-write, or only read from it".to_owned(),
+        Some(libc::ENOENT) => "; create it, or name another".to_owned(),
+        Some(libc::EMFILE | libc::ENFILE) => {
+            "; raise RLIMIT_NOFILE (ulimit -n, systemd: LimitNOFILE=)".to_owned()
+        }
+        _ => String::new(),
+    };
+    io::Error::new(error.kind(), format!("{}: {error}{help}", dir.display()))
 }
 
 /// The limit on locked memory in words; `None` where there is none.

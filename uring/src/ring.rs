@@ -5,7 +5,7 @@
 //! wait for its operations. So a dropped ring goes, in this order:
 //! 1. Hand what is queued to the kernel, and reap until the table of operations is empty; nothing is begun anew.
 //! 2. If that fails, leak the buffers that are left, and say so. Leaking is the only safe way out.
-//! 3. Close the ring, which lets go of registered memory and files and ends the watch on the wake-up descriptor.
+//! 3. Let go of registered memory and files, and close the ring, which ends the watch on the wake-up descriptor.
 //! 4. Free the pools that were registered, and close the files.
 //!
 //! # Invariants
@@ -269,6 +269,11 @@ impl Drop for Ring {
             std::mem::forget(left);
             std::mem::forget(std::mem::take(&mut self.pools));
         }
+        // Closing alone would do this too, but later, in a kernel worker: a lock, a mount or the allowance of locked
+        // memory would stay taken for a moment after we are gone. A refusal means that nothing was registered.
+        let submitter = self.ring.submitter();
+        let _none_there = submitter.unregister_files();
+        let _none_there = submitter.unregister_buffers();
         // SAFETY: dropped once, here, and not used after; `drain` left nothing of ours in the kernel, or it is leaked.
         unsafe { ManuallyDrop::drop(&mut self.ring) };
     }

@@ -85,7 +85,7 @@ fn memory_file_systems_are_not_called_direct() {
 fn a_missing_directory_is_named() {
     let dir = folder();
     let message = probe(&dir.path().join("none"), Mode::Auto, false).err().unwrap().to_string();
-    assert!(message.contains("none"), "{message}");
+    assert!(message.contains("/none: ") && message.contains("create it"), "{message}");
 }
 
 #[test]

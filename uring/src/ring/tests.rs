@@ -134,3 +134,16 @@ fn a_stale_completion_is_refused() {
     let Some((mut ring, ..)) = ring_and_pipe(dir.path()) else { return };
     assert!(ring.complete(crate::in_flight::Token(3), 0).is_err());
 }
+
+#[test]
+fn a_dropped_ring_lets_go_of_its_files_at_once() {
+    use std::io::Read;
+    use std::os::unix::fs::OpenOptionsExt;
+    let dir = tempfile::tempdir().unwrap();
+    let Some((ring, file, end)) = ring_and_pipe(dir.path()) else { return };
+    assert!(ring.files.get(file).unwrap().slot.is_some(), "the kernel holds it too");
+    let mut options = File::options();
+    let mut reader = options.read(true).custom_flags(libc::O_NONBLOCK).open(dir.path().join("pipe")).unwrap();
+    drop((ring, end));
+    assert_eq!(reader.read(&mut [0]).unwrap(), 0, "nobody has the other end any more");
+}
