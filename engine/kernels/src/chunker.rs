@@ -32,6 +32,9 @@ impl Level {
     pub(crate) fn is_available(self) -> bool {
         match self {
             Self::Portable => true,
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512Vbmi => crate::scan_avx512::is_available(),
+            #[cfg(not(target_arch = "x86_64"))]
             Self::Avx512Vbmi => false,
         }
     }
@@ -87,6 +90,8 @@ struct Plan {
     level: Level,
     masks: Masks,
     zero: ZeroChunk,
+    #[cfg(target_arch = "x86_64")]
+    gear: crate::scan_avx512::Gear,
 }
 
 /// The next chunk of a buffer.
@@ -123,7 +128,16 @@ impl Chunker {
         params.check().expect("chunk sizes were checked by Params::new");
         let masks = Masks::of(params);
         let zero = ZeroChunk::new(params, masks);
-        Self { plan: Arc::new(Plan { params, level, masks, zero }) }
+        Self {
+            plan: Arc::new(Plan {
+                params,
+                level,
+                masks,
+                zero,
+                #[cfg(target_arch = "x86_64")]
+                gear: crate::scan_avx512::Gear::new(),
+            }),
+        }
     }
 
     /// The sizes in use.
@@ -203,9 +217,15 @@ impl Chunker {
 
     fn scan(&self, data: &[u8]) -> usize {
         match self.plan.level {
-            Level::Portable | Level::Avx512Vbmi => {
-                portable::first_cut(self.plan.params, self.plan.masks, data)
-            }
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512Vbmi => crate::scan_avx512::first_cut::<0>(
+                &self.plan.gear,
+                self.plan.params,
+                self.plan.masks,
+                data,
+                512,
+            ),
+            _ => portable::first_cut(self.plan.params, self.plan.masks, data),
         }
     }
 }

@@ -14,6 +14,8 @@ mod chunker;
 mod hash;
 mod params;
 mod portable;
+#[cfg(target_arch = "x86_64")]
+mod scan_avx512;
 mod stitch;
 mod zero;
 

@@ -3,6 +3,11 @@
 //! A chunk of some KiB does not fill the lanes of a wide CPU, and its last, partial leaf fills one. Here the leaves
 //! and parents of many chunks are hashed side by side.
 
+#[cfg(target_arch = "x86_64")]
+mod lanes_avx512;
+#[cfg(target_arch = "x86_64")]
+mod tree;
+
 use crate::chunker::{Cut, Level};
 
 /// BLAKE3-256 of the consecutive pieces of `data` that end at `ends`, appended to `out` in order.
@@ -23,7 +28,12 @@ pub fn hash_many(data: &[u8], ends: &[u32], out: &mut Vec<[u8; 32]>) {
 
 /// Fill in the hash of each cut.
 pub(crate) fn hash_cuts(level: Level, data: &[u8], cuts: &mut [Cut]) {
-    let _ = level;
+    #[cfg(target_arch = "x86_64")]
+    if level == Level::Avx512Vbmi
+        && let Some(lanes) = lanes_avx512::Lanes::detect()
+    {
+        return tree::hash_cuts(lanes, data, cuts);
+    }
     for cut in cuts {
         cut.hash = *blake3::hash(cut.bytes(data)).as_bytes();
     }
