@@ -3,6 +3,8 @@
 //! A chunk is stored as it is unless compression saves more than a sixteenth; backup data is full of media
 //! and archives, so `auto` tries a sample first and leaves what does not shrink alone.
 
+use std::borrow::Cow;
+
 use crate::error::{Error, Result};
 use crate::format::codec::{Codec, Compression};
 
@@ -74,5 +76,64 @@ impl Compressor {
     fn zstd(&mut self, raw: &[u8]) -> Option<usize> {
         self.output.resize(zstd::zstd_safe::compress_bound(raw.len()), 0);
         self.zstd.as_mut()?.compress_to_buffer(raw, &mut self.output[..]).ok()
+    }
+}
+
+/// The raw bytes of a stored payload.
+///
+/// `raw_len` comes from a checked header and bounds the output: a payload that would give more, or less, is refused.
+///
+/// # Errors
+/// What is wrong with the payload, in words.
+pub fn decompress(codec: Codec, stored: &[u8], raw_len: usize) -> Result<Cow<'_, [u8]>, String> {
+    let mut raw = match codec {
+        Codec::None => {
+            let fits = stored.len() == raw_len;
+            return if fits {
+                Ok(Cow::Borrowed(stored))
+            } else {
+                Err(format!("{} bytes stored", stored.len()))
+            };
+        }
+        Codec::Lz4 | Codec::Zstd => vec![0; raw_len],
+    };
+    let len = match codec {
+        Codec::Lz4 => {
+            lz4_flex::block::decompress_into(stored, &mut raw).map_err(|error| error.to_string())?
+        }
+        _ => zstd::bulk::decompress_to_buffer(stored, &mut raw[..]).map_err(|error| error.to_string())?,
+    };
+    if len == raw_len { Ok(Cow::Owned(raw)) } else { Err(format!("it gives {len} bytes, not {raw_len}")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_compressed_comes_back() {
+        let text: Vec<u8> = (0..20_000_u32).flat_map(|n| (n / 7).to_string().into_bytes()).collect();
+        for mode in [Compression::None, Compression::Lz4, Compression::Zstd { level: 3 }, Compression::Auto] {
+            let mut compressor = Compressor::new(mode).unwrap();
+            for raw in [&text[..], &text[..1], &[0; 5000]] {
+                let (codec, stored) = compressor.compress(raw);
+                assert!(stored.len() <= raw.len());
+                assert_eq!(decompress(codec, stored, raw.len()).unwrap(), raw, "{mode:?}");
+                assert_eq!(codec == Codec::None, stored == raw);
+            }
+        }
+        assert_ne!(Compressor::new(Compression::Lz4).unwrap().compress(&text).0, Codec::None);
+        assert_ne!(Compressor::new(Compression::Auto).unwrap().compress(&text).0, Codec::None);
+    }
+
+    #[test]
+    fn a_payload_of_another_length_is_refused() {
+        let mut compressor = Compressor::new(Compression::Zstd { level: 1 }).unwrap();
+        let raw = [7; 4000];
+        let (codec, stored) = compressor.compress(&raw);
+        assert!(decompress(codec, stored, 3999).is_err());
+        assert!(decompress(codec, stored, 4001).is_err());
+        assert!(decompress(Codec::Lz4, stored, 4000).is_err());
+        assert!(decompress(Codec::None, stored, 4000).is_err());
     }
 }

@@ -84,7 +84,7 @@ impl Seed {
             index: Arc::clone(&self.index),
             filter: Arc::clone(&self.filter),
             damaged: Arc::clone(&self.damaged),
-            locality_budget: usize::try_from(self.budget.locality).unwrap_or(usize::MAX) / self.workers,
+            locality_budget: self.budget.locality / self.workers,
         };
         let waker = io.waker();
         let appender = Appender::new(

@@ -124,8 +124,12 @@ impl Error {
 
 fn remedy_of(source: &io::Error) -> &'static str {
     match source.kind() {
-        io::ErrorKind::StorageFull => "; free space on this file system, then try again (nothing acknowledged is lost)",
-        io::ErrorKind::QuotaExceeded => "; raise the quota or free space, then try again (nothing acknowledged is lost)",
+        io::ErrorKind::StorageFull => {
+            "; free space on this file system, then try again (nothing acknowledged is lost)"
+        }
+        io::ErrorKind::QuotaExceeded => {
+            "; raise the quota or free space, then try again (nothing acknowledged is lost)"
+        }
         io::ErrorKind::PermissionDenied => "; check the owner and mode of the store directory",
         io::ErrorKind::ReadOnlyFilesystem => "; remount the file system read-write",
         _ => "",

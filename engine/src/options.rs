@@ -59,17 +59,18 @@ impl Options {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Budget {
     /// RocksDB's block cache and tables.
-    pub index: u64,
+    pub index: usize,
     /// Container directories, all workers together.
-    pub locality: u64,
+    pub locality: usize,
     /// Segments read for restores.
-    pub segments: u64,
+    pub segments: usize,
 }
 
 impl Budget {
     /// Divide `bytes`.
     #[must_use]
     pub fn of(bytes: u64) -> Self {
+        let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
         Self { index: bytes / 8, locality: bytes / 8, segments: bytes / 4 }
     }
 }

@@ -28,7 +28,6 @@ use crate::ingest::Put;
 use crate::options::{Access, Options};
 use crate::paths::Paths;
 use crate::poison::Poison;
-use crate::recall::cache::SegmentCache;
 use crate::recipe;
 use crate::recover::{Recovered, Recovery};
 use crate::shard::counters::Counters;
@@ -46,7 +45,6 @@ pub struct Store {
     core: Arc<Core>,
     access: Access,
     threads: Vec<JoinHandle<()>>,
-    cache: Arc<SegmentCache>,
     notes: Vec<String>,
     closed: bool,
     /// Last: released after everything else is gone.
@@ -71,7 +69,10 @@ impl Store {
         let source = probe_io(dir, Access::ReadWrite, options)?;
         let _lock = lock(&paths, Access::ReadWrite)?;
         let mut io = open_io(source.as_ref(), dir)?;
-        create(io.as_mut(), &paths, settings, unix_seconds())
+        let store = new_store_id()?;
+        RocksIndex::create(&paths.index(), store, options.budget().index)?.close()?;
+        create(io.as_mut(), &paths, store, settings, unix_seconds())?;
+        Ok(store)
     }
 
     /// Open the store in `dir`.
@@ -94,11 +95,10 @@ impl Store {
             notes.push("the superblock was written anew from its good copy".to_owned());
         }
         let budget = options.budget();
-        let cache = Arc::new(SegmentCache::new(budget.segments));
         let seed = match access {
             Access::ReadOnly => read_only_seed(&paths, superblock, source, options)?,
             Access::ReadWrite => {
-                let index = RocksIndex::open(&paths.index(), budget.index)?;
+                let index = RocksIndex::open(&paths.index(), superblock.store, budget.index)?;
                 let filter = Some(paths.filter());
                 let opening = Opening { paths: &paths, superblock, source, index: Arc::new(index), filter };
                 opening.begin(io.as_mut(), options, unix_seconds, &mut notes)?
@@ -112,7 +112,6 @@ impl Store {
             core: Arc::new(Core::new(seed, Vec::new(), Vec::new())?),
             access,
             threads: Vec::new(),
-            cache,
             notes,
             closed: false,
             _lock: lock,
@@ -137,15 +136,7 @@ impl Store {
     /// # Errors
     /// There is none of that name, or its recipe is damaged in both copies.
     pub fn get(&self, name: &str) -> Result<Get> {
-        Get::begin(&self.core, &self.cache, name)
-    }
-
-    /// Access to single chunks, for the calling thread.
-    ///
-    /// # Errors
-    /// The disk refused.
-    pub fn recall(&self) -> Result<crate::recall::Recall> {
-        crate::get::recall(&self.core, &self.cache)
+        Get::begin(&self.core, name)
     }
 
     /// The streams that can be restored, by name.
@@ -321,7 +312,7 @@ impl Opening<'_> {
         let clean = last.0 == 0 || self.index.meta(MetaKey::CleanEpoch)? == Some(clean_mark(last));
         let mut recovery = Recovery { io, paths: self.paths, store, epoch, index: self.index.as_ref() };
         let Recovered { damaged, begun, adopted, notes: found } = recovery.run(clean)?;
-        recipe::set::recover(io, &self.paths.recipes(), store, self.index.as_ref(), clean, notes)?;
+        recipe::recover::recover(io, &self.paths.recipes(), store, self.index.as_ref(), clean, notes)?;
         if !clean {
             notes.push(format!("the store was not closed cleanly: recovery adopted {adopted} chunks"));
         }
@@ -361,18 +352,26 @@ impl Opening<'_> {
 ///
 /// # Errors
 /// The disk refused.
-pub fn create(io: &mut dyn Io, paths: &Paths, settings: &Settings, created_unix: u64) -> Result<StoreId> {
-    let mut store = [0; 16];
-    getrandom::fill(&mut store).map_err(|error| Error::Invalid(format!("no random numbers: {error}")))?;
-    let store = StoreId(store);
-    let directories = [paths.index(), paths.filter(), paths.containers(), paths.pool(), paths.recipes()];
+pub fn create(
+    io: &mut dyn Io,
+    paths: &Paths,
+    store: StoreId,
+    settings: &Settings,
+    created_unix: u64,
+) -> Result<()> {
+    let directories = [paths.filter(), paths.containers(), paths.pool(), paths.recipes()];
     for directory in directories.iter().chain(&recipe::set::directories(&paths.recipes())) {
         io.create_dir(directory).map_err(Error::io("create", directory))?;
     }
     io.sync_dir(&paths.recipes()).map_err(Error::io("sync", &paths.recipes()))?;
     superblocks::write_epoch(io, paths, store, Epoch(0))?;
-    superblocks::write(io, paths, &Superblock { store, created_unix, settings: settings.clone() })?;
-    Ok(store)
+    superblocks::write(io, paths, &Superblock { store, created_unix, settings: settings.clone() })
+}
+
+fn new_store_id() -> Result<StoreId> {
+    let mut store = [0; 16];
+    getrandom::fill(&mut store).map_err(|error| Error::Invalid(format!("no random numbers: {error}")))?;
+    Ok(StoreId(store))
 }
 
 /// Mark a store whose tasks have ended as closed cleanly.
@@ -452,7 +451,8 @@ fn read_only_seed(
     options: &Options,
 ) -> Result<Seed> {
     let Superblock { store, settings, .. } = superblock;
-    let index: Arc<dyn Index> = Arc::new(RocksIndex::open_read_only(&paths.index(), options.budget().index)?);
+    let index: Arc<dyn Index> =
+        Arc::new(RocksIndex::open_read_only(&paths.index(), store, options.budget().index)?);
     let (filter, _) = Filter::open_read_only(&paths.filter(), FilterConfig::new(store, Epoch(0)))?; // Nothing is stored: never asked.
     Ok(Seed {
         paths: paths.clone(),

@@ -296,6 +296,13 @@ impl Shared {
         self.lease.len
     }
 
+    /// How many buffers and views share this memory, this one included. A moment's truth: only who can rule out that
+    /// others clone or drop theirs may build on it.
+    #[must_use]
+    pub fn holders(&self) -> usize {
+        Arc::strong_count(&self.lease)
+    }
+
     /// Take the memory back for writing, if this is the last view of it.
     ///
     /// # Errors
@@ -373,6 +380,7 @@ mod tests {
         let shared = buffer.freeze();
         let view = shared.slice(7..8);
         assert_eq!(view[0], 9);
+        assert_eq!(shared.holders(), 2);
         let shared = shared.thaw().unwrap_err();
         drop(view);
         assert_eq!(shared.thaw().unwrap()[7], 9);

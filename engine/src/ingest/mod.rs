@@ -25,7 +25,7 @@ use crate::ids::RecipeId;
 use crate::index::Batch;
 use crate::limits::EXTENT_SIZE;
 use crate::progress::Progress;
-use crate::recipe::{RecipeWriter, Totals};
+use crate::recipe::{RecipeTotals, RecipeWriter};
 use crate::shard::mailbox::WINDOW;
 use front::Front;
 
@@ -72,7 +72,7 @@ impl Put {
     ///
     /// # Errors
     /// The name is taken or unusable, the store failed, or the recipe cannot be created.
-    pub(crate) fn begin(core: Arc<Core>, name: &str, patience: Box<dyn Patience>) -> Result<Self> {
+    pub fn begin(core: Arc<Core>, name: &str, patience: Box<dyn Patience>) -> Result<Self> {
         core.poison.check()?;
         let claim = core.claim(name)?;
         let mut io = core.open_io()?;
@@ -165,14 +165,13 @@ impl Put {
         self.front.finish()?;
         self.note_chunks()?;
         let (added, chunks) = self.front.added();
-        let totals = Totals {
-            logical_bytes: self.bytes,
+        let totals = RecipeTotals {
             new_bytes: added.bytes,
             new_chunks: added.chunks,
             stored_bytes: added.stored_bytes,
         };
         let recipe = self.recipe.take().expect("a stream is finished once");
-        let row = recipe.finish(self.io.as_mut(), totals).inspect_err(|error| self.core.poison.set(error))?;
+        let row = recipe.finish(self.io.as_mut(), totals)?;
         assert_eq!((row.logical_bytes, row.chunk_count), (self.bytes, chunks), "the recipe holds the stream");
         let batch = Batch { recipes: vec![row], ..Batch::default() };
         self.core.index.commit(batch).inspect_err(|error| self.core.poison.set(error))?;
@@ -256,7 +255,7 @@ fn recipe_header(core: &Core, recipe: RecipeId, name: &str, params: Params) -> R
         created_unix: core.unix_seconds(),
         name: name.to_owned(),
         params: ChunkParams { min: params.min, avg: params.avg, max: params.max },
-        owner: Owner::default(),
+        owner: Owner::Manual,
     }
 }
 

@@ -15,6 +15,8 @@ pub mod mailbox;
 pub mod round;
 mod streams;
 mod tag;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

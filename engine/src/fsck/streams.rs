@@ -1,0 +1,134 @@
+//! Streams: both copies of every recipe, and every chunk that a recipe names.
+
+use std::collections::BTreeSet;
+
+use super::Check;
+use super::report::AffectedStream;
+use crate::error::{Error, Result};
+use crate::format::recipe_block::RecipeEntry;
+use crate::ids::{ChunkHash, RecipeId};
+use crate::index::{RecipeRow, RecipeState, Status};
+use crate::recipe::{RecipeReader, Side, set};
+
+impl Check<'_> {
+    pub(super) fn streams(&mut self) -> Result<()> {
+        let rows = self.index.recipes()?;
+        let listing = set::list(self.io, &self.paths.recipes())?;
+        for path in listing.foreign.iter().chain(&listing.temporary) {
+            self.report.warn(
+                path,
+                0,
+                "not a finished recipe: the next opening for writing settles it".to_owned(),
+            );
+        }
+        let known: BTreeSet<RecipeId> = rows.iter().map(|row| row.recipe).collect();
+        for recipe in listing.recipes.keys().filter(|recipe| !known.contains(recipe)) {
+            let path = Side::A.file(&self.paths.recipes(), *recipe);
+            self.report.warn(
+                &path,
+                0,
+                "belongs to no stream: the next opening for writing settles it".to_owned(),
+            );
+        }
+        for row in rows.iter().filter(|row| row.state == RecipeState::Live) {
+            self.report.streams += 1;
+            self.copies(row, listing.recipes.get(&row.recipe).copied().unwrap_or_default())?;
+            if self.level >= 3 {
+                self.chunks_of(row)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Both copies of one recipe, each by itself.
+    fn copies(&mut self, row: &RecipeRow, sizes: [Option<u64>; 2]) -> Result<()> {
+        let recipes = self.paths.recipes();
+        let mut good = 0;
+        for (side, size) in Side::BOTH.into_iter().zip(sizes) {
+            let path = side.file(&recipes, row.recipe);
+            let what = match size {
+                None => Some("missing".to_owned()),
+                Some(_) if self.level == 0 => None,
+                Some(_) => match set::check_copy(self.io, &recipes, row.recipe, self.store, side) {
+                    Ok(()) => None,
+                    Err(error) => Some(error.to_string()),
+                },
+            };
+            match what {
+                None => good += 1,
+                Some(what) => {
+                    self.report.damage(&path, 0, format!("copy of the recipe of {:?}: {what}", row.name))
+                }
+            }
+        }
+        // With no good copy, what is good of both may still give the whole; level 3 tries that.
+        if good == 0 && self.level < 3 {
+            self.lost(row, row.logical_bytes, row.chunk_count);
+        }
+        Ok(())
+    }
+
+    /// Every chunk of one stream must be in the index, usable, and not found bad.
+    fn chunks_of(&mut self, row: &RecipeRow) -> Result<()> {
+        let mut reader = match RecipeReader::open(self.io, &self.paths.recipes(), row.recipe, self.store) {
+            Ok(reader) => reader,
+            Err(error) => return self.unreadable(row, error),
+        };
+        let outcome = self.entries_of(row, &mut reader);
+        reader.close(self.io);
+        match outcome {
+            Ok((0, 0)) => Ok(()),
+            Ok((bytes, chunks)) => {
+                self.lost(row, bytes, chunks);
+                Ok(())
+            }
+            Err(error) => self.unreadable(row, error),
+        }
+    }
+
+    /// Bytes and chunks of the stream that are lost.
+    fn entries_of(&mut self, row: &RecipeRow, reader: &mut RecipeReader) -> Result<(u64, u64)> {
+        let (mut bytes, mut chunks) = (0, 0);
+        let mut entries: Vec<RecipeEntry> = Vec::new();
+        let mut found = Vec::new();
+        let path = Side::A.file(&self.paths.recipes(), row.recipe);
+        while reader.next_block(self.io, &mut entries)? {
+            let hashes: Vec<ChunkHash> = entries.iter().map(|entry| entry.hash).collect();
+            self.index.locate(&hashes, &mut found)?;
+            for (entry, located) in entries.iter().zip(&found) {
+                let end = u64::from(entry.chunk_offset) + u64::from(entry.length);
+                let why = match located {
+                    None => Some("not in the index; run `gdd rebuild-index`"),
+                    Some(chunk) if chunk.status != Status::Live => Some("marked as unusable"),
+                    Some(chunk) if u64::from(chunk.raw_len) < end => Some("shorter than the recipe says"),
+                    Some(_) if self.report.bad.contains_key(&entry.hash) => Some("damaged"),
+                    Some(_) => None,
+                };
+                let Some(why) = why else { continue };
+                bytes += entry.bytes();
+                chunks += u64::from(entry.repeat);
+                if self.report.bad_chunk(entry.hash, why.to_owned()) {
+                    self.report.damage(&path, 0, format!("chunk {} of {:?}: {why}", entry.hash, row.name));
+                }
+            }
+            entries.clear();
+        }
+        Ok((bytes, chunks))
+    }
+
+    fn unreadable(&mut self, row: &RecipeRow, error: Error) -> Result<()> {
+        let path = Side::A.file(&self.paths.recipes(), row.recipe);
+        match error {
+            Error::Corrupt { .. } | Error::Version { .. } | Error::Io { .. } => {
+                self.report.damage(&path, 0, format!("recipe of {:?}: {error}", row.name));
+                self.lost(row, row.logical_bytes, row.chunk_count);
+                Ok(())
+            }
+            other => Err(other),
+        }
+    }
+
+    fn lost(&mut self, row: &RecipeRow, bytes_lost: u64, chunks_lost: u64) {
+        self.report.affect(AffectedStream { name: row.name.clone(), bytes_lost, chunks_lost });
+    }
+}

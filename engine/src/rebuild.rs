@@ -1,0 +1,276 @@
+//! Makes the index anew from containers and recipes alone.
+//!
+//! The index is a cache: every record names its chunk, every container its records, every recipe its stream. So a lost or
+//! damaged index costs time, never data. Sealed containers are read by their footers only; open ones are walked whole.
+//!
+//! # Crash consistency
+//! The new index grows beside the old one and takes its name only when it is complete and durable; the old one is kept
+//! as `index.old-N`. Until then nothing has changed. The next opening for writing runs recovery, as after a crash.
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use gdd_uring::io::{self, FileId, Io, Open};
+
+use crate::container::scan;
+use crate::container::tail::{self, Tail};
+use crate::error::{Error, Result};
+use crate::filter::Filter;
+use crate::format::container::ContainerHeader;
+use crate::format::footer::DirectoryEntry;
+use crate::format::{HEADER_SIZE, Place, StoreId};
+use crate::ids::{ContainerId, Epoch};
+use crate::index::rocks::RocksIndex;
+use crate::index::{Batch, ChunkEntry, ContainerRow, ContainerState, Index, Status};
+use crate::options::{Access, Options};
+use crate::paths::{self, Paths};
+use crate::progress::Progress;
+use crate::{recipe, store, superblocks};
+
+/// What a rebuild did. Fields are only ever added.
+#[derive(Clone, Debug, Default, serde::Serialize)]
+pub struct Rebuilt {
+    /// Containers read.
+    pub containers: u64,
+    /// Those of them without a usable footer, which were walked whole.
+    pub containers_walked: u64,
+    /// Records found; a chunk that is stored twice counts twice.
+    pub chunks: u64,
+    /// Streams found.
+    pub streams: u64,
+    /// Bytes of the containers.
+    pub bytes: u64,
+    /// How long it took.
+    pub seconds: f64,
+    /// The same per GB of containers.
+    pub seconds_per_gigabyte: f64,
+    /// What an operator should know: damage, what was left out, where the old index lies.
+    pub notes: Vec<String>,
+}
+
+/// Make the index of the store in `dir` anew.
+///
+/// # Errors
+/// No store, another process, or the disk failed. Damaged containers and recipes are left out and named in the notes.
+pub fn rebuild_index(dir: &Path, options: &Options, progress: &mut dyn FnMut(Progress)) -> Result<Rebuilt> {
+    let started = Instant::now();
+    let paths = Paths::new(dir);
+    if !paths.superblocks().iter().any(|path| path.exists()) {
+        return Err(Error::NotAStore { path: dir.to_owned(), why: "it has no file gdd.store".to_owned() });
+    }
+    let _lock = store::lock(&paths, Access::ReadWrite)?;
+    let source = store::probe_io(dir, Access::ReadWrite, options)?;
+    let mut io = source.open().map_err(Error::io("open an I/O ring for", dir))?;
+    let (superblock, _) = superblocks::read(io.as_mut(), &paths)?;
+    let fresh = paths.root().join("index.new");
+    remove_tree(&fresh)?;
+    let index = RocksIndex::create(&fresh, superblock.store, options.budget().index)?;
+    let mut rebuild = Rebuild {
+        io: io.as_mut(),
+        paths: &paths,
+        store: superblock.store,
+        index: &index,
+        rebuilt: Rebuilt::default(),
+        epoch_last: Epoch(0),
+        progress,
+        total: 0,
+    };
+    rebuild.containers()?;
+    rebuild.streams()?;
+    rebuild.epoch()?;
+    let mut rebuilt = rebuild.rebuilt;
+    index.close()?;
+    drop(index);
+    swap(io.as_mut(), &paths, &fresh, &mut rebuilt)?;
+    Filter::discard(&paths.filter())?;
+    rebuilt.seconds = started.elapsed().as_secs_f64();
+    #[expect(clippy::cast_precision_loss, reason = "a rate for people needs no more than 53 bits")]
+    let gigabytes = rebuilt.bytes as f64 / 1e9;
+    rebuilt.seconds_per_gigabyte = if gigabytes > 0.0 { rebuilt.seconds / gigabytes } else { 0.0 };
+    Ok(rebuilt)
+}
+
+struct Rebuild<'a> {
+    io: &'a mut dyn Io,
+    paths: &'a Paths,
+    store: StoreId,
+    index: &'a dyn Index,
+    rebuilt: Rebuilt,
+    /// The youngest epoch that any file was made in.
+    epoch_last: Epoch,
+    progress: &'a mut dyn FnMut(Progress),
+    total: u64,
+}
+
+impl Rebuild<'_> {
+    fn containers(&mut self) -> Result<()> {
+        let directory = self.paths.containers();
+        let entries = self.io.list(&directory).map_err(Error::io("list", &directory))?;
+        self.total = entries.iter().map(|entry| entry.size).sum();
+        // By id, so oldest first: of a chunk that is stored twice, the younger record wins.
+        for entry in entries {
+            let Some(id) = paths::container_of(&entry.name) else { continue };
+            match self.container(id, entry.size) {
+                Ok(()) => {}
+                Err(error @ (Error::Corrupt { .. } | Error::Version { .. })) => {
+                    self.rebuilt.notes.push(format!("left out: {error}"));
+                }
+                Err(error) => return Err(error),
+            }
+            self.rebuilt.bytes += entry.size;
+            let (done, total) = (self.rebuilt.bytes, Some(self.total));
+            (self.progress)(Progress { stage: "read", done, total });
+        }
+        Ok(())
+    }
+
+    fn container(&mut self, id: ContainerId, len: u64) -> Result<()> {
+        let path = self.paths.container(id);
+        let file = self.io.open(&path, Open::Read).map_err(Error::io("open", &path))?;
+        let read = self.read(file, &path, id, len);
+        self.io.close(file);
+        let Some((row, entries)) = read? else { return Ok(()) };
+        self.rebuilt.containers += 1;
+        self.rebuilt.chunks += entries.len() as u64;
+        let chunks = entries
+            .iter()
+            .map(|entry| (entry.hash, ChunkEntry::new(id, entry, Status::Live, self.epoch_last)))
+            .collect();
+        self.index.commit(Batch { chunks, containers: vec![(id, row)], ..Batch::default() })
+    }
+
+    /// A container's row and records; nothing if it was never used.
+    fn read(
+        &mut self,
+        file: FileId,
+        path: &Path,
+        id: ContainerId,
+        len: u64,
+    ) -> Result<Option<(ContainerRow, Vec<DirectoryEntry>)>> {
+        let block = io::read_at(self.io, file, 0, HEADER_SIZE).map_err(Error::io("read", path))?;
+        let place = Place::new(path, 0);
+        let header = ContainerHeader::decode(&block, place)?;
+        header.expect(self.store, id, place)?;
+        self.epoch_last = self.epoch_last.max(header.created_epoch);
+        match self.by_footer(file, path, id, len, &header) {
+            Ok(found) => Ok(Some(found)),
+            Err(Error::Corrupt { .. } | Error::Version { .. }) => self.by_walk(file, path, id),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn by_footer(
+        &mut self,
+        file: FileId,
+        path: &Path,
+        id: ContainerId,
+        end: u64,
+        header: &ContainerHeader,
+    ) -> Result<(ContainerRow, Vec<DirectoryEntry>)> {
+        let mut len = end.min(HEADER_SIZE as u64);
+        loop {
+            let wanted = usize::try_from(len).expect("a footer fits memory");
+            let bytes = io::read_at(self.io, file, end - len, wanted).map_err(Error::io("read", path))?;
+            match tail::parse(&bytes, end, self.store, id, path)? {
+                Tail::Needs(more) if more <= end => len = more,
+                Tail::Needs(more) => {
+                    return Err(Place::new(path, end).refuse("footer length", format!("up to {end}"), more));
+                }
+                Tail::Whole(footer) => {
+                    let summary = &footer.summary;
+                    let row = ContainerRow {
+                        state: ContainerState::Sealed,
+                        durable_len: end,
+                        batch_seq: summary.batch_count,
+                        record_count: count(&footer.entries),
+                        chain: summary.chain,
+                        capacity: header.capacity,
+                        raw_bytes: summary.raw_bytes,
+                        stored_bytes: summary.stored_bytes,
+                    };
+                    return Ok((row, footer.entries));
+                }
+            }
+        }
+    }
+
+    fn by_walk(
+        &mut self,
+        file: FileId,
+        path: &Path,
+        id: ContainerId,
+    ) -> Result<Option<(ContainerRow, Vec<DirectoryEntry>)>> {
+        self.rebuilt.containers_walked += 1;
+        let scanned = scan::scan(self.io, file, path, self.store, id, &mut |_| Ok(()))?;
+        if scanned.entries.is_empty() {
+            return Ok(None);
+        }
+        let row = ContainerRow {
+            state: ContainerState::Open,
+            durable_len: scanned.end,
+            batch_seq: scanned.batch_count,
+            record_count: count(&scanned.entries),
+            chain: scanned.chain,
+            capacity: scanned.header.capacity,
+            raw_bytes: scanned.raw_bytes,
+            stored_bytes: scanned.stored_bytes,
+        };
+        Ok(Some((row, scanned.entries)))
+    }
+
+    fn streams(&mut self) -> Result<()> {
+        let (rows, notes) = recipe::set::rows(self.io, &self.paths.recipes(), self.store)?;
+        self.rebuilt.notes.extend(notes);
+        self.rebuilt.streams = rows.len() as u64;
+        self.epoch_last = rows.iter().map(|row| row.created_epoch).fold(self.epoch_last, Epoch::max);
+        self.index.commit(Batch { recipes: rows, ..Batch::default() })
+    }
+
+    /// A lost or damaged epoch file is made anew, above every epoch that any file was made in.
+    fn epoch(&mut self) -> Result<()> {
+        match superblocks::read_epoch(self.io, self.paths, self.store) {
+            Ok(epoch) if epoch >= self.epoch_last => Ok(()),
+            Ok(_) | Err(Error::Corrupt { .. }) => {
+                self.rebuilt
+                    .notes
+                    .push(format!("the epoch file was made anew with epoch {}", self.epoch_last.0));
+                superblocks::write_epoch(self.io, self.paths, self.store, self.epoch_last)
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
+fn count(entries: &[DirectoryEntry]) -> u32 {
+    u32::try_from(entries.len()).expect("a container holds fewer than 2^32 records")
+}
+
+/// Put the new index in the old one's place; the old one is kept.
+fn swap(io: &mut dyn Io, paths: &Paths, fresh: &Path, rebuilt: &mut Rebuilt) -> Result<()> {
+    let current = paths.index();
+    if current.exists() {
+        let kept = free_name(paths.root());
+        io.rename(&current, &kept).map_err(Error::io("rename", &current))?;
+        rebuilt.notes.push(format!("the old index was kept as {}", kept.display()));
+    }
+    io.rename(fresh, &current).map_err(Error::io("rename", fresh))?;
+    io.sync_dir(paths.root()).map_err(Error::io("sync", paths.root()))
+}
+
+fn free_name(root: &Path) -> PathBuf {
+    let mut number = 1;
+    loop {
+        let name = root.join(format!("index.old-{number}"));
+        if !name.exists() {
+            return name;
+        }
+        number += 1;
+    }
+}
+
+fn remove_tree(path: &Path) -> Result<()> {
+    match std::fs::remove_dir_all(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::io("remove", path)(error)),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,259 @@
+//! Reading a recipe block by block, each from whichever copy is good.
+
+use std::path::{Path, PathBuf};
+
+use gdd_uring::io::{self, FileId, Io, Open};
+
+use crate::error::{Error, Result};
+use crate::format::recipe::RecipeHeader;
+use crate::format::recipe_block::{self, RecipeEntry, encoded_len, entry_bytes};
+use crate::format::recipe_trailer::RecipeTrailer;
+use crate::format::{HEADER_SIZE, Place, StoreId};
+use crate::ids::RecipeId;
+
+use super::{Side, block_count, block_offset, entries_in, trailer_offset};
+
+/// See the module. End it with [`RecipeReader::close`], so that the `Io` does not keep its files open.
+#[derive(Debug)]
+pub struct RecipeReader {
+    recipe: RecipeId,
+    header: RecipeHeader,
+    trailer: RecipeTrailer,
+    copies: Copies,
+    /// The next block.
+    block_seq: u64,
+    digest: blake3::Hasher,
+    logical_bytes: u64,
+    chunk_count: u64,
+}
+
+/// The copies that still look good, the preferred one first.
+#[derive(Debug)]
+struct Copies {
+    open: Vec<Copy>,
+    /// What was wrong with which copy.
+    damage: Vec<(Side, Error)>,
+}
+
+#[derive(Debug)]
+struct Copy {
+    side: Side,
+    path: PathBuf,
+    file: FileId,
+    size: u64,
+}
+
+impl RecipeReader {
+    /// Open `recipe` of `store` below the directory `recipes`, from both copies as far as they are good.
+    ///
+    /// # Errors
+    /// No copy has a good header and trailer: the error of the last one tried. `Version` when a newer gdd wrote it.
+    pub fn open(io: &mut dyn Io, recipes: &Path, recipe: RecipeId, store: StoreId) -> Result<Self> {
+        Self::open_sides(io, recipes, recipe, store, &Side::BOTH)
+    }
+
+    /// As [`RecipeReader::open`], from one copy only: to know whether it is good.
+    ///
+    /// # Errors
+    /// As [`RecipeReader::open`].
+    pub fn open_copy(
+        io: &mut dyn Io,
+        recipes: &Path,
+        recipe: RecipeId,
+        store: StoreId,
+        side: Side,
+    ) -> Result<Self> {
+        Self::open_sides(io, recipes, recipe, store, &[side])
+    }
+
+    fn open_sides(
+        io: &mut dyn Io,
+        recipes: &Path,
+        recipe: RecipeId,
+        store: StoreId,
+        sides: &[Side],
+    ) -> Result<Self> {
+        let mut copies = Copies { open: Vec::new(), damage: Vec::new() };
+        for &side in sides {
+            match Copy::open(io, recipes, recipe, side) {
+                Ok(copy) => copies.open.push(copy),
+                Err(error) => copies.damage.push((side, error)),
+            }
+        }
+        let ends = copies.first_good(io, |io, copy| copy.ends(io, recipe, store));
+        match ends {
+            Ok((header, trailer)) => Ok(Self {
+                recipe,
+                header,
+                trailer,
+                copies,
+                block_seq: 0,
+                digest: blake3::Hasher::new(),
+                logical_bytes: 0,
+                chunk_count: 0,
+            }),
+            Err(error) => {
+                copies.close(io);
+                Err(error)
+            }
+        }
+    }
+
+    /// The recipe's header.
+    #[must_use]
+    pub fn header(&self) -> &RecipeHeader {
+        &self.header
+    }
+
+    /// The recipe's trailer. Its totals are checked against the entries when the last one was read.
+    #[must_use]
+    pub fn trailer(&self) -> &RecipeTrailer {
+        &self.trailer
+    }
+
+    /// Append the next block's entries to `entries`, at most
+    /// [`RECIPE_BLOCK_ENTRIES`](recipe_block::RECIPE_BLOCK_ENTRIES). Returns false, once, at the end, when the recipe
+    /// has proved whole.
+    ///
+    /// # Errors
+    /// No copy has a good block here, or the whole does not add up to its trailer.
+    pub fn next_block(&mut self, io: &mut dyn Io, entries: &mut Vec<RecipeEntry>) -> Result<bool> {
+        if self.block_seq == self.trailer.block_count {
+            self.check_totals()?;
+            return Ok(false);
+        }
+        let (recipe, block_seq) = (self.recipe, self.block_seq);
+        let len = encoded_len(entries_in(block_seq, self.trailer.entry_count));
+        let start = entries.len();
+        let block = self.copies.first_good(io, |io, copy| {
+            entries.truncate(start);
+            let offset = block_offset(block_seq);
+            let block = copy.read(io, offset, len)?;
+            recipe_block::decode(&block, recipe, block_seq, entries, Place::new(&copy.path, offset))?;
+            Ok(block)
+        })?;
+        let count = u32::try_from(entries.len() - start).expect("a block holds few entries");
+        self.digest.update(entry_bytes(&block, count));
+        for entry in &entries[start..] {
+            self.logical_bytes = self.logical_bytes.saturating_add(entry.bytes());
+            self.chunk_count = self.chunk_count.saturating_add(u64::from(entry.repeat));
+        }
+        self.block_seq += 1;
+        Ok(true)
+    }
+
+    /// Read to the end, for the checks alone.
+    ///
+    /// # Errors
+    /// As [`RecipeReader::next_block`].
+    pub fn check(&mut self, io: &mut dyn Io) -> Result<()> {
+        let mut entries = Vec::new();
+        while self.next_block(io, &mut entries)? {
+            entries.clear();
+        }
+        Ok(())
+    }
+
+    /// Copies found bad so far, and how. The stream was read from the other one.
+    #[must_use]
+    pub fn damage(&self) -> &[(Side, Error)] {
+        &self.copies.damage
+    }
+
+    pub(super) fn take_damage(&mut self) -> Vec<(Side, Error)> {
+        std::mem::take(&mut self.copies.damage)
+    }
+
+    /// Close its files.
+    pub fn close(self, io: &mut dyn Io) {
+        self.copies.close(io);
+    }
+
+    fn check_totals(&self) -> Result<()> {
+        let path = self.copies.open.first().map(|copy| copy.path.as_path());
+        let place = Place::new(path.unwrap_or(Path::new("recipe")), block_offset(self.block_seq));
+        let trailer = &self.trailer;
+        place.expect("bytes of the stream", trailer.logical_bytes, self.logical_bytes)?;
+        place.expect("chunks of the stream", trailer.chunk_count, self.chunk_count)?;
+        let digest = self.digest.finalize();
+        place.require(
+            trailer.digest == *digest.as_bytes(),
+            "digest of the recipe",
+            "that of the trailer",
+            "another",
+        )
+    }
+}
+
+impl Copies {
+    /// What `read` gives for the first copy that it does not refuse. A refused copy is noted, once, and asked last from
+    /// then on: other blocks of it may still be good.
+    fn first_good<T>(
+        &mut self,
+        io: &mut dyn Io,
+        mut read: impl FnMut(&mut dyn Io, &Copy) -> Result<T>,
+    ) -> Result<T> {
+        let mut last = None;
+        for _ in 0..self.open.len() {
+            match read(io, &self.open[0]) {
+                Ok(value) => return Ok(value),
+                Err(error @ Error::Version { .. }) => return Err(error),
+                Err(error) => {
+                    let side = self.open[0].side;
+                    self.open.rotate_left(1);
+                    last = Some(error);
+                    if !self.damage.iter().any(|(known, _)| *known == side) {
+                        self.damage.extend(last.take().map(|error| (side, error)));
+                    }
+                }
+            }
+        }
+        // Every copy was refused: the error is either here or, when it was the first one of its copy, among the damage.
+        match last.or_else(|| self.damage.pop().map(|(_, error)| error)) {
+            Some(error) => Err(error),
+            None => Err(Error::Invalid("a recipe is read from at least one copy".to_owned())),
+        }
+    }
+
+    fn close(self, io: &mut dyn Io) {
+        self.open.into_iter().for_each(|copy| io.close(copy.file));
+    }
+}
+
+impl Copy {
+    fn open(io: &mut dyn Io, recipes: &Path, recipe: RecipeId, side: Side) -> Result<Self> {
+        let path = side.file(recipes, recipe);
+        let file = io.open(&path, Open::Read).map_err(Error::io("open", &path))?;
+        match io.size(file) {
+            Ok(size) => Ok(Self { side, path, file, size }),
+            Err(error) => {
+                io.close(file);
+                Err(Error::io("measure", &path)(error))
+            }
+        }
+    }
+
+    /// Header and trailer.
+    fn ends(
+        &self,
+        io: &mut dyn Io,
+        recipe: RecipeId,
+        store: StoreId,
+    ) -> Result<(RecipeHeader, RecipeTrailer)> {
+        let header =
+            RecipeHeader::decode(&self.read(io, 0, HEADER_SIZE)?, store, recipe, Place::new(&self.path, 0))?;
+        let end = self.size.saturating_sub(HEADER_SIZE as u64);
+        let place = Place::new(&self.path, end);
+        let aligned = end.is_multiple_of(HEADER_SIZE as u64) && end > 0;
+        place.require(aligned, "length of the recipe", "blocks, at least two", self.size)?;
+        let trailer = RecipeTrailer::decode(&self.read(io, end, HEADER_SIZE)?, recipe, place)?;
+        place.expect("blocks of the recipe", block_count(trailer.entry_count), trailer.block_count)?;
+        let expected = trailer_offset(trailer.entry_count);
+        place.require(expected == Some(end), "place of the trailer", format_args!("{expected:?}"), end)?;
+        Ok((header, trailer))
+    }
+
+    fn read(&self, io: &mut dyn Io, offset: u64, len: usize) -> Result<gdd_uring::buffer::IoBuf> {
+        io::read_at(io, self.file, offset, len).map_err(Error::io("read", &self.path))
+    }
+}

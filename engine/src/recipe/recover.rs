@@ -1,0 +1,124 @@
+//! After a crash: bring recipe files and the index's streams together.
+//!
+//! | found | done |
+//! |---|---|
+//! | temporary file | removed: it was never acknowledged |
+//! | stream being removed | its files go, then its row |
+//! | recipe without a row, whole | adopted: its chunks were durable before its files were |
+//! | recipe without a row, not whole in any copy | left alone, and noted: it was never acknowledged, or it is damage |
+//! | recipe whose name another stream has | left alone, and noted |
+//! | one copy missing or of another length | written anew from the other |
+//! | row without a file | noted: an acknowledged stream is lost |
+//!
+//! Nothing that may be somebody's only recipe is removed. It may crash anywhere and be run again.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use gdd_uring::io::Io;
+
+use crate::error::{Error, Result};
+use crate::format::StoreId;
+use crate::ids::RecipeId;
+use crate::index::{Batch, Index, RecipeRow, RecipeState};
+
+use super::set::{self, Listing};
+
+/// Bring recipe files and rows together; after a clean close there is nothing to do but to end removals. Findings for
+/// the operator go to `notes`.
+///
+/// # Errors
+/// The disk or the index failed.
+pub fn recover(
+    io: &mut dyn Io,
+    recipes: &Path,
+    store: StoreId,
+    index: &dyn Index,
+    clean: bool,
+    notes: &mut Vec<String>,
+) -> Result<()> {
+    let rows = index.recipes()?;
+    let (deleting, live): (Vec<_>, Vec<_>) =
+        rows.into_iter().partition(|row| row.state == RecipeState::Deleting);
+    for row in &deleting {
+        set::remove(io, recipes, row.recipe)?;
+    }
+    if !deleting.is_empty() {
+        let removed_recipes = deleting.into_iter().map(|row| row.name).collect();
+        index.commit(Batch { removed_recipes, ..Batch::default() })?;
+    }
+    if clean {
+        return Ok(());
+    }
+    let listing = set::list(io, recipes)?;
+    set::remove_temporary(io, recipes, &listing)?;
+    adopt(io, recipes, store, index, (&listing, &live), notes)?;
+    restore_copies(io, recipes, store, &listing, notes)?;
+    for row in live.iter().filter(|row| !listing.recipes.contains_key(&row.recipe)) {
+        notes.push(format!("stream {:?} is lost: recipe {} has no file", row.name, row.recipe));
+    }
+    Ok(())
+}
+
+fn adopt(
+    io: &mut dyn Io,
+    recipes: &Path,
+    store: StoreId,
+    index: &dyn Index,
+    (listing, live): (&Listing, &[RecipeRow]),
+    notes: &mut Vec<String>,
+) -> Result<()> {
+    let mut names: BTreeMap<String, RecipeId> =
+        live.iter().map(|row| (row.name.clone(), row.recipe)).collect();
+    let known: BTreeSet<_> = live.iter().map(|row| row.recipe).collect();
+    let mut adopted = Vec::new();
+    // Ids grow with time: of several recipes with one name the newest comes first, and stands.
+    for &recipe in listing.recipes.keys().rev().filter(|recipe| !known.contains(recipe)) {
+        let checked = match set::check(io, recipes, recipe, store) {
+            Ok(checked) => checked,
+            Err(error @ Error::Version { .. }) => return Err(error),
+            Err(error) => {
+                notes.push(format!("recipe {recipe} belongs to no stream and is not whole: {error}"));
+                continue;
+            }
+        };
+        let name = checked.header.name.clone();
+        if let Some(other) = names.get(&name) {
+            notes.push(format!("recipe {recipe} is left alone: stream {name:?} has recipe {other}"));
+            continue;
+        }
+        names.insert(name, recipe);
+        adopted.push(RecipeRow::new(&checked.header, &checked.trailer));
+    }
+    if adopted.is_empty() {
+        return Ok(());
+    }
+    notes.extend(
+        adopted.iter().map(|row| format!("stream {:?} was whole but not yet acknowledged: kept", row.name)),
+    );
+    index.commit(Batch { recipes: adopted, ..Batch::default() })
+}
+
+/// Cheap: looks at lengths only. `gdd fsck` reads both copies.
+fn restore_copies(
+    io: &mut dyn Io,
+    recipes: &Path,
+    store: StoreId,
+    listing: &Listing,
+    notes: &mut Vec<String>,
+) -> Result<()> {
+    let unequal = listing.recipes.iter().filter(|(_, sizes)| sizes[0] != sizes[1]);
+    for (&recipe, _) in unequal {
+        match set::repair(io, recipes, recipe, store) {
+            Ok(sides) => {
+                notes.push(format!("recipe {recipe}: copy {sides:?} was written anew from the other"))
+            }
+            Err(error @ Error::Version { .. }) => return Err(error),
+            // A full or failing disk must not keep the store from opening: the good copy is still there.
+            Err(error) => {
+                notes.push(format!("recipe {recipe}: a copy is bad and cannot be written anew: {error}"))
+            }
+        }
+    }
+    Ok(())
+}
