@@ -107,7 +107,7 @@ impl Seed {
             poison: self.poison.clone(),
             counters,
             epoch: self.epoch,
-            uncommitted_max: UNCOMMITTED_BYTES_MAX.min(self.settings.container_size),
+            uncommitted_max: UNCOMMITTED_BYTES_MAX.min(4 * self.settings.container_size),
             stop: Arc::clone(&self.stop),
         };
         Ok((Shard::new(parts), door))

@@ -24,7 +24,7 @@ pub const CONTAINER_SIZE_MAX: u64 = 1 << 30;
 const _: () = assert!(CONTAINER_SIZE_MAX < u32::MAX as u64);
 
 /// New bytes that a worker may have appended without a group commit. Bounds the pending map and the recovery scan.
-pub const UNCOMMITTED_BYTES_MAX: u64 = 64 * MIB;
+pub const UNCOMMITTED_BYTES_MAX: u64 = 512 * MIB;
 
 /// Longest stream name in bytes: it fits the recipe's header block.
 pub const STREAM_NAME_MAX: usize = 1024;

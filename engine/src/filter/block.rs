@@ -149,6 +149,30 @@ mod tests {
     }
 
     #[test]
+    fn threads_that_set_bits_of_one_block_lose_none() {
+        let lines: Vec<Line> = (0..200_000).map(|_| Line::default()).collect();
+        let start = std::sync::Barrier::new(2);
+        std::thread::scope(|scope| {
+            for thread in 0..2u64 {
+                let (lines, start) = (&lines, &start);
+                let items: Vec<Probe> = (0..8).map(|item| probe(thread << 32 | item)).collect();
+                scope.spawn(move || {
+                    start.wait();
+                    for line in lines {
+                        for item in &items {
+                            item.put_in(&line.0, 16);
+                        }
+                    }
+                });
+            }
+        });
+        let items: Vec<Probe> = (0..16u64).map(|item| probe((item & 1) << 32 | item >> 1)).collect();
+        for (place, line) in lines.iter().enumerate() {
+            assert!(items.iter().all(|item| item.is_in(&line.0, 16)), "a bit of block {place} is lost");
+        }
+    }
+
+    #[test]
     fn chunks_of_one_worker_spread_over_all_blocks() {
         let mut seen = [0u32; 16];
         for hash in
