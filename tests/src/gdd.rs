@@ -19,6 +19,7 @@ use crate::workspace::gdd_binary;
 pub struct Gdd {
     binary: PathBuf,
     store: PathBuf,
+    flags: Vec<String>,
 }
 
 /// How a run ended.
@@ -46,7 +47,19 @@ impl Gdd {
     /// On the store in `store`, which need not exist.
     #[must_use]
     pub fn at(store: &Path) -> Self {
-        Self { binary: gdd_binary(), store: store.to_owned() }
+        Self { binary: gdd_binary(), store: store.to_owned(), flags: Vec::new() }
+    }
+
+    /// The same, with these flags before every command.
+    #[must_use]
+    pub fn with_flags(&self, flags: &[&str]) -> Self {
+        Self { flags: flags.iter().map(|&flag| flag.to_owned()).collect(), ..self.clone() }
+    }
+
+    /// Where the store lies.
+    #[must_use]
+    pub fn store(&self) -> &Path {
+        &self.store
     }
 
     /// A command with the store set, and nothing else of `gdd`'s environment.
@@ -59,7 +72,7 @@ impl Gdd {
         ours.for_each(|name| {
             command.env_remove(name);
         });
-        command.env("GDD_STORE", &self.store).stdin(Stdio::null());
+        command.env("GDD_STORE", &self.store).stdin(Stdio::null()).args(&self.flags);
         command
     }
 
@@ -89,7 +102,16 @@ impl Gdd {
     /// # Panics
     /// When it fails.
     pub fn init(&self) -> Outcome {
-        self.expect(0, &[OsStr::new("init"), self.store.as_os_str()])
+        self.init_with(&[])
+    }
+
+    /// `gdd init` with these settings.
+    ///
+    /// # Panics
+    /// When it fails.
+    pub fn init_with(&self, settings: &[&str]) -> Outcome {
+        let words = [OsStr::new("init"), self.store.as_os_str()];
+        self.expect(0, &words.into_iter().chain(settings.iter().map(OsStr::new)).collect::<Vec<_>>())
     }
 
     /// Run with `--json`, demand success, and parse the last object printed.
@@ -161,15 +183,25 @@ impl Gdd {
     /// # Panics
     /// When it fails or `sink` refuses.
     pub fn get(&self, name: &str, sink: &mut impl Write) -> u64 {
+        let (outcome, bytes) = self.try_get(name, sink);
+        outcome.demand(0);
+        bytes
+    }
+
+    /// As [`Gdd::get`], whatever comes of it.
+    ///
+    /// # Panics
+    /// When it cannot be started, or `sink` refuses.
+    pub fn try_get(&self, name: &str, sink: &mut impl Write) -> (Outcome, u64) {
         let mut command = self.command();
         command.args(["get", name]);
         let mut child = piped(&mut command);
+        drop(child.stdin.take());
         let mut pipe = child.stdout.take().expect("standard output is a pipe");
         let bytes = io::copy(&mut pipe, sink).expect("the sink takes all bytes");
         drop(pipe);
         let output = child.wait_with_output().expect("a child can be waited for");
-        Outcome::new(&command, output.status, &[], &output.stderr).demand(0);
-        bytes
+        (Outcome::new(&command, output.status, &[], &output.stderr), bytes)
     }
 
     /// BLAKE3 and length of what `gdd get NAME` gives.
@@ -197,7 +229,9 @@ impl Gdd {
 }
 
 impl Outcome {
-    fn new(command: &Command, status: ExitStatus, stdout: &[u8], stderr: &[u8]) -> Self {
+    /// How `command` ended.
+    #[must_use]
+    pub fn new(command: &Command, status: ExitStatus, stdout: &[u8], stderr: &[u8]) -> Self {
         let [stdout, stderr] = [stdout, stderr].map(|bytes| String::from_utf8_lossy(bytes).into_owned());
         Self { line: format!("{command:?}"), code: status.code(), stdout, stderr }
     }
@@ -209,6 +243,17 @@ impl Outcome {
     pub fn demand(&self, code: i32) {
         let Self { line, code: found, stdout, stderr } = self;
         assert_eq!(*found, Some(code), "{line}\n--- stdout\n{stdout}\n--- stderr\n{stderr}");
+    }
+
+    /// Demand that standard error holds each of `words`.
+    ///
+    /// # Panics
+    /// When one is missing, with both outputs.
+    pub fn demand_said(&self, words: &[&str]) {
+        let Self { line, stdout, stderr, .. } = self;
+        for word in words {
+            assert!(stderr.contains(word), "{line}: no {word:?}\n--- stdout\n{stdout}\n--- stderr\n{stderr}");
+        }
     }
 
     /// The last JSON value on standard output.
@@ -225,7 +270,11 @@ impl Outcome {
     }
 }
 
-fn piped(command: &mut Command) -> Child {
+/// Start `command` with all three streams as pipes.
+///
+/// # Panics
+/// When it cannot be started.
+pub(crate) fn piped(command: &mut Command) -> Child {
     command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -241,17 +290,17 @@ fn kill(mut child: Child) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
     /// A stand-in for `gdd` that acts out one script.
-    fn stand_in(script: &str) -> (tempfile::TempDir, Gdd) {
+    pub(crate) fn stand_in(script: &str) -> (tempfile::TempDir, Gdd) {
         use std::os::unix::fs::PermissionsExt;
         let folder = crate::workspace::scratch("stand-in");
         let binary = folder.path().join("gdd");
         std::fs::write(&binary, format!("#!/bin/sh\n{script}\n")).unwrap();
         std::fs::set_permissions(&binary, std::fs::Permissions::from_mode(0o755)).unwrap();
-        let gdd = Gdd { binary, store: folder.path().join("store") };
+        let gdd = Gdd { binary, store: folder.path().join("store"), flags: Vec::new() };
         (folder, gdd)
     }
 
@@ -284,8 +333,18 @@ mod tests {
     }
 
     #[test]
-    fn the_store_is_in_the_environment() {
-        let (_folder, gdd) = stand_in("printf %s \"$GDD_STORE\"");
-        assert_eq!(gdd.run(&["ls"]).stdout, gdd.store.to_str().unwrap());
+    fn the_store_is_in_the_environment_and_flags_come_first() {
+        let (_folder, gdd) = stand_in("printf %s \"$GDD_STORE $*\"");
+        let expected = format!("{} --flag 1 ls", gdd.store.display());
+        assert_eq!(gdd.with_flags(&["--flag", "1"]).run(&["ls"]).stdout, expected);
+    }
+
+    #[test]
+    fn a_failed_get_gives_what_came_before_it_failed() {
+        let (_folder, gdd) = stand_in("printf half; echo broken >&2; exit 3");
+        let mut sink = Vec::new();
+        let (outcome, bytes) = gdd.try_get("name", &mut sink);
+        assert_eq!((outcome.code, bytes, sink.as_slice()), (Some(3), 4, &b"half"[..]));
+        outcome.demand_said(&["broken"]);
     }
 }

@@ -6,10 +6,19 @@
 //! Helpers fail by assertion with the whole story in the message (command, exit code, both outputs), because a test
 //! that says only "failed" is read twice.
 
+pub mod damage;
+pub mod denied;
+pub mod effort;
 pub mod gdd;
+pub mod json;
+pub mod memory;
 pub mod random;
+pub mod running;
+pub mod serial;
+pub mod small_disk;
 pub mod snapshot;
 pub mod source;
 pub mod stream;
 pub mod tree;
+pub mod untouched;
 pub mod workspace;

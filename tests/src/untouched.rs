@@ -1,0 +1,93 @@
+//! Proof that nobody wrote: every file's bytes, length, inode and times to the nanosecond.
+//!
+//! The change time is the witness that no program can set back: a file that was written and put back as it was, renamed
+//! and renamed again, or given other permissions, has a later one.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use crate::stream::digest;
+
+/// All that is below one directory, at one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Untouched(BTreeMap<PathBuf, Witness>);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Witness {
+    inode: u64,
+    mode: u32,
+    len: u64,
+    modified: (i64, i64),
+    changed: (i64, i64),
+    digest: Option<blake3::Hash>,
+}
+
+impl Untouched {
+    /// Look at everything below `root`, and at `root` itself.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub fn of(root: &Path) -> io::Result<Self> {
+        let mut entries = BTreeMap::new();
+        let mut open = vec![root.to_owned()];
+        while let Some(path) = open.pop() {
+            let metadata = fs::symlink_metadata(&path)?;
+            if metadata.is_dir() {
+                for entry in fs::read_dir(&path)? {
+                    open.push(entry?.path());
+                }
+            }
+            let witness = Witness {
+                inode: metadata.ino(),
+                mode: metadata.mode(),
+                len: metadata.len(),
+                modified: (metadata.mtime(), metadata.mtime_nsec()),
+                changed: (metadata.ctime(), metadata.ctime_nsec()),
+                digest: if metadata.is_file() { Some(digest(File::open(&path)?)?) } else { None },
+            };
+            entries.insert(path, witness);
+        }
+        Ok(Self(entries))
+    }
+
+    /// Demand that `root` is still as it was.
+    ///
+    /// # Panics
+    /// When anything was touched; names it, and says after what.
+    pub fn demand(&self, root: &Path, after: &str) {
+        let now = Self::of(root).expect("a store that was readable is still readable");
+        let paths = self.0.keys().chain(now.0.keys());
+        let touched: Vec<_> = paths.filter(|path| self.0.get(*path) != now.0.get(*path)).collect();
+        assert!(touched.is_empty(), "{after} has written to {touched:?}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn reading_is_no_touch_and_every_touch_is_seen() {
+        let folder = crate::workspace::scratch("untouched");
+        let file = folder.path().join("file");
+        fs::write(&file, "bytes").unwrap();
+        let touches: [fn(&Path); 5] = [
+            |file| fs::write(file, "BYTES").unwrap(),
+            |file| fs::write(file.with_extension("new"), "").unwrap(),
+            |file| fs::set_permissions(file, PermissionsExt::from_mode(0o600)).unwrap(),
+            |file| fs::rename(file, file.with_extension("moved")).unwrap(),
+            |file| fs::remove_file(file.with_extension("moved")).unwrap(),
+        ];
+        for (index, touch) in touches.into_iter().enumerate() {
+            let before = Untouched::of(folder.path()).unwrap();
+            before.demand(folder.path(), "looking");
+            std::thread::sleep(std::time::Duration::from_millis(20)); // Longer than a tick of the file system's clock.
+            touch(&file);
+            assert_ne!(before, Untouched::of(folder.path()).unwrap(), "touch {index}");
+        }
+    }
+}
