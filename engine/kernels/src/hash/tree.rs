@@ -54,18 +54,18 @@ fn leaves(lanes: Lanes, data: &[u8], cuts: &[Cut], trees: &mut Vec<Tree>) -> Vec
             }
             full.push(leaf);
             if full.len() == NODE_LANES {
-                lanes.leaves(&full, &mut nodes);
+                lanes.full_leaves(&full, &mut nodes);
                 full.clear();
             }
         }
         trees.push(Tree { first, count });
         first += count;
     }
-    lanes.leaves(&full, &mut nodes);
+    lanes.full_leaves(&full, &mut nodes);
     // Side by side, leaves take as long as the longest of them.
     partial.sort_unstable_by_key(|leaf| std::cmp::Reverse(leaf.bytes.len()));
     for leaves in partial.chunks(NODE_LANES) {
-        lanes.leaves(leaves, &mut nodes);
+        lanes.partial_leaves(leaves, &mut nodes);
     }
     nodes
 }
