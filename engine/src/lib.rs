@@ -1,4 +1,12 @@
-//! The store.
+//! The store: streams in, unique chunks in containers, streams out, byte for byte.
+//!
+//! ```text
+//! put:  bytes -> extents -> cut -> hash -> known? -> container -> data sync -> index commit -> recipe -> done
+//! get:  recipe -> locate -> plan -> read ahead -> verify -> hand out
+//! ```
+//!
+//! A stage never imports a later one; [`store`] ties them together. Knows chunks, containers and streams; not Bacula,
+//! sockets or flags. The bytes on disk are drawn in FORMAT.md, the threads in docs/architecture.md.
 
 pub mod commit;
 pub mod compress;
@@ -15,11 +23,14 @@ pub mod index;
 pub mod ingest;
 pub mod limits;
 pub mod locality;
+pub mod opening;
+pub mod observe;
 pub mod options;
 pub mod paths;
 pub mod poison;
 pub mod progress;
 pub mod rebuild;
+pub mod recall;
 pub mod recipe;
 pub mod recover;
 pub mod shard;

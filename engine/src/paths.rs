@@ -78,8 +78,8 @@ impl Paths {
         self.containers().join(format!("{id}.{TEMPORARY_EXTENSION}"))
     }
 
-    /// The directory of free container files, kept for reuse: writing into blocks that were written before is 1.5 to 2.5
-    /// times faster than into freshly reserved ones.
+    /// The directory of free container files, kept for reuse: writing into blocks that were written before is 1.5 to
+    /// 2.5 times faster than into freshly reserved ones.
     #[must_use]
     pub fn pool(&self) -> PathBuf {
         self.root.join("pool")

@@ -1,7 +1,7 @@
 //! The store's memory of its first failure.
 //!
-//! After a failed write or sync nobody knows what is on the disk, and retrying lies (fsyncgate). So the first failure is
-//! remembered, every later write is refused with it, and only a reopen, which runs recovery, starts afresh.
+//! After a failed write or sync nobody knows what is on the disk, and retrying lies (fsyncgate). So the first failure
+//! is remembered, every later write is refused with it, and only a reopen, which runs recovery, starts afresh.
 
 use std::sync::{Arc, OnceLock};
 

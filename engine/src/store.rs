@@ -4,7 +4,7 @@
 //! durable -> threads. Closing is the reverse; only a store whose every task ended well is marked as closed cleanly.
 
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 
@@ -12,33 +12,24 @@ use gdd_uring::io::{Io, IoSource};
 use gdd_uring::lock::{Lock, LockError};
 use gdd_uring::probe;
 
-use crate::commit::CommitDesk;
-use crate::container::prepare::PrepareDesk;
 use crate::core::{Core, Seed};
 use crate::driver::{self, Sleep};
 use crate::error::{Error, Result};
-use crate::filter::{Filter, FilterConfig, Opened};
+use crate::filter::{Filter, FilterConfig};
 use crate::format::StoreId;
 use crate::format::superblock::{Settings, Superblock};
 use crate::get::Get;
 use crate::ids::Epoch;
 use crate::index::rocks::RocksIndex;
-use crate::index::{Batch, Index, MetaKey, RecipeRow, RecipeState};
+use crate::index::{Index, RecipeRow, RecipeState};
 use crate::ingest::Put;
+use crate::opening::{self, Opening};
 use crate::options::{Access, Options};
 use crate::paths::Paths;
-use crate::poison::Poison;
-use crate::recipe;
-use crate::recover::{Recovered, Recovery};
 use crate::shard::counters::Counters;
 use crate::shard::mailbox::Door;
 use crate::stats::{self, Stats};
 use crate::superblocks;
-
-/// The value of [`MetaKey::CleanEpoch`] says which opening was closed cleanly.
-fn clean_mark(epoch: Epoch) -> Vec<u8> {
-    epoch.0.to_le_bytes().to_vec()
-}
 
 /// An open store. Share it between threads by reference.
 pub struct Store {
@@ -69,9 +60,9 @@ impl Store {
         let source = probe_io(dir, Access::ReadWrite, options)?;
         let _lock = lock(&paths, Access::ReadWrite)?;
         let mut io = open_io(source.as_ref(), dir)?;
-        let store = new_store_id()?;
+        let store = opening::new_store_id()?;
         RocksIndex::create(&paths.index(), store, options.budget().index)?.close()?;
-        create(io.as_mut(), &paths, store, settings, unix_seconds())?;
+        opening::create(io.as_mut(), &paths, store, settings, unix_seconds())?;
         Ok(store)
     }
 
@@ -157,7 +148,7 @@ impl Store {
     pub fn remove(&self, name: &str) -> Result<RecipeRow> {
         self.writable()?;
         let mut io = self.core.open_io()?;
-        remove(&self.core, io.as_mut(), name)
+        opening::remove(&self.core, io.as_mut(), name)
     }
 
     /// What the store holds and how it works.
@@ -205,7 +196,7 @@ impl Store {
             return Ok(());
         }
         self.core.poison.check()?;
-        finish(&self.core)
+        opening::finish(&self.core)
     }
 
     fn writable(&self) -> Result<()> {
@@ -278,159 +269,6 @@ impl Drop for Store {
     }
 }
 
-/// What an opening for writing starts from; the simulator brings its own disk and index.
-pub struct Opening<'a> {
-    /// Names in the store.
-    pub paths: &'a Paths,
-    /// What the store is.
-    pub superblock: Superblock,
-    /// The disk.
-    pub source: Arc<dyn IoSource>,
-    /// The index, open.
-    pub index: Arc<dyn Index>,
-    /// Where the cold filter lies; `None` keeps it in memory.
-    pub filter: Option<std::path::PathBuf>,
-}
-
-impl Opening<'_> {
-    /// New epoch, recovery, filter, and the mark that the store is in use.
-    ///
-    /// # Errors
-    /// The disk or the index failed.
-    pub fn begin(
-        self,
-        io: &mut dyn Io,
-        options: &Options,
-        unix_seconds: fn() -> u64,
-        notes: &mut Vec<String>,
-    ) -> Result<Seed> {
-        let Superblock { store, settings, .. } = self.superblock;
-        let last = superblocks::read_epoch(io, self.paths, store)?;
-        let epoch =
-            Epoch(last.0.checked_add(1).ok_or_else(|| Error::Invalid("epochs are used up".to_owned()))?);
-        superblocks::write_epoch(io, self.paths, store, epoch)?;
-        let clean = last.0 == 0 || self.index.meta(MetaKey::CleanEpoch)? == Some(clean_mark(last));
-        let mut recovery = Recovery { io, paths: self.paths, store, epoch, index: self.index.as_ref() };
-        let Recovered { damaged, begun, adopted, notes: found } = recovery.run(clean)?;
-        recipe::recover::recover(io, &self.paths.recipes(), store, self.index.as_ref(), clean, notes)?;
-        if !clean {
-            notes.push(format!("the store was not closed cleanly: recovery adopted {adopted} chunks"));
-        }
-        notes.extend(found);
-        let filter = open_filter(
-            self.filter.as_deref(),
-            (store, epoch),
-            &settings,
-            self.index.as_ref(),
-            clean,
-            notes,
-        )?;
-        let mark = Batch { meta: vec![(MetaKey::CleanEpoch, Vec::new())], ..Batch::default() };
-        self.index.commit(mark)?;
-        Ok(Seed {
-            paths: self.paths.clone(),
-            store,
-            settings,
-            epoch,
-            index: self.index,
-            filter,
-            source: self.source,
-            damaged: Arc::new(damaged),
-            begun,
-            workers: options.workers(),
-            budget: options.budget(),
-            poison: Poison::default(),
-            prepare: PrepareDesk::default(),
-            commit: CommitDesk::default(),
-            stop: Arc::new(AtomicBool::new(false)),
-            unix_seconds,
-        })
-    }
-}
-
-/// Make the files of a new store; the superblock comes last, so that a crash leaves no half-made store.
-///
-/// # Errors
-/// The disk refused.
-pub fn create(
-    io: &mut dyn Io,
-    paths: &Paths,
-    store: StoreId,
-    settings: &Settings,
-    created_unix: u64,
-) -> Result<()> {
-    let directories = [paths.filter(), paths.containers(), paths.pool(), paths.recipes()];
-    for directory in directories.iter().chain(&recipe::set::directories(&paths.recipes())) {
-        io.create_dir(directory).map_err(Error::io("create", directory))?;
-    }
-    io.sync_dir(&paths.recipes()).map_err(Error::io("sync", &paths.recipes()))?;
-    superblocks::write_epoch(io, paths, store, Epoch(0))?;
-    superblocks::write(io, paths, &Superblock { store, created_unix, settings: settings.clone() })
-}
-
-fn new_store_id() -> Result<StoreId> {
-    let mut store = [0; 16];
-    getrandom::fill(&mut store).map_err(|error| Error::Invalid(format!("no random numbers: {error}")))?;
-    Ok(StoreId(store))
-}
-
-/// Mark a store whose tasks have ended as closed cleanly.
-///
-/// # Errors
-/// The index or the filter failed.
-pub fn finish(core: &Core) -> Result<()> {
-    core.filter.flush_and_mark_clean()?;
-    let mark = Batch { meta: vec![(MetaKey::CleanEpoch, clean_mark(core.epoch))], ..Batch::default() };
-    core.index.commit(mark)
-}
-
-/// Forget a stream: marked, then removed, then forgotten, so that a crash never leaves a name without a recipe.
-///
-/// # Errors
-/// There is none of that name, or the store failed.
-pub fn remove(core: &Core, io: &mut dyn Io, name: &str) -> Result<RecipeRow> {
-    core.poison.check()?;
-    let row = core.index.recipe(name)?.filter(|row| row.state == RecipeState::Live);
-    let row = row.ok_or_else(|| Error::NoSuchStream(name.to_owned()))?;
-    let marked = RecipeRow { state: RecipeState::Deleting, ..row.clone() };
-    core.index.commit(Batch { recipes: vec![marked], ..Batch::default() })?;
-    recipe::set::remove(io, &core.paths.recipes(), row.recipe)?;
-    core.index.commit(Batch { removed_recipes: vec![name.to_owned()], ..Batch::default() })?;
-    Ok(row)
-}
-
-fn open_filter(
-    dir: Option<&Path>,
-    (store, epoch): (StoreId, Epoch),
-    settings: &Settings,
-    index: &dyn Index,
-    clean: bool,
-    notes: &mut Vec<String>,
-) -> Result<Arc<Filter>> {
-    let room = index.chunk_count_estimate()? / 4 * 5;
-    let first_capacity = room.max(FilterConfig::FIRST_CAPACITY_DEFAULT);
-    let config =
-        FilterConfig { fpr_ppm: settings.filter_fpr_ppm, first_capacity, ..FilterConfig::new(store, epoch) };
-    let (filter, opened) = Filter::open(dir, config)?;
-    let why = match opened {
-        Opened::Clean if clean => return Ok(Arc::new(filter)),
-        Opened::Clean => "the store was not closed cleanly".to_owned(),
-        Opened::Rebuild { why } => why,
-    };
-    filter.begin_rebuild();
-    let mut count = 0_u64;
-    index.for_each_chunk(&mut |hash, _| {
-        filter.insert_from_index(&hash);
-        count += 1;
-        Ok(())
-    })?;
-    filter.finish_rebuild();
-    if count > 0 {
-        notes.push(format!("the filter was rebuilt from {count} index entries: {why}"));
-    }
-    Ok(Arc::new(filter))
-}
-
 fn worker(seed: &Seed, number: usize, counters: Arc<Counters>, sender: &mpsc::Sender<Result<Door>>) {
     let made =
         open_io(seed.source.as_ref(), seed.paths.root()).and_then(|io| seed.shard(number, io, counters));
@@ -453,7 +291,7 @@ fn read_only_seed(
     let Superblock { store, settings, .. } = superblock;
     let index: Arc<dyn Index> =
         Arc::new(RocksIndex::open_read_only(&paths.index(), store, options.budget().index)?);
-    let (filter, _) = Filter::open_read_only(&paths.filter(), FilterConfig::new(store, Epoch(0)))?; // Nothing is stored: never asked.
+    let (filter, _) = Filter::open_read_only(&paths.filter(), FilterConfig::new(store, Epoch(0)))?;
     Ok(Seed {
         paths: paths.clone(),
         store,
@@ -466,10 +304,10 @@ fn read_only_seed(
         begun: Vec::new(),
         workers: options.workers(),
         budget: options.budget(),
-        poison: Poison::default(),
-        prepare: PrepareDesk::default(),
-        commit: CommitDesk::default(),
-        stop: Arc::new(AtomicBool::new(false)),
+        poison: Default::default(),
+        prepare: Default::default(),
+        commit: Default::default(),
+        stop: Arc::default(),
         unix_seconds,
     })
 }

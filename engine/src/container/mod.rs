@@ -1,5 +1,5 @@
-//! Containers: append-only files of self-describing records. Made by [`prepare`], filled by [`writer`], read back after a
-//! crash by [`scan`]; their bytes are drawn in FORMAT.md.
+//! Containers: append-only files of self-describing records. Made by [`prepare`], filled by [`writer`], read back after
+//! a crash by [`scan`]; their bytes are drawn in FORMAT.md.
 
 pub mod batch;
 pub mod prepare;

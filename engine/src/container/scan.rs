@@ -1,8 +1,8 @@
 //! Walks an unsealed container batch by batch, and finds where its good part ends.
 //!
-//! After a crash the tail of an open container may hold batches that were written and never committed, torn ones, or the
-//! remains of the file's former life. The chain tells them apart: a batch belongs here only if it names this container and
-//! this offset, continues the digest of everything before it, and every payload in it matches its CRC-32.
+//! After a crash the tail of an open container may hold batches that were written and never committed, torn ones, or
+//! the remains of the file's former life. The chain tells them apart: a batch belongs here only if it names this
+//! container and this offset, continues the digest of everything before it, and every payload in it matches its CRC-32.
 //!
 //! What lies below the durable watermark and is not good is damage, not a torn tail; the caller compares.
 

@@ -1,13 +1,13 @@
 //! Checks a whole store and changes nothing.
 //!
-//! Four levels, each including the ones before: 0 the few blocks that say what the store is, its lists of containers and
-//! streams; 1 every header, footer and watermark, and that index and containers agree; 2 every payload's CRC-32 and the
+//! Four levels, each including the ones before: 0 the few blocks that say what the store is, its lists of containers
+//! and streams; 1 every header, footer and watermark, and that index and containers agree; 2 every payload's CRC-32 and the
 //! chain of every container; 3 every chunk's BLAKE3, and every stream chunk by chunk.
 //!
 //! # Invariants
 //! - Nothing is written, created or locked exclusively, on any path.
-//! - Damage is never an error: it is a [`Finding`], and the check goes on. Only a store that cannot be opened at all, or a
-//!   disk that fails, ends it.
+//! - Damage is never an error: it is a [`Finding`], and the check goes on. Only a store that cannot be opened at all,
+//!   or a disk that fails, ends it.
 //! - A chunk counts as bad once, and every stream that needs it is named.
 
 mod containers;

@@ -1,7 +1,9 @@
-//! Storing a stream: bytes -> extents -> cut -> hash -> known? -> container -> data sync -> index commit -> recipe -> done.
+//! Storing a stream, from its bytes to the moment it would survive a power cut.
 //!
-//! The stages up to the data sync run on the workers ([`crate::shard`]); this is the caller's end. [`Put::finish`] returns
-//! only when the stream would survive a power cut; until then, and after any error, nothing of its name exists.
+//! bytes -> extents -> cut -> hash -> known? -> container -> data sync -> index commit -> recipe -> done
+//!
+//! The stages up to the index commit run on the workers ([`crate::shard`]); this is the caller's end. [`Put::finish`]
+//! returns only when the stream would survive a power cut; until then, and after any error, nothing of its name exists.
 //!
 //! # Crash consistency
 //! chunks durable -> recipe durable (both copies, renamed, directories synced) -> name committed to the index. A crash

@@ -1,8 +1,8 @@
 //! Is this chunk in the store? Asked in the order of what the answer costs: chunks not yet durable, recent container
 //! directories, the filter, and only then the index.
 //!
-//! A point look-up in RocksDB costs 40 % of cutting and hashing a 20 KB chunk. Data that was stored together is asked for
-//! together, so the first hit in a container loads that container's directory, and the index is asked no more.
+//! A point look-up in RocksDB costs 40 % of cutting and hashing a 20 KB chunk. Data that was stored together is asked
+//! for together, so the first hit in a container loads that container's directory, and the index is asked no more.
 //!
 //! # Invariants
 //! - "Known" is said only of a chunk whose bytes are durable or will be durable with this worker's next round.

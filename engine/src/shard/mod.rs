@@ -1,7 +1,7 @@
 //! A worker: owns a share of the hash space, a core, a ring, and the container it fills.
 //!
-//! It cuts and hashes extents for any stream, and for the chunks whose hash it owns decides "known or new", appends what
-//! is new, and commits in groups. Because every hash has one owner, two streams that bring the same new chunk at the
+//! It cuts and hashes extents for any stream, and for the chunks whose hash it owns decides "known or new", appends
+//! what is new, and commits in groups. Because every hash has one owner, two streams that bring the same new chunk at the
 //! same moment store it once, without a lock.
 //!
 //! # Invariants
@@ -316,8 +316,8 @@ impl Shard {
         self.streams.receive(&self.parts.door) | self.streams.fail_all(&why)
     }
 
-    /// Whether the store is closing and nothing is left to do. What was appended and not flushed belongs to streams that
-    /// were abandoned; it is committed all the same, so that the next opening finds it instead of recovering it.
+    /// Whether the store is closing and nothing is left to do. What was appended and not flushed belongs to streams
+    /// that were abandoned; it is committed all the same, so that the next opening finds it instead of recovering it.
     fn may_stop(&mut self) -> bool {
         if !self.parts.stop.load(Ordering::Acquire) || !self.streams.is_empty() {
             return false;
