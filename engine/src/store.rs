@@ -18,14 +18,16 @@ use crate::error::{Error, Result};
 use crate::filter::{Filter, FilterConfig};
 use crate::format::StoreId;
 use crate::format::superblock::{Settings, Superblock};
-use crate::get::Get;
+use crate::get::{self, Get, Shelf};
 use crate::ids::Epoch;
 use crate::index::rocks::RocksIndex;
 use crate::index::{Index, RecipeRow, RecipeState};
 use crate::ingest::Put;
 use crate::opening::{self, Opening};
+use crate::observe::RecallHistograms;
 use crate::options::{Access, Options};
 use crate::paths::Paths;
+use crate::recall::Recall;
 use crate::shard::counters::Counters;
 use crate::shard::mailbox::Door;
 use crate::stats::{self, Stats};
@@ -36,6 +38,7 @@ pub struct Store {
     core: Arc<Core>,
     access: Access,
     threads: Vec<JoinHandle<()>>,
+    shelf: Shelf,
     notes: Vec<String>,
     closed: bool,
     /// Last: released after everything else is gone.
@@ -103,6 +106,7 @@ impl Store {
             core: Arc::new(Core::new(seed, Vec::new(), Vec::new())?),
             access,
             threads: Vec::new(),
+            shelf: Shelf::new(budget.segments),
             notes,
             closed: false,
             _lock: lock,
@@ -127,7 +131,21 @@ impl Store {
     /// # Errors
     /// There is none of that name, or its recipe is damaged in both copies.
     pub fn get(&self, name: &str) -> Result<Get> {
-        Get::begin(&self.core, name)
+        Get::begin(&self.core, &self.shelf, name)
+    }
+
+    /// Access to single chunks, for the calling thread.
+    ///
+    /// # Errors
+    /// The disk refused.
+    pub fn recall(&self) -> Result<Recall> {
+        get::recall(&self.core, &self.shelf)
+    }
+
+    /// Recall latencies of this process, by kind.
+    #[must_use]
+    pub fn latencies(&self) -> &RecallHistograms {
+        &self.shelf.latencies
     }
 
     /// The streams that can be restored, by name.

@@ -1,0 +1,279 @@
+//! Reads in flight, for single chunks and for streams alike.
+//!
+//! A read waits until the device should get more and there is memory for it; then it is split into pieces, so that a
+//! large chunk uses the device's width and can be checked while it comes. See [`super::depth`] for how many.
+//!
+//! # Invariants
+//! - Reads begin in the order in which they were asked for, but for one that somebody waits for while nothing moves: it
+//!   begins at once, in memory of its own if need be. So no reader waits for ever for memory that others hold.
+//! - The door to the disk belongs to this alone.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use gdd_uring::buffer::{IoBuf, Shared};
+use gdd_uring::io::{Done, FileId, Io, Op, Tag, Wait};
+
+use super::arrival::{Arrival, named};
+use super::cache::{Room, SegmentCache};
+use super::depth::Depth;
+use super::files::Files;
+use super::plan::Read;
+use crate::error::{Error, Result};
+use crate::paths::Paths;
+
+/// Pieces of a read; the number of a piece shares the tag with that of its read.
+const PIECES_MAX: u64 = 1 << 16;
+
+/// Longest single wait for the device; there is always another.
+const WAIT_MAX: Duration = Duration::from_secs(1);
+
+/// Names a read of one [`Fetcher`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ReadId(u64);
+
+enum Job {
+    Waiting(Read),
+    Coming(Box<Arrival>),
+    Finished(Vec<Result<Shared>>),
+}
+
+struct Piece {
+    tag: Tag,
+    file: FileId,
+    offset: u64,
+    buffer: IoBuf,
+}
+
+/// See the module.
+pub struct Fetcher {
+    io: Box<dyn Io>,
+    files: Files,
+    paths: Paths,
+    cache: Arc<SegmentCache>,
+    piece_size: usize,
+    depth: Depth,
+    reads_begun: u64,
+    jobs: HashMap<ReadId, Job>,
+    waiting: VecDeque<ReadId>,
+    pieces: VecDeque<Piece>,
+    done: Vec<Done>,
+}
+
+impl Fetcher {
+    /// Reads of the store at `paths` through `io`, in pieces of `piece_size` bytes, with `files_max` files open.
+    #[must_use]
+    pub fn new(io: Box<dyn Io>, paths: Paths, cache: Arc<SegmentCache>, piece_size: usize, files_max: usize) -> Self {
+        Self {
+            depth: Depth::new(io.capacity()),
+            io,
+            files: Files::new(paths.clone(), files_max),
+            paths,
+            cache,
+            piece_size,
+            reads_begun: 0,
+            jobs: HashMap::new(),
+            waiting: VecDeque::new(),
+            pieces: VecDeque::new(),
+            done: Vec::new(),
+        }
+    }
+
+    /// The time, by the door's clock.
+    #[must_use]
+    pub fn now(&self) -> Duration {
+        self.io.now()
+    }
+
+    /// Ask for a read. It starts at the next [`Fetcher::pump`] at which the device and the memory are ready for it.
+    pub fn ask(&mut self, read: Read) -> ReadId {
+        let id = ReadId(self.reads_begun);
+        self.reads_begun += 1;
+        self.jobs.insert(id, Job::Waiting(read));
+        self.waiting.push_back(id);
+        id
+    }
+
+    /// Whether a read has come and was checked.
+    #[must_use]
+    pub fn is_finished(&self, id: ReadId) -> bool {
+        matches!(self.jobs.get(&id), Some(Job::Finished(_)))
+    }
+
+    /// The chunk of record `number` of a finished read; nothing when it could not be read.
+    #[must_use]
+    pub fn chunk(&self, id: ReadId, number: usize) -> Option<Shared> {
+        match self.jobs.get(&id) {
+            Some(Job::Finished(chunks)) => chunks[number].as_ref().ok().cloned(),
+            _ => None,
+        }
+    }
+
+    /// Every chunk of a finished read, which is then forgotten.
+    ///
+    /// # Panics
+    /// When it is not finished.
+    pub fn take(&mut self, id: ReadId) -> Vec<Result<Shared>> {
+        let finished = self.jobs.remove(&id).and_then(|job| match job {
+            Job::Finished(chunks) => Some(chunks),
+            _ => None,
+        });
+        finished.expect("a read is taken when it has come")
+    }
+
+    /// Forget every read, when those under way have come.
+    ///
+    /// # Errors
+    /// The ring failed.
+    pub fn abandon(&mut self) -> Result<()> {
+        self.waiting.clear();
+        while self.io.in_flight() > 0 || !self.pieces.is_empty() || !self.done.is_empty() {
+            self.pump(Wait::For(WAIT_MAX))?;
+        }
+        self.jobs.clear();
+        Ok(())
+    }
+
+    /// Wait until a read has come.
+    ///
+    /// # Errors
+    /// The ring failed. What is wrong with the read itself is told by [`Fetcher::take`].
+    pub fn wait(&mut self, id: ReadId) -> Result<()> {
+        self.pump(Wait::No)?;
+        while !self.is_finished(id) {
+            let idle = self.io.in_flight() == 0 && self.pieces.is_empty() && self.done.is_empty();
+            if idle {
+                self.begin_now(id);
+                self.pump(Wait::No)?;
+            } else {
+                self.pump(Wait::For(WAIT_MAX))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Keep things moving: begin what can begin, take what came, check it.
+    ///
+    /// # Errors
+    /// The ring failed.
+    pub fn pump(&mut self, wait: Wait) -> Result<()> {
+        self.top_up();
+        if self.io.in_flight() > 0 {
+            let wait = if self.done.is_empty() { wait } else { Wait::No };
+            self.poll(wait)?;
+        }
+        let mut touched: Vec<ReadId> = Vec::new();
+        for done in std::mem::take(&mut self.done) {
+            self.absorb(done, &mut touched);
+        }
+        if self.io.in_flight() == 0 {
+            self.depth.starved();
+        }
+        if self.top_up() > 0 {
+            self.poll(Wait::No)?; // The device works while we check what came.
+        }
+        for id in touched {
+            self.check(id);
+        }
+        Ok(())
+    }
+
+    /// Check what came of a read; all of it, if all came.
+    fn check(&mut self, id: ReadId) {
+        let Some(Job::Coming(arrival)) = self.jobs.get_mut(&id) else { return };
+        arrival.advance();
+        if !arrival.is_complete() {
+            return;
+        }
+        let Some(Job::Coming(arrival)) = self.jobs.remove(&id) else { return };
+        let container = arrival.read().container;
+        self.files.give_back(container);
+        let chunks = arrival.finish(&self.cache);
+        if chunks.iter().any(Result::is_err) {
+            // Perhaps another file has its name by now: look again next time.
+            self.files.forget(self.io.as_mut(), container);
+        }
+        self.jobs.insert(id, Job::Finished(chunks));
+    }
+
+    fn poll(&mut self, wait: Wait) -> Result<()> {
+        self.io.poll(&mut self.done, wait).map_err(Error::io("read from", self.paths.root()))
+    }
+
+    /// Begin waiting reads and submit pieces while the device should get more. Returns the pieces submitted.
+    fn top_up(&mut self) -> usize {
+        let mut submitted = 0;
+        while self.io.in_flight() < self.depth.get() {
+            let Some(piece) = self.pieces.pop_front() else {
+                if self.begin_next() {
+                    continue;
+                }
+                self.depth.starved();
+                break;
+            };
+            let Piece { tag, file, offset, buffer } = piece;
+            if let Err(Op::Read { buffer, .. }) = self.io.submit(tag, Op::Read { file, offset, buffer }) {
+                self.pieces.push_front(Piece { tag, file, offset, buffer });
+                break;
+            }
+            submitted += 1;
+        }
+        submitted
+    }
+
+    /// Begin the read asked for first, if there is memory for it.
+    fn begin_next(&mut self) -> bool {
+        let Some(&id) = self.waiting.front() else { return false };
+        let Some(Job::Waiting(read)) = self.jobs.get(&id) else { return false };
+        let Some(room) = self.cache.room(read.len) else { return false };
+        self.waiting.pop_front();
+        self.begin(id, room);
+        true
+    }
+
+    /// Begin a read out of turn.
+    fn begin_now(&mut self, id: ReadId) {
+        let Some(Job::Waiting(read)) = self.jobs.get(&id) else { return };
+        let room = self.cache.room(read.len).unwrap_or_else(|| Room::private(read.len));
+        self.waiting.retain(|waiting| *waiting != id);
+        self.begin(id, room);
+    }
+
+    fn begin(&mut self, id: ReadId, room: Room) {
+        let Some(Job::Waiting(read)) = self.jobs.remove(&id) else { return };
+        let path = self.files.path(read.container);
+        let file = match self.files.take(self.io.as_mut(), read.container) {
+            Ok(file) => file,
+            Err(error) => {
+                let action = if error.kind() == std::io::ErrorKind::NotFound { "missing" } else { "cannot be opened" };
+                let why = |record| named(record, format_args!("{} is {action}: {error}", path.display()));
+                let chunks = read.records.iter().map(|record| Err(why(record))).collect();
+                self.jobs.insert(id, Job::Finished(chunks));
+                return;
+            }
+        };
+        let mut offset = read.start;
+        let (arrival, pieces) = Arrival::begin(read, path, room, self.piece_size);
+        for (number, buffer) in (0u64..).zip(pieces) {
+            assert!(number < PIECES_MAX, "a read is a few MiB");
+            let len = buffer.len() as u64;
+            self.pieces.push_back(Piece { tag: Tag(id.0 * PIECES_MAX + number), file, offset, buffer });
+            offset += len;
+        }
+        self.jobs.insert(id, Job::Coming(Box::new(arrival)));
+    }
+
+    fn absorb(&mut self, done: Done, touched: &mut Vec<ReadId>) {
+        let id = ReadId(done.tag.0 / PIECES_MAX);
+        let number = usize::try_from(done.tag.0 % PIECES_MAX).expect("a piece's number is small");
+        let buffer = done.buffer.expect("a read gives its buffer back");
+        let now = self.io.now();
+        self.depth.arrived(buffer.len(), now);
+        let Some(Job::Coming(arrival)) = self.jobs.get_mut(&id) else { return };
+        arrival.piece(number, buffer, done.result);
+        if touched.last() != Some(&id) {
+            touched.push(id);
+        }
+    }
+}
