@@ -1,11 +1,11 @@
-//! The chunker: which kernels this CPU gets, and the fused cut-and-hash stage built on them.
+//! The chunker: cut points of a buffer, and the fused cut-and-hash stage.
 
-use std::fmt;
 use std::sync::Arc;
 
-use crate::hash;
+use crate::hash::Hasher;
+use crate::level::{Kernels, Level};
 use crate::params::Params;
-use crate::portable::{self, Masks};
+use crate::portable::Masks;
 use crate::zero::ZeroChunk;
 
 /// Bytes cut before they are hashed: enough chunks to fill the lanes, few enough to stay in the L2 cache.
@@ -13,41 +13,6 @@ const BATCH_SIZE: usize = 384 * 1024;
 
 /// Bytes of one call that are looked at; positions are 32 bits wide.
 pub(crate) const DATA_SIZE_MAX: usize = 1 << 31;
-
-/// The kernels in use.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Level {
-    /// The `fastcdc` and `blake3` crates.
-    Portable,
-    /// Eight scan lanes and sixteen hash lanes; needs AVX-512 F, BW, DQ, VL and VBMI.
-    Avx512Vbmi,
-}
-
-impl Level {
-    /// The fastest level of this CPU.
-    pub(crate) fn best() -> Self {
-        if Self::Avx512Vbmi.is_available() { Self::Avx512Vbmi } else { Self::Portable }
-    }
-
-    pub(crate) fn is_available(self) -> bool {
-        match self {
-            Self::Portable => true,
-            #[cfg(target_arch = "x86_64")]
-            Self::Avx512Vbmi => crate::scan_avx512::is_available(),
-            #[cfg(not(target_arch = "x86_64"))]
-            Self::Avx512Vbmi => false,
-        }
-    }
-}
-
-impl fmt::Display for Level {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Portable => "portable",
-            Self::Avx512Vbmi => "avx512-vbmi",
-        })
-    }
-}
 
 /// One chunk of a buffer: where it lies and its BLAKE3-256.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,11 +52,9 @@ pub struct Chunker {
 #[derive(Debug)]
 struct Plan {
     params: Params,
-    level: Level,
     masks: Masks,
     zero: ZeroChunk,
-    #[cfg(target_arch = "x86_64")]
-    gear: crate::scan_avx512::Gear,
+    kernels: Kernels,
 }
 
 /// The next chunk of a buffer.
@@ -112,7 +75,7 @@ impl Chunker {
     /// `params` did not come from [`Params::new`] and would not pass it.
     #[must_use]
     pub fn new(params: Params) -> Self {
-        Self::build(params, Level::best())
+        Self::build(params, Kernels::best())
     }
 
     /// A chunker with the kernels of `level`, or nothing where the CPU lacks them.
@@ -121,23 +84,14 @@ impl Chunker {
     /// As [`Chunker::new`].
     #[must_use]
     pub fn with_level(params: Params, level: Level) -> Option<Self> {
-        level.is_available().then(|| Self::build(params, level))
+        Kernels::of(level).map(|kernels| Self::build(params, kernels))
     }
 
-    fn build(params: Params, level: Level) -> Self {
+    fn build(params: Params, kernels: Kernels) -> Self {
         params.check().expect("chunk sizes were checked by Params::new");
         let masks = Masks::of(params);
         let zero = ZeroChunk::new(params, masks);
-        Self {
-            plan: Arc::new(Plan {
-                params,
-                level,
-                masks,
-                zero,
-                #[cfg(target_arch = "x86_64")]
-                gear: crate::scan_avx512::Gear::new(),
-            }),
-        }
+        Self { plan: Arc::new(Plan { params, masks, zero, kernels }) }
     }
 
     /// The sizes in use.
@@ -149,7 +103,7 @@ impl Chunker {
     /// The kernels in use.
     #[must_use]
     pub fn level(&self) -> Level {
-        self.plan.level
+        self.plan.kernels.level()
     }
 
     /// Length in bytes of the first chunk of `data`. The end of `data` is a cut, even below the minimum size.
@@ -189,7 +143,7 @@ impl Chunker {
         mut stop: impl FnMut(usize) -> bool,
         out: &mut Vec<Cut>,
     ) -> usize {
-        let mut batch = Batch { level: self.plan.level, data, hashed: out.len(), bytes: 0, out };
+        let mut batch = Batch { hasher: self.plan.kernels.hasher(), data, hashed: out.len(), bytes: 0, out };
         let mut position = start;
         while !stop(position) {
             match self.next(&data[position..], last) {
@@ -216,23 +170,13 @@ impl Chunker {
     }
 
     fn scan(&self, data: &[u8]) -> usize {
-        match self.plan.level {
-            #[cfg(target_arch = "x86_64")]
-            Level::Avx512Vbmi => crate::scan_avx512::first_cut::<0>(
-                &self.plan.gear,
-                self.plan.params,
-                self.plan.masks,
-                data,
-                512,
-            ),
-            _ => portable::first_cut(self.plan.params, self.plan.masks, data),
-        }
+        self.plan.kernels.first_cut(self.plan.params, self.plan.masks, data)
     }
 }
 
 /// Chunks that are cut and wait to be hashed side by side.
 struct Batch<'a> {
-    level: Level,
+    hasher: Hasher,
     data: &'a [u8],
     out: &'a mut Vec<Cut>,
     /// Entries of `out` that have their hash.
@@ -257,7 +201,7 @@ impl Batch<'_> {
     }
 
     fn flush(&mut self) {
-        hash::hash_cuts(self.level, self.data, &mut self.out[self.hashed..]);
+        self.hasher.hash_cuts(self.data, &mut self.out[self.hashed..]);
         self.hashed = self.out.len();
         self.bytes = 0;
     }

@@ -1,19 +1,31 @@
 #![expect(
     unsafe_code,
-    reason = "AVX-512 loads and gathers by address; every address is checked against a slice first"
+    reason = "AVX-512 loads and gathers by address; each is within a slice checked before it"
 )]
 //! The cut scan, eight stripes of the data at once.
 //!
-//! The gear hash of a byte depends on the 64 bytes before it only, and FastCDC's masks on the low 48 bits, so on 48
-//! bytes. A block of the data is split into eight stripes; each lane of a vector rolls the hash through one of them,
-//! after a warm-up on the 48 bytes before it. Lane 0 carries on from the block before, and starts with nothing at
-//! the minimum size, as FastCDC does. A hit ends the search in its own and all later lanes; the lowest lane's first hit is the cut.
+//! The gear hash of a position depends on the 64 bytes before it, and what FastCDC's masks test of it, the low 48 bits, on
+//! 48 bytes. So a block of data is split into eight stripes, and each lane of a vector rolls the hash through one, after a
+//! warm-up on the 48 bytes before it. Lane 0 carries on from the block before; at the minimum size it starts with
+//! nothing, as FastCDC does. A hit ends the search in its own and all later lanes; the lowest lane's first hit is the cut.
+//! FastCDC's "two bytes at a time" only saves a shift: it tests the same bits at the same positions.
 //!
 //! # Invariants
 //! - The slow twin is `portable::first_cut`; both find the same cut in the same data.
-//! - No byte outside the scanned data is read.
+//! - A [`Scanner`] exists only where the CPU has the features, so its methods may use them.
+//! - Intrinsics stand in loops, never in closures handed to the standard library (see `hash::lanes_avx512`).
 
-use std::arch::x86_64::*;
+use std::arch::x86_64::{
+    __m512i, _MM_HINT_T0, _kor_mask8, _mm_prefetch, _mm_setr_epi8, _mm512_add_epi64, _mm512_and_si512,
+    _mm512_broadcast_i32x4, _mm512_i64gather_epi64, _mm512_loadu_si512, _mm512_mask_blend_epi8,
+    _mm512_mask_set1_epi64, _mm512_movepi8_mask, _mm512_permutex2var_epi8, _mm512_set1_epi64,
+    _mm512_setzero_si512, _mm512_shuffle_epi8, _mm512_shuffle_i64x2, _mm512_srli_epi64, _mm512_storeu_si512,
+    _mm512_testn_epi64_mask, _mm512_unpackhi_epi8, _mm512_unpackhi_epi16, _mm512_unpackhi_epi32,
+    _mm512_unpackhi_epi64, _mm512_unpacklo_epi8, _mm512_unpacklo_epi16, _mm512_unpacklo_epi32,
+    _mm512_unpacklo_epi64,
+};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 
 use fastcdc::v2020::get_gear_with_seed;
 
@@ -23,78 +35,138 @@ use crate::portable::Masks;
 /// Stripes scanned side by side.
 const LANES: usize = 8;
 
-/// Bytes of each stripe that are loaded at once.
+/// Bytes of each stripe that are loaded at once, and positions between two looks at what was hit.
 const STEP: usize = 64;
+const GROUP: usize = 8;
 
-/// What the scan looks up: FastCDC's gear table.
+/// Groups of the 64 bytes before a stripe that warm its hash up: 48 bytes.
+const WARM_UP: std::ops::Range<usize> = 2..8;
+
+/// The average size from which on longer stripes pay: less warm-up, more scanned in vain behind a hit.
+const LONG_STRIPES_FROM: u32 = 16 * 1024;
+
+/// How the gear table is looked up; which is faster depends on the CPU.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Lookup {
+    /// Eight loads by one instruction.
+    Gather,
+    /// Byte planes of the table in registers, permuted by the data.
+    Permute,
+}
+
+/// The scan and what it looks up: FastCDC's gear table, whole and as planes of its low six bytes.
 #[derive(Debug)]
 #[repr(align(64))]
-pub(crate) struct Gear {
-    planes: [[u8; 256]; 6],
+pub(crate) struct Scanner {
+    planes: [[[u8; 64]; 4]; 6],
     words: [u64; 256],
+    lookup: Lookup,
 }
 
-impl Gear {
-    pub(crate) fn new() -> Self {
-        let (gear, _) = get_gear_with_seed(0);
-        let words: [u64; 256] = std::array::from_fn(|byte| gear[byte]);
-        let planes = std::array::from_fn(|plane| words.map(|word| word.to_le_bytes()[plane]));
-        Self { planes, words }
-    }
-}
-
-pub(crate) fn is_available() -> bool {
-    is_x86_feature_detected!("avx512f")
-        && is_x86_feature_detected!("avx512bw")
-        && is_x86_feature_detected!("avx512dq")
-        && is_x86_feature_detected!("avx512vl")
-        && is_x86_feature_detected!("avx512vbmi")
-}
-
-/// Length of the first chunk of `data`; the end of `data` is a cut.
-pub(crate) fn first_cut<const K: u32>(
-    gear: &Gear,
-    params: Params,
-    masks: Masks,
-    data: &[u8],
-    stripe: usize,
-) -> usize {
-    let (min, avg) = (params.min as usize, params.avg as usize);
-    let window = data.len().min(params.max as usize);
-    if window <= min {
-        return window;
-    }
-    let end = window & !1;
-    let center = avg.min(end);
-    let mut scan = Scan { gear, data: &data[..end], position: min, hash: 0, stripe };
-    // SAFETY: a `Gear` for this level is only in use where `is_available` found the features.
-    unsafe {
-        scan.run::<K>(center, masks.strict).or_else(|| scan.run::<K>(end, masks.loose)).unwrap_or(window)
-    }
-}
-
+/// A scan for one cut.
 struct Scan<'a> {
-    gear: &'a Gear,
+    table: &'a Scanner,
+    /// What may be scanned.
     data: &'a [u8],
+    /// Where the scan is.
     position: usize,
+    /// The hash of the bytes before it; bits from the 49th on are not kept.
     hash: u64,
-    stripe: usize,
+    stripe_max: usize,
+}
+
+/// What is known of the cut while a block is scanned.
+struct Hit {
+    position: Option<usize>,
+    /// The lanes before the hit.
+    open: u8,
+}
+
+impl Scanner {
+    /// The scan with the faster lookup, or nothing where the CPU lacks a feature.
+    pub(crate) fn detect() -> Option<&'static Self> {
+        static FASTER: OnceLock<Scanner> = OnceLock::new();
+        let available = is_x86_feature_detected!("avx512f")
+            && is_x86_feature_detected!("avx512bw")
+            && is_x86_feature_detected!("avx512dq")
+            && is_x86_feature_detected!("avx512vl")
+            && is_x86_feature_detected!("avx512vbmi");
+        available.then(|| FASTER.get_or_init(|| Self::with(faster_lookup())))
+    }
+
+    /// The caller has seen the features.
+    fn with(lookup: Lookup) -> Self {
+        let (gear, _) = get_gear_with_seed(0);
+        let mut table = Self { planes: [[[0; 64]; 4]; 6], words: [0; 256], lookup };
+        for (byte, &word) in gear.iter().enumerate() {
+            table.words[byte] = word;
+            for (plane, value) in table.planes.iter_mut().zip(word.to_le_bytes()) {
+                plane[byte / 64][byte % 64] = value;
+            }
+        }
+        table
+    }
+
+    /// Length of the first chunk of `data`; the end of `data` is a cut.
+    pub(crate) fn first_cut(&self, params: Params, masks: Masks, data: &[u8]) -> usize {
+        let (min, avg) = (params.min as usize, params.avg as usize);
+        let window = data.len().min(params.max as usize);
+        if window <= min {
+            return window;
+        }
+        let end = window & !1; // FastCDC tests bytes in pairs.
+        let stripe_max = if params.avg >= LONG_STRIPES_FROM { 512 } else { 256 };
+        let mut scan = Scan { table: self, data: &data[..end], position: min, hash: 0, stripe_max };
+        // SAFETY: `detect` saw the features.
+        let cut = unsafe {
+            match self.lookup {
+                Lookup::Gather => scan.run::<true>(avg, masks),
+                Lookup::Permute => scan.run::<false>(avg, masks),
+            }
+        };
+        cut.unwrap_or(window)
+    }
+}
+
+/// Try both for some tens of microseconds. A wrong choice costs speed and nothing else.
+fn faster_lookup() -> Lookup {
+    let params = Params::default();
+    let masks = Masks { strict: u64::MAX, loose: u64::MAX }; // Hit by nothing.
+    let data = vec![0x5a; params.max as usize];
+    let time = |lookup| {
+        let scanner = Scanner::with(lookup);
+        let mut best = Duration::MAX;
+        for _ in 0..3 {
+            let start = Instant::now();
+            std::hint::black_box(scanner.first_cut(params, masks, &data));
+            best = best.min(start.elapsed());
+        }
+        best
+    };
+    if time(Lookup::Gather) < time(Lookup::Permute) { Lookup::Gather } else { Lookup::Permute }
 }
 
 impl Scan<'_> {
+    /// The first hit: of the strict mask before `center`, of the loose one behind.
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi")]
-    fn run<const K: u32>(&mut self, to: usize, mask: u64) -> Option<usize> {
-        let smallest = LANES * STEP;
-        while to - self.position >= smallest {
-            let stripe = self.stripe.min((to - self.position) / smallest * STEP);
-            let found = self.block::<K>(stripe, mask);
-            if found.is_some() {
-                return found;
+    fn run<const GATHER: bool>(&mut self, center: usize, masks: Masks) -> Option<usize> {
+        let end = self.data.len();
+        self.run_to::<GATHER>(center.min(end), masks.strict)
+            .or_else(|| self.run_to::<GATHER>(end, masks.loose))
+    }
+
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi")]
+    fn run_to<const GATHER: bool>(&mut self, to: usize, mask: u64) -> Option<usize> {
+        while to - self.position >= LANES * STEP {
+            let stripe = self.stripe_max.min((to - self.position) / (LANES * STEP) * STEP);
+            let hit = self.block::<GATHER>(stripe, mask);
+            if hit.is_some() {
+                return hit;
             }
             self.position += LANES * stripe;
         }
         while self.position < to {
-            self.hash = (self.hash << 1).wrapping_add(self.gear.words[self.data[self.position] as usize]);
+            self.hash = self.roll(self.hash, self.position);
             if self.hash & mask == 0 {
                 return Some(self.position);
             }
@@ -103,174 +175,252 @@ impl Scan<'_> {
         None
     }
 
+    /// Scan eight stripes from `position` on.
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi")]
-    fn block<const K: u32>(&mut self, stripe: usize, mask: u64) -> Option<usize> {
+    fn block<const GATHER: bool>(&mut self, stripe: usize, mask: u64) -> Option<usize> {
         let start = self.position;
-        let base = self.data.as_ptr();
-        let vmask = _mm512_set1_epi64(mask as i64);
-        let rows = |offset: usize| -> [__m512i; 8] {
-            std::array::from_fn(|lane| unsafe { _mm512_loadu_si512(base.add(offset + lane * stripe).cast()) })
-        };
-        let ahead = LANES * stripe;
-        let mut h = _mm512_setzero_si512();
-        let q = transpose(rows(start - STEP));
-        for g in 2..8 {
-            for word in lookup::<K>(self.gear, q[g]) {
-                h = roll(h, word);
+        let vector_mask = _mm512_set1_epi64(mask.cast_signed());
+        let mut hash = _mm512_setzero_si512();
+        // The minimum size is no less than a step, so there is data before every stripe.
+        let before = rows(self.data, start - STEP, stripe);
+        for group in WARM_UP {
+            for word in gear_words::<GATHER>(self.table, before[group]) {
+                hash = _mm512_add_epi64(_mm512_add_epi64(hash, hash), word);
             }
         }
-        h = _mm512_mask_set1_epi64(h, 1, self.hash as i64);
-        let mut limit = 0xffu8;
-        let mut best = None;
-        let mut off = 0;
-        while off < stripe {
-            let at = start + off;
+        hash = _mm512_mask_set1_epi64(hash, 1, self.hash.cast_signed());
+        let mut hit = Hit { position: None, open: u8::MAX };
+        for at in (start..start + stripe).step_by(STEP) {
             for lane in 0..LANES {
-                unsafe {
-                    _mm_prefetch::<_MM_HINT_T0>(base.wrapping_add(at + ahead + lane * stripe).cast());
-                }
+                // The next block: eight strided streams are too many for the CPU to foresee. A prefetch never faults.
+                let next = self.data.as_ptr().wrapping_add(at + (LANES + lane) * stripe);
+                _mm_prefetch::<_MM_HINT_T0>(next.cast());
             }
-            let q = transpose(rows(at));
-            for g in 0..8 {
-                let before = h;
+            let columns = rows(self.data, at, stripe);
+            for (group, column) in columns.into_iter().enumerate() {
+                let before = hash;
                 let mut any = 0;
-                for word in lookup::<K>(self.gear, q[g]) {
-                    h = roll(h, word);
-                    any = _kor_mask8(any, _mm512_testn_epi64_mask(h, vmask));
+                for word in gear_words::<GATHER>(self.table, column) {
+                    hash = _mm512_add_epi64(_mm512_add_epi64(hash, hash), word);
+                    any = _kor_mask8(any, _mm512_testn_epi64_mask(hash, vector_mask));
                 }
-                if any & limit != 0 {
-                    let lane = (any & limit).trailing_zeros() as usize;
-                    let mut hs = [0u64; 8];
-                    unsafe { _mm512_storeu_si512(hs.as_mut_ptr().cast(), before) };
-                    let mut hash = hs[lane];
-                    let mut p = at + lane * stripe + g * 8;
-                    loop {
-                        hash = (hash << 1).wrapping_add(self.gear.words[self.data[p] as usize]);
-                        if hash & mask == 0 {
-                            break;
-                        }
-                        p += 1;
+                if any & hit.open != 0 {
+                    self.resolve(&mut hit, any, to_words(before), at + group * GROUP, stripe, mask);
+                    if hit.open == 0 {
+                        return hit.position;
                     }
-                    best = Some(p);
-                    if lane == 0 {
-                        return best;
-                    }
-                    limit = (1 << lane) - 1;
                 }
             }
-            off += STEP;
         }
-        self.hash = _mm_extract_epi64::<1>(_mm512_extracti32x4_epi32::<3>(h)) as u64;
-        best
+        self.hash = to_words(hash)[LANES - 1];
+        hit.position
+    }
+
+    /// Find out where in a group the lowest lane was hit. `hashes` are those before the group, `at` is where lane 0 starts it.
+    #[cold]
+    fn resolve(&self, hit: &mut Hit, any: u8, hashes: [u64; LANES], at: usize, stripe: usize, mask: u64) {
+        let lane = (any & hit.open).trailing_zeros();
+        let mut hash = hashes[lane as usize];
+        let from = at + lane as usize * stripe;
+        hit.position = (from..from + GROUP).find(|&position| {
+            hash = self.roll(hash, position);
+            hash & mask == 0
+        });
+        assert!(hit.position.is_some(), "a lane that was hit has a hit");
+        hit.open = (1 << lane) - 1;
+    }
+
+    fn roll(&self, hash: u64, position: usize) -> u64 {
+        (hash << 1).wrapping_add(self.table.words[self.data[position] as usize])
     }
 }
 
+/// The gear words of eight bytes of each lane, byte after byte. Of [`Lookup::Permute`] the low 48 bits.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi")]
-fn roll(h: __m512i, g: __m512i) -> __m512i {
-    _mm512_add_epi64(_mm512_add_epi64(h, h), g)
+fn gear_words<const GATHER: bool>(table: &Scanner, bytes: __m512i) -> [__m512i; GROUP] {
+    if GATHER { gather(table, bytes) } else { permute(table, bytes) }
 }
 
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi")]
-fn lookup<const K: u32>(gear: &Gear, q: __m512i) -> [__m512i; 8] {
-    if K == 0 {
-        let low = _mm512_set1_epi64(0xff);
-        let w = gear.words.as_ptr();
-        unsafe {
-            [
-                _mm512_i64gather_epi64::<8>(_mm512_and_si512(q, low), w.cast()),
-                _mm512_i64gather_epi64::<8>(_mm512_and_si512(_mm512_srli_epi64::<8>(q), low), w.cast()),
-                _mm512_i64gather_epi64::<8>(_mm512_and_si512(_mm512_srli_epi64::<16>(q), low), w.cast()),
-                _mm512_i64gather_epi64::<8>(_mm512_and_si512(_mm512_srli_epi64::<24>(q), low), w.cast()),
-                _mm512_i64gather_epi64::<8>(_mm512_and_si512(_mm512_srli_epi64::<32>(q), low), w.cast()),
-                _mm512_i64gather_epi64::<8>(_mm512_and_si512(_mm512_srli_epi64::<40>(q), low), w.cast()),
-                _mm512_i64gather_epi64::<8>(_mm512_and_si512(_mm512_srli_epi64::<48>(q), low), w.cast()),
-                _mm512_i64gather_epi64::<8>(_mm512_srli_epi64::<56>(q), w.cast()),
-            ]
+fn gather(table: &Scanner, bytes: __m512i) -> [__m512i; GROUP] {
+    let byte = _mm512_set1_epi64(0xff);
+    let indexes = [
+        _mm512_and_si512(bytes, byte),
+        _mm512_and_si512(_mm512_srli_epi64::<8>(bytes), byte),
+        _mm512_and_si512(_mm512_srli_epi64::<16>(bytes), byte),
+        _mm512_and_si512(_mm512_srli_epi64::<24>(bytes), byte),
+        _mm512_and_si512(_mm512_srli_epi64::<32>(bytes), byte),
+        _mm512_and_si512(_mm512_srli_epi64::<40>(bytes), byte),
+        _mm512_and_si512(_mm512_srli_epi64::<48>(bytes), byte),
+        _mm512_srli_epi64::<56>(bytes),
+    ];
+    let mut words = indexes;
+    for (word, index) in words.iter_mut().zip(indexes) {
+        // SAFETY: the indexes are below 256, the length of the table.
+        *word = unsafe { _mm512_i64gather_epi64::<8>(index, table.words.as_ptr().cast()) };
+    }
+    words
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi")]
+fn permute(table: &Scanner, bytes: __m512i) -> [__m512i; GROUP] {
+    // Two lanes share 16 bytes; interleaved, the unpacking below leaves one byte of all lanes in each vector.
+    let pairs = _mm512_broadcast_i32x4(_mm_setr_epi8(0, 8, 1, 9, 2, 10, 3, 11, 4, 12, 5, 13, 6, 14, 7, 15));
+    let bytes = _mm512_shuffle_epi8(bytes, pairs);
+    let upper_half = _mm512_movepi8_mask(bytes);
+    let mut p = [bytes; 6];
+    for (found, plane) in p.iter_mut().zip(&table.planes) {
+        let lower = _mm512_permutex2var_epi8(load(&plane[0]), bytes, load(&plane[1]));
+        let upper = _mm512_permutex2var_epi8(load(&plane[2]), bytes, load(&plane[3]));
+        *found = _mm512_mask_blend_epi8(upper_half, lower, upper);
+    }
+    let zero = _mm512_setzero_si512();
+    let mut words = [zero; GROUP];
+    let low = [
+        _mm512_unpacklo_epi8(p[0], p[1]),
+        _mm512_unpacklo_epi8(p[2], p[3]),
+        _mm512_unpacklo_epi8(p[4], p[5]),
+    ];
+    let high = [
+        _mm512_unpackhi_epi8(p[0], p[1]),
+        _mm512_unpackhi_epi8(p[2], p[3]),
+        _mm512_unpackhi_epi8(p[4], p[5]),
+    ];
+    for (words, [a, b, c]) in words.chunks_exact_mut(4).zip([low, high]) {
+        let (ab, c0) = (_mm512_unpacklo_epi16(a, b), _mm512_unpacklo_epi16(c, zero));
+        words[0] = _mm512_unpacklo_epi32(ab, c0);
+        words[1] = _mm512_unpackhi_epi32(ab, c0);
+        let (ab, c0) = (_mm512_unpackhi_epi16(a, b), _mm512_unpackhi_epi16(c, zero));
+        words[2] = _mm512_unpacklo_epi32(ab, c0);
+        words[3] = _mm512_unpackhi_epi32(ab, c0);
+    }
+    words
+}
+
+/// Eight rows of 64 bytes, one per stripe, the first at `at`; as columns of eight bytes of each.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi")]
+fn rows(data: &[u8], at: usize, stripe: usize) -> [__m512i; 8] {
+    let block = &data[at..at + (LANES - 1) * stripe + STEP];
+    let mut rows = [_mm512_setzero_si512(); 8];
+    for (lane, row) in rows.iter_mut().enumerate() {
+        // SAFETY: the last row ends where the block ends.
+        *row = unsafe { _mm512_loadu_si512(block.as_ptr().add(lane * stripe).cast()) };
+    }
+    transpose(rows)
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi")]
+fn transpose(rows: [__m512i; 8]) -> [__m512i; 8] {
+    let mut columns = rows;
+    for odd in 0..2 {
+        // Block `b` of pair `i` holds column `2b + odd` of rows `2i` and `2i + 1`.
+        let mut pairs = [rows[0]; 4];
+        for (pair, rows) in pairs.iter_mut().zip(rows.chunks_exact(2)) {
+            *pair = if odd == 0 {
+                _mm512_unpacklo_epi64(rows[0], rows[1])
+            } else {
+                _mm512_unpackhi_epi64(rows[0], rows[1])
+            };
         }
-    } else {
-        let order =
-            _mm512_broadcast_i32x4(_mm_setr_epi8(0, 8, 1, 9, 2, 10, 3, 11, 4, 12, 5, 13, 6, 14, 7, 15));
-        let b = _mm512_shuffle_epi8(q, order);
-        let p: [__m512i; 6] = if K == 1 {
-            let top = _mm512_movepi8_mask(b);
-            std::array::from_fn(|i| {
-                let t = gear.planes[i].as_ptr();
-                unsafe {
-                    let t0 = _mm512_load_si512(t.cast());
-                    let t1 = _mm512_load_si512(t.add(64).cast());
-                    let t2 = _mm512_load_si512(t.add(128).cast());
-                    let t3 = _mm512_load_si512(t.add(192).cast());
-                    _mm512_mask_blend_epi8(
-                        top,
-                        _mm512_permutex2var_epi8(t0, b, t1),
-                        _mm512_permutex2var_epi8(t2, b, t3),
-                    )
-                }
-            })
-        } else {
-            let top = _mm512_movepi8_mask(b);
-            let sec = _mm512_movepi8_mask(_mm512_add_epi8(b, b));
-            let k1 = _kandn_mask64(top, sec);
-            let k2 = _kandn_mask64(sec, top);
-            let k3 = _kand_mask64(sec, top);
-            std::array::from_fn(|i| {
-                let t = gear.planes[i].as_ptr();
-                unsafe {
-                    let t0 = _mm512_load_si512(t.cast());
-                    let t1 = _mm512_load_si512(t.add(64).cast());
-                    let t2 = _mm512_load_si512(t.add(128).cast());
-                    let t3 = _mm512_load_si512(t.add(192).cast());
-                    let r = _mm512_permutexvar_epi8(b, t0);
-                    let r = _mm512_mask_permutexvar_epi8(r, k1, b, t1);
-                    let r = _mm512_mask_permutexvar_epi8(r, k2, b, t2);
-                    _mm512_mask_permutexvar_epi8(r, k3, b, t3)
-                }
-            })
+        let even_blocks = _mm512_shuffle_i64x2::<0b10_00_10_00>(pairs[0], pairs[1]);
+        let odd_blocks = _mm512_shuffle_i64x2::<0b11_01_11_01>(pairs[0], pairs[1]);
+        let even_blocks2 = _mm512_shuffle_i64x2::<0b10_00_10_00>(pairs[2], pairs[3]);
+        let odd_blocks2 = _mm512_shuffle_i64x2::<0b11_01_11_01>(pairs[2], pairs[3]);
+        columns[odd] = _mm512_shuffle_i64x2::<0b10_00_10_00>(even_blocks, even_blocks2);
+        columns[4 + odd] = _mm512_shuffle_i64x2::<0b11_01_11_01>(even_blocks, even_blocks2);
+        columns[2 + odd] = _mm512_shuffle_i64x2::<0b10_00_10_00>(odd_blocks, odd_blocks2);
+        columns[6 + odd] = _mm512_shuffle_i64x2::<0b11_01_11_01>(odd_blocks, odd_blocks2);
+    }
+    columns
+}
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn load(bytes: &[u8; 64]) -> __m512i {
+    // SAFETY: the array has 64 bytes.
+    unsafe { _mm512_loadu_si512(bytes.as_ptr().cast()) }
+}
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn to_words(vector: __m512i) -> [u64; LANES] {
+    let mut words = [0; LANES];
+    // SAFETY: eight words are 64 bytes.
+    unsafe { _mm512_storeu_si512(words.as_mut_ptr().cast(), vector) };
+    words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::portable;
+
+    fn noise(length: usize) -> Vec<u8> {
+        let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+        let step = |_| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state.to_le_bytes()[3]
         };
-        let a0 = _mm512_unpacklo_epi8(p[0], p[1]);
-        let a1 = _mm512_unpackhi_epi8(p[0], p[1]);
-        let b0 = _mm512_unpacklo_epi8(p[2], p[3]);
-        let b1 = _mm512_unpackhi_epi8(p[2], p[3]);
-        let c0 = _mm512_unpacklo_epi8(p[4], p[5]);
-        let c1 = _mm512_unpackhi_epi8(p[4], p[5]);
-        let mut out = [_mm512_setzero_si512(); 8];
-        let z = _mm512_setzero_si512();
-        for (i, (a, b, c)) in [(a0, b0, c0), (a1, b1, c1)].into_iter().enumerate() {
-            let x0 = _mm512_unpacklo_epi16(a, b);
-            let x1 = _mm512_unpackhi_epi16(a, b);
-            let y0 = _mm512_unpacklo_epi16(c, z);
-            let y1 = _mm512_unpackhi_epi16(c, z);
-            out[4 * i] = _mm512_unpacklo_epi32(x0, y0);
-            out[4 * i + 1] = _mm512_unpackhi_epi32(x0, y0);
-            out[4 * i + 2] = _mm512_unpacklo_epi32(x1, y1);
-            out[4 * i + 3] = _mm512_unpackhi_epi32(x1, y1);
-        }
-        out
+        (0..length).map(step).collect()
     }
-}
 
-/// Eight rows of eight qwords to eight columns.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi")]
-fn transpose(r: [__m512i; 8]) -> [__m512i; 8] {
-    let mut t = r;
-    for i in 0..4 {
-        t[2 * i] = _mm512_unpacklo_epi64(r[2 * i], r[2 * i + 1]);
-        t[2 * i + 1] = _mm512_unpackhi_epi64(r[2 * i], r[2 * i + 1]);
+    /// `detect` picks one lookup; both must be right.
+    #[test]
+    fn both_lookups_cut_as_the_twin_does() {
+        if Scanner::detect().is_none() {
+            return;
+        }
+        let data = noise(400_000);
+        for (min, avg, max) in
+            [(64, 256, 1024), (1024, 4096, 16384), (4096, 16384, 65536), (1000, 3000, 5002)]
+        {
+            let params = Params::new(min, avg, max).unwrap();
+            let masks = Masks::of(params);
+            for scanner in [Lookup::Gather, Lookup::Permute].map(Scanner::with) {
+                for start in (0..data.len()).step_by(509) {
+                    let rest = &data[start..];
+                    let expected = portable::first_cut(params, masks, rest);
+                    assert_eq!(
+                        scanner.first_cut(params, masks, rest),
+                        expected,
+                        "{:?} {start}",
+                        scanner.lookup
+                    );
+                }
+            }
+        }
     }
-    // t[2i + p] block b holds rows 2i, 2i+1 at column 2b + p.
-    let mut out = r;
-    for p in 0..2 {
-        let u0 = _mm512_shuffle_i64x2::<0b10_00_10_00>(t[p], t[2 + p]); // Blocks 0, 2 of rows 0-1, of rows 2-3.
-        let u1 = _mm512_shuffle_i64x2::<0b11_01_11_01>(t[p], t[2 + p]);
-        let v0 = _mm512_shuffle_i64x2::<0b10_00_10_00>(t[4 + p], t[6 + p]);
-        let v1 = _mm512_shuffle_i64x2::<0b11_01_11_01>(t[4 + p], t[6 + p]);
-        out[p] = _mm512_shuffle_i64x2::<0b10_00_10_00>(u0, v0);
-        out[4 + p] = _mm512_shuffle_i64x2::<0b11_01_11_01>(u0, v0);
-        out[2 + p] = _mm512_shuffle_i64x2::<0b10_00_10_00>(u1, v1);
-        out[6 + p] = _mm512_shuffle_i64x2::<0b11_01_11_01>(u1, v1);
+
+    /// More hits in every block than any data would bring: the first must win.
+    #[test]
+    fn the_first_of_many_hits_is_the_cut() {
+        if Scanner::detect().is_none() {
+            return;
+        }
+        let data = noise(100_000);
+        let params = Params::new(1024, 32768, 65536).unwrap();
+        for bits in 1..13 {
+            let mask = ((1 << bits) - 1) << 30;
+            let masks = Masks { strict: mask, loose: mask };
+            for scanner in [Lookup::Gather, Lookup::Permute].map(Scanner::with) {
+                for start in (0..30_000).step_by(101) {
+                    let rest = &data[start..];
+                    let expected = portable::first_cut(params, masks, rest);
+                    assert_eq!(
+                        scanner.first_cut(params, masks, rest),
+                        expected,
+                        "{:?} {start}",
+                        scanner.lookup
+                    );
+                }
+            }
+        }
     }
-    out
 }

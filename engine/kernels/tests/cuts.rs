@@ -63,8 +63,8 @@ fn shaped_data_is_cut_alike() {
 
 #[test]
 fn random_and_real_data_is_cut_alike() {
-    let noise = Random::new(3).bytes(64 << 20);
-    let real = real_files(64 << 20);
+    let noise = Random::new(3).bytes(24 << 20);
+    let real = real_files(24 << 20);
     for params in SIZES.map(params) {
         check(params, &noise[1..], "random");
         check(params, &real, "real");

@@ -8,7 +8,7 @@ mod lanes_avx512;
 #[cfg(target_arch = "x86_64")]
 mod tree;
 
-use crate::chunker::{Cut, Level};
+use crate::chunker::Cut;
 
 /// BLAKE3-256 of the consecutive pieces of `data` that end at `ends`, appended to `out` in order.
 ///
@@ -22,19 +22,42 @@ pub fn hash_many(data: &[u8], ends: &[u32], out: &mut Vec<[u8; 32]>) {
         cuts.push(Cut { start, len, hash: [0; 32] });
         start = end;
     }
-    hash_cuts(Level::best(), data, &mut cuts);
+    Hasher::best().hash_cuts(data, &mut cuts);
     out.extend(cuts.iter().map(|cut| cut.hash));
 }
 
-/// Fill in the hash of each cut.
-pub(crate) fn hash_cuts(level: Level, data: &[u8], cuts: &mut [Cut]) {
+/// How chunks are hashed.
+#[derive(Clone, Copy)]
+pub(crate) struct Hasher {
     #[cfg(target_arch = "x86_64")]
-    if level == Level::Avx512Vbmi
-        && let Some(lanes) = lanes_avx512::Lanes::detect()
-    {
-        return tree::hash_cuts(lanes, data, cuts);
+    lanes: Option<lanes_avx512::Lanes>,
+}
+
+impl Hasher {
+    /// One after another, by the `blake3` crate.
+    pub(crate) fn portable() -> Self {
+        Self {
+            #[cfg(target_arch = "x86_64")]
+            lanes: None,
+        }
     }
-    for cut in cuts {
-        cut.hash = *blake3::hash(cut.bytes(data)).as_bytes();
+
+    /// Side by side where the CPU can.
+    pub(crate) fn best() -> Self {
+        Self {
+            #[cfg(target_arch = "x86_64")]
+            lanes: lanes_avx512::Lanes::detect(),
+        }
+    }
+
+    /// Fill in the hash of each cut of `data`.
+    pub(crate) fn hash_cuts(self, data: &[u8], cuts: &mut [Cut]) {
+        #[cfg(target_arch = "x86_64")]
+        if let Some(lanes) = self.lanes {
+            return tree::hash_cuts(lanes, data, cuts);
+        }
+        for cut in cuts {
+            cut.hash = *blake3::hash(cut.bytes(data)).as_bytes();
+        }
     }
 }
