@@ -4,7 +4,8 @@
 
 use rocksdb::{
     BlockBasedOptions, Cache, ChecksumType, ColumnFamilyDescriptor, DBCompactionStyle, DBCompressionType,
-    DBRecoveryMode, DataBlockIndexType, InfoLogger, LogLevel, Options, ReadOptions, WriteOptions,
+    DBRecoveryMode, DataBlockIndexType, InfoLogger, LogLevel, LruCacheOptions, Options, ReadOptions,
+    WriteOptions,
 };
 
 use super::keys::Kind;
@@ -25,6 +26,9 @@ const OPEN_FILES_MAX: i32 = 512;
 const BLOCK_SIZE: usize = 4 * KIB;
 /// Bloom filter bits per key: about 1 % of lookups of absent keys read a block for nothing.
 const BLOOM_BITS: f64 = 10.0;
+
+/// Binary logarithm of the block cache's shards, each with a lock of its own: four.
+const CACHE_SHARD_BITS: i32 = 2;
 
 /// How the index is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,6 +95,18 @@ fn log_to_tracing(options: &mut Options) {
     options.set_log_level(LogLevel::Warn);
 }
 
+/// The block cache: data, index and filter blocks of all tables.
+///
+/// Few shards, because the filter of a full table file is over 1 MiB in one block. In the default 64 shards of a 64 MiB
+/// cache it never fits, is read anew for every lookup, and costs ten times as much (8.3 against 0.6 us for each absent
+/// chunk of 2 million). Filters in parts fit, but cost twice as much as whole ones that do (1.5 us).
+pub(super) fn cache(bytes: usize) -> Cache {
+    let mut options = LruCacheOptions::default();
+    options.set_capacity(bytes);
+    options.set_num_shard_bits(CACHE_SHARD_BITS);
+    Cache::new_lru_cache_opts(&options)
+}
+
 /// The tables, one per kind of row, and the one RocksDB insists on.
 pub(super) fn tables(cache: &Cache) -> Vec<ColumnFamilyDescriptor> {
     let unused = ColumnFamilyDescriptor::new("default", table(SMALL_WRITE_BUFFER, cache));
@@ -106,6 +122,10 @@ fn table(write_buffer: usize, cache: &Cache) -> Options {
     options.set_write_buffer_size(write_buffer);
     options.set_max_write_buffer_number(2);
     options.set_min_write_buffer_number_to_merge(1);
+    // A filter before the write buffer: most lookups end in older tables, and a walk through its list costs microseconds
+    // (absent chunks 0.9 against 4 us, present ones 6 against 9 us, while the buffer is full).
+    options.set_memtable_prefix_bloom_ratio(0.05);
+    options.set_memtable_whole_key_filtering(true);
     options.set_compression_type(DBCompressionType::None); // Hashes do not shrink.
     options.set_bottommost_compression_type(DBCompressionType::None);
     options.set_compaction_style(DBCompactionStyle::Level);
@@ -116,7 +136,7 @@ fn table(write_buffer: usize, cache: &Cache) -> Options {
     options.set_target_file_size_base(64 * MIB as u64);
     options.set_max_bytes_for_level_base(256 * MIB as u64);
     options.set_max_bytes_for_level_multiplier(10.0);
-    options.set_optimize_filters_for_hits(false); // Absent chunks are the common question.
+    options.set_optimize_filters_for_hits(false); // Measured: no gain for present chunks, ten times worse for absent.
     options.set_disable_auto_compactions(false);
     options.set_block_based_table_factory(&blocks(cache));
     options

@@ -14,7 +14,6 @@ use crate::ids::RecipeId;
 use crate::index::RecipeRow;
 use crate::paths::TEMPORARY_EXTENSION;
 
-pub use super::recover::recover;
 use super::{RECIPE_EXTENSION, RecipeReader, RecipeTotals, RecipeWriter, Side};
 
 /// Both directories below `recipes`.
