@@ -133,7 +133,7 @@ impl Put {
     /// # Errors
     /// `source` failed, or the store did; the stream is lost.
     pub fn read_from(&mut self, source: &mut dyn Read, progress: &mut dyn FnMut(Progress)) -> Result<u64> {
-        let before = self.bytes;
+        let before = self.written();
         loop {
             let (mut extent, filled) = self.extent()?;
             let count = match source.read(&mut extent[filled..]) {
