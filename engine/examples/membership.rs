@@ -1,8 +1,8 @@
 //! How long the filter and the locality cache take to answer, in nanoseconds.
 //!
-//! `cargo run --release -p gdd-engine --example membership [MILLIONS] [DIR]`: fills a filter in a new directory below
-//! DIR (default: the temporary directory), asks it, and removes it. Compare runs on an idle machine, pinned to a core;
-//! differences below a tenth are noise.
+//! `cargo run --release -p gdd-engine --example membership [MILLIONS] [DIR]`: fills a filter in a new directory
+//! below DIR (default: the temporary directory), asks it, and removes it. Compare runs on an idle machine, pinned to
+//! a core; differences below a tenth are noise.
 
 use std::error::Error;
 use std::hint::black_box;

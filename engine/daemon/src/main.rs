@@ -1,2 +1,27 @@
-//! `gdd`: one binary, the daemon and its command line.
-fn main() {}
+//! `gdd`: one binary, the daemon and its command line. Here: start, and exit codes.
+
+mod args;
+mod bench;
+mod commands;
+mod failure;
+mod output;
+mod progress;
+mod signals;
+mod size;
+mod tree;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use args::Cli;
+
+fn main() -> ExitCode {
+    match Cli::try_parse() {
+        Ok(cli) => {
+            output::start_log(cli.common.verbose);
+            output::end(cli.common.json, commands::run(&cli))
+        }
+        Err(error) => output::end_usage(&error),
+    }
+}

@@ -5,8 +5,9 @@
 //!
 //! # Memory order
 //! Bits are set and read `Relaxed`. A bit once set is never cleared in a cold layer, and whoever must see an item
-//! (the thread that learns of its insertion through a mailbox, a lock or a join) is ordered after the insertion by that;
-//! coherence does the rest. Threads not so ordered may miss it; a chunk belongs to one worker, so none of them asks.
+//! (the thread that learns of its insertion through a mailbox, a lock or a join) is ordered after the insertion by
+//! that; coherence does the rest. Threads not so ordered may miss it; a chunk belongs to one worker, so none of them
+//! asks.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

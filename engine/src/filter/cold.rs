@@ -4,8 +4,8 @@
 //! comes (Almeida et al., "Scalable Bloom Filters", 2007). Questions go to all layers.
 //!
 //! # Invariants
-//! - Layers are only ever added, and an item is added to a layer that readers can see already: a reader that knows of an
-//!   item knows of its layer.
+//! - Layers are only ever added, and an item is added to a layer that readers can see already: a reader that knows
+//!   of an item knows of its layer.
 //! - A layer that cannot be added (disk full) makes the filter less exact, never wrong: the full one goes on.
 
 use std::path::PathBuf;

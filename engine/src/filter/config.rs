@@ -12,15 +12,15 @@ const FPR_PPM_MAX: u32 = 100_000;
 pub struct FilterConfig {
     /// False-positive rate of hot and cold together, in millionths, 1 to 100000. Files made for another are rebuilt.
     pub fpr_ppm: u32,
-    /// Items of the first layer when the filter starts empty; each further layer has twice as many. For a rebuild give
-    /// the index's chunk count and some room, so that one layer is enough.
+    /// Items of the first layer when the filter starts empty; each further layer has twice as many. For a rebuild
+    /// give the index's chunk count and some room, so that one layer is enough.
     pub first_capacity: u64,
     /// Items of both generations of the hot filter together.
     pub hot_capacity: u64,
     /// The store that the files belong to.
     pub store: StoreId,
-    /// What the store's epoch file says at this opening: for a read-write opening, the epoch that was just begun. Files
-    /// closed in any epoch but the last one before are older than the index, and rebuilt.
+    /// What the store's epoch file says at this opening: for a read-write opening, the epoch that was just begun.
+    /// Files closed in any epoch but the last one before are older than the index, and rebuilt.
     pub epoch: Epoch,
 }
 

@@ -1,10 +1,11 @@
-//! The header of a cold layer's file, `filter/<n>.gdf`: what the bits behind it mean, and whether they may be believed.
+//! The header of a cold layer's file, `filter/<n>.gdf`: what the bits behind it mean, and whether they may be
+//! believed.
 //!
 //! # Invariants
 //! - While a store is open for writing, no header says clean: bits reach the disk in any order, so after a crash they
 //!   are worthless.
-//! - A clean header names the epoch it was closed in and the number of layers, so that a copy from another day, or a set
-//!   with a layer missing, is recognised.
+//! - A clean header names the epoch it was closed in and the number of layers, so that a copy from another day, or a
+//!   set with a layer missing, is recognised.
 
 use crate::error::Result;
 use crate::format::field::Field;
@@ -92,7 +93,8 @@ impl Header {
     /// Decode the block at `place`.
     ///
     /// # Errors
-    /// [`crate::error::Error::Corrupt`] or [`crate::error::Error::Version`]; the filter takes both as a reason to rebuild.
+    /// [`crate::error::Error::Corrupt`] or [`crate::error::Error::Version`]; the filter takes both as a reason to
+    /// rebuild.
     pub fn decode(block: &[u8], place: Place<'_>) -> Result<Self> {
         check_block(block, HEADER_SIZE, WHAT, place)?;
         place.require(MAGIC.get(block) == MAGIC_VALUE, WHAT, "its magic", "another")?;

@@ -5,8 +5,8 @@
 //!
 //! # Invariants
 //! - The generations' blocks for an item lie side by side: one cache miss (and the adjacent-line prefetch) for both.
-//! - When the current generation is full, the other is cleared and becomes current. Only full generations are cleared,
-//!   so at least `capacity / 2` recent items are always there.
+//! - When the current generation is full, the other is cleared and becomes current. Only full generations are
+//!   cleared, so at least `capacity / 2` recent items are always there.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};

@@ -1,8 +1,8 @@
 //! Is this chunk certainly new? Asked before the index, because on new data nearly every chunk is.
 //!
-//! Asking RocksDB for every chunk would cost a good part of the time that cutting and hashing take. Two Bloom filters
-//! answer first: a small hot one of recent chunks, and a mapped cold one of the full history, which grows by layers and
-//! keeps the configured false-positive rate however large the store becomes.
+//! Asking RocksDB for every chunk would cost a good part of the time that cutting and hashing take. Two Bloom
+//! filters answer first: a small hot one of recent chunks, and a mapped cold one of the full history, which grows by
+//! layers and keeps the configured false-positive rate however large the store becomes.
 //!
 //! # Invariants
 //! - Never a false negative: [`Filter::insert`] comes before the index commit, and any doubt (crash, damage, missing
@@ -11,9 +11,10 @@
 //! - The configured rate bounds the sum over the hot filter and all cold layers. See [`sizing`].
 //!
 //! # Crash consistency
-//! The files are only believed after a clean close: opening for writing first makes "not clean" durable. After a crash the
-//! filter starts empty and doubtful, and the caller refills it from the index. If the kernel loses a page of the mapping
-//! (failed write-back), the worst is a chunk stored twice; the failed sync at close then leads to a rebuild.
+//! The files are only believed after a clean close: opening for writing first makes "not clean" durable. After a
+//! crash the filter starts empty and doubtful, and the caller refills it from the index. If the kernel loses a page
+//! of the mapping (failed write-back), the worst is a chunk stored twice; the failed sync at close then leads to a
+//! rebuild.
 //!
 //! # What it does not do
 //! Forget: a vacuumed chunk stays a false positive until the next rebuild ([`Filter::discard`]).
@@ -94,8 +95,9 @@ pub struct Filter {
 impl Filter {
     /// Open the filter in `dir` for writing, or make one; `None` keeps it in memory only.
     ///
-    /// On [`Opened::Rebuild`] the old files are gone. Call [`Filter::begin_rebuild`], give every chunk of the index to
-    /// [`Filter::insert_from_index`], then call [`Filter::finish_rebuild`]; new chunks may be inserted all the while.
+    /// On [`Opened::Rebuild`] the old files are gone. Call [`Filter::begin_rebuild`], give every chunk of the index
+    /// to [`Filter::insert_from_index`], then call [`Filter::finish_rebuild`]; new chunks may be inserted all the
+    /// while.
     ///
     /// # Errors
     /// A configuration out of range, or an error of the operating system. Damage is never an error.
@@ -245,7 +247,8 @@ impl Filter {
         self.change_state(state::DOUBTFUL);
     }
 
-    /// Every chunk of the index was given to [`Filter::insert_from_index`], and every later one to [`Filter::insert`].
+    /// Every chunk of the index was given to [`Filter::insert_from_index`], and every later one to
+    /// [`Filter::insert`].
     ///
     /// # Panics
     /// As [`Filter::insert`].
@@ -266,8 +269,8 @@ impl Filter {
         self.state.load(Ordering::Acquire) == state::TRUSTED
     }
 
-    /// Close cleanly: all insertions have ended, and the index has committed or refused every chunk inserted. A filter in
-    /// doubt is left as it is, to be rebuilt at the next opening. A second call does nothing.
+    /// Close cleanly: all insertions have ended, and the index has committed or refused every chunk inserted. A
+    /// filter in doubt is left as it is, to be rebuilt at the next opening. A second call does nothing.
     ///
     /// # Errors
     /// Of the operating system; the filter is then rebuilt at the next opening.

@@ -1,9 +1,9 @@
 //! How many bits a layer needs, and the false-positive rate that it really has.
 //!
-//! The textbook formula is wrong for a blocked filter: items fall on blocks at random, so some blocks are crowded, and
-//! the crowded ones answer most of the false positives. Sized by the textbook, a filter set to 0.1 % gives 0.16 %. Here the
-//! rate is summed over the distribution of items per block (Putze, Sanders, Singler, "Cache-, Hash- and Space-Efficient
-//! Bloom Filters", 2007), and the smallest filter that keeps its rate is searched for.
+//! The textbook formula is wrong for a blocked filter: items fall on blocks at random, so some blocks are crowded,
+//! and the crowded ones answer most of the false positives. Sized by the textbook, a filter set to 0.1 % gives 0.16
+//! %. Here the rate is summed over the distribution of items per block (Putze, Sanders, Singler, "Cache-, Hash- and
+//! Space-Efficient Bloom Filters", 2007), and the smallest filter that keeps its rate is searched for.
 //!
 //! # Invariants
 //! - The rates of all layers, however many, and of the hot filter sum to at most the configured rate.
@@ -17,8 +17,8 @@ const WORDS: u32 = 8;
 /// Probes per item at most: two in each word of a block.
 const PROBES_MAX: u32 = 2 * WORDS;
 
-/// Each layer gets this share of what its predecessor got (Almeida et al., "Scalable Bloom Filters", 2007, advise 0.8 to
-/// 0.9): large stores have many layers, and the largest of them should not pay with the tightest rate.
+/// Each layer gets this share of what its predecessor got (Almeida et al., "Scalable Bloom Filters", 2007, advise
+/// 0.8 to 0.9): large stores have many layers, and the largest of them should not pay with the tightest rate.
 const TIGHTENING: f64 = 0.8;
 
 /// Share of the configured rate that the hot filter may use; the cold layers have the rest.

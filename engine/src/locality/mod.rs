@@ -1,13 +1,13 @@
 //! Directories of containers that were hit lately, so that known data does not ask the index.
 //!
-//! A stream that was stored before comes back in much the same order, and chunks that were stored together lie in one
-//! container. So the first hit in a container loads its whole directory, and the next thousands of chunks are found here
-//! (Zhu, Li, Patterson, "Avoiding the Disk Bottleneck in the Data Domain Deduplication File System", FAST 2008).
-//! Owned by one worker; nothing here is shared.
+//! A stream that was stored before comes back in much the same order, and chunks that were stored together lie in
+//! one container. So the first hit in a container loads its whole directory, and the next thousands of chunks are
+//! found here (Zhu, Li, Patterson, "Avoiding the Disk Bottleneck in the Data Domain Deduplication File System", FAST
+//! 2008). Owned by one worker; nothing here is shared.
 //!
 //! # Invariants
-//! - Memory stays within the budget: the table has its size from the start, and whole containers are evicted, by CLOCK,
-//!   until directories fit. Only while a directory is being copied in is there more.
+//! - Memory stays within the budget: the table has its size from the start, and whole containers are evicted, by
+//!   CLOCK, until directories fit. Only while a directory is being copied in is there more.
 //! - A chunk listed by two containers is found in the one that came last.
 //!
 //! It is a cache of what the index says: whoever moves or condemns a chunk removes it here too.
@@ -29,8 +29,8 @@ const ENTRY_BYTES: usize = size_of::<DirectoryEntry>();
 /// Five buckets for four entries: runs stay short.
 const BUCKETS_PER_FOUR_ENTRIES: usize = 5;
 
-/// Bytes that a container costs besides its entries: its slot, its place in the list of free slots, and its place in the
-/// map of containers; twice, because all three double when they grow.
+/// Bytes that a container costs besides its entries: its slot, its place in the list of free slots, and its place in
+/// the map of containers; twice, because all three double when they grow.
 const CONTAINER_BYTES: usize =
     2 * (size_of::<Slot>() + size_of::<u32>() + size_of::<(ContainerId, u32)>() + 8);
 

@@ -1,8 +1,8 @@
 //! From a chunk's hash word to its place in the cache: a hash table of fixed size without pointers.
 //!
-//! A table that grows copies itself and for that moment needs three times its memory, which no budget foresees. This one
-//! gets its size once. Hash words are uniformly distributed, so they are scaled to a bucket as they are; collisions go to
-//! the next bucket, and a removal closes the gap, so that there are no tombstones.
+//! A table that grows copies itself and for that moment needs three times its memory, which no budget foresees. This
+//! one gets its size once. Hash words are uniformly distributed, so they are scaled to a bucket as they are;
+//! collisions go to the next bucket, and a removal closes the gap, so that there are no tombstones.
 
 /// Where a chunk's directory entry is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

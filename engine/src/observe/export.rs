@@ -52,7 +52,10 @@ mod tests {
             .take_while(|line| !line.starts_with('#'))
             .map(|line| line.split_whitespace().map(|word| word.parse().unwrap()).collect())
             .collect();
-        assert!(rows.len() > 10 && rows.is_sorted_by(|a, b| a[0] <= b[0] && a[1] <= b[1] && a[2] <= b[2]), "{text}");
+        assert!(
+            rows.len() > 10 && rows.is_sorted_by(|a, b| a[0] <= b[0] && a[1] <= b[1] && a[2] <= b[2]),
+            "{text}"
+        );
         let last = rows.last().unwrap();
         assert!((last[0] - 1000.0).abs() < 1.0 && (last[2] - 1000.0).abs() < 0.5, "{last:?}");
         assert!(text.contains("Total count    =         1000"), "{text}");

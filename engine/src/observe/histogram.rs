@@ -187,6 +187,9 @@ mod tests {
         assert_eq!(shared.summary(Kind::ReadAhead).count, u64::from(MERGE_EVERY));
         recorder.record(Kind::ReadAhead, Duration::from_secs(100_000));
         recorder.merge();
-        assert!(shared.summary(Kind::ReadAhead).max >= LATENCY_NS_MAX, "what is too long counts as the longest");
+        assert!(
+            shared.summary(Kind::ReadAhead).max >= LATENCY_NS_MAX,
+            "what is too long counts as the longest"
+        );
     }
 }

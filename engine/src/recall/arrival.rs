@@ -136,7 +136,12 @@ impl Arrival {
         self.advance();
         let truncated = self.verdicts.len();
         for wanted in &self.read.records[truncated..] {
-            self.verdicts.push(Err(missing(&self.failure, wanted, &self.path, self.read.start + self.valid as u64)));
+            self.verdicts.push(Err(missing(
+                &self.failure,
+                wanted,
+                &self.path,
+                self.read.start + self.valid as u64,
+            )));
         }
         let whole = self.prefix.take().expect("a read has a piece").freeze();
         let mut decoded = self.decode(&whole, cache);
@@ -144,15 +149,17 @@ impl Arrival {
         let mut out = Vec::with_capacity(self.verdicts.len());
         for ((wanted, verdict), decoded) in self.read.records.iter().zip(self.verdicts).zip(&mut decoded) {
             let range = payload_of(&self.read, wanted);
-            out.push(match (verdict, decoded.take()) {
-                (Ok(()), Some(chunk)) => chunk,
-                (Ok(()), None) => {
-                    plain.push((wanted.hash, range.clone()));
-                    Ok(whole.slice(range))
+            out.push(
+                match (verdict, decoded.take()) {
+                    (Ok(()), Some(chunk)) => chunk,
+                    (Ok(()), None) => {
+                        plain.push((wanted.hash, range.clone()));
+                        Ok(whole.slice(range))
+                    }
+                    (Err(error), _) => Err(error),
                 }
-                (Err(error), _) => Err(error),
-            }
-            .map_err(|error| named(wanted, error)));
+                .map_err(|error| named(wanted, error)),
+            );
         }
         if let Some(ticket) = self.ticket.as_ref().filter(|_| !plain.is_empty()) {
             cache.insert(ticket, &whole, &plain);

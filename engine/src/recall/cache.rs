@@ -94,7 +94,8 @@ impl Judge for Buffers {
         let buffer = &self.slots[key as usize];
         let open = self.open.as_ref().is_some_and(|(open, _)| *open == key);
         // Views are made under the lock we hold, or cloned from one that exists: a count that is ours alone stays so.
-        open || buffer.rooms_out > 0 || buffer.parts.first().is_some_and(|part| part.holders() > buffer.parts.len())
+        open || buffer.rooms_out > 0
+            || buffer.parts.first().is_some_and(|part| part.holders() > buffer.parts.len())
     }
 
     fn uses(&self, key: u32) -> u8 {

@@ -64,7 +64,13 @@ pub struct Fetcher {
 impl Fetcher {
     /// Reads of the store at `paths` through `io`, in pieces of `piece_size` bytes, with `files_max` files open.
     #[must_use]
-    pub fn new(io: Box<dyn Io>, paths: Paths, cache: Arc<SegmentCache>, piece_size: usize, files_max: usize) -> Self {
+    pub fn new(
+        io: Box<dyn Io>,
+        paths: Paths,
+        cache: Arc<SegmentCache>,
+        piece_size: usize,
+        files_max: usize,
+    ) -> Self {
         Self {
             depth: Depth::new(io.capacity()),
             io,
@@ -246,7 +252,8 @@ impl Fetcher {
         let file = match self.files.take(self.io.as_mut(), read.container) {
             Ok(file) => file,
             Err(error) => {
-                let action = if error.kind() == std::io::ErrorKind::NotFound { "missing" } else { "cannot be opened" };
+                let action =
+                    if error.kind() == std::io::ErrorKind::NotFound { "missing" } else { "cannot be opened" };
                 let why = |record| named(record, format_args!("{} is {action}: {error}", path.display()));
                 let chunks = read.records.iter().map(|record| Err(why(record))).collect();
                 self.jobs.insert(id, Job::Finished(chunks));

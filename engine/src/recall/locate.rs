@@ -50,7 +50,10 @@ fn usable(hash: ChunkHash, entry: Option<ChunkEntry>) -> Result<Located> {
         Ok(Located { hash, entry })
     } else {
         let (stored, raw) = (entry.stored_len, entry.raw_len);
-        Err(lost(&hash, format!("the index gives it {stored} bytes for {raw} {place}; run `gdd rebuild-index`")))
+        Err(lost(
+            &hash,
+            format!("the index gives it {stored} bytes for {raw} {place}; run `gdd rebuild-index`"),
+        ))
     }
 }
 

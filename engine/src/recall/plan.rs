@@ -80,7 +80,8 @@ impl Read {
     #[must_use]
     pub fn of(record: Located) -> Self {
         let start = u64::from(record.entry.offset) / BLOCK_SIZE * BLOCK_SIZE;
-        let mut read = Self { container: record.entry.container, start, len: 0, raw_len: 0, records: Vec::new() };
+        let mut read =
+            Self { container: record.entry.container, start, len: 0, raw_len: 0, records: Vec::new() };
         read.push(record);
         read
     }
@@ -88,7 +89,8 @@ impl Read {
     /// Bytes of the chunks that need to be decoded into memory of their own.
     #[must_use]
     pub fn encoded_raw_len(&self) -> usize {
-        let encoded = self.records.iter().filter(|record| record.entry.codec != crate::format::codec::Codec::None);
+        let encoded =
+            self.records.iter().filter(|record| record.entry.codec != crate::format::codec::Codec::None);
         encoded.map(|record| record.entry.raw_len as usize).sum()
     }
 
@@ -160,12 +162,20 @@ mod tests {
             status: Status::Live,
             pin_epoch: Epoch(0),
         };
-        Located { hash: ChunkHash::of(&[container.to_le_bytes(), u64::from(offset).to_le_bytes()].concat()), entry }
+        Located {
+            hash: ChunkHash::of(&[container.to_le_bytes(), u64::from(offset).to_le_bytes()].concat()),
+            entry,
+        }
     }
 
     #[test]
     fn neighbours_merge_and_far_records_do_not() {
-        let wanted = [located(1, 4096 + 128, 1000), located(1, 5304, 1000), located(1, 900_000, 10), located(2, 4224, 10)];
+        let wanted = [
+            located(1, 4096 + 128, 1000),
+            located(1, 5304, 1000),
+            located(1, 900_000, 10),
+            located(2, 4224, 10),
+        ];
         let plan = plan(&wanted, &BOUNDS);
         let shape: Vec<_> = plan.reads.iter().map(|read| (read.container.0, read.start, read.len)).collect();
         assert_eq!(shape, [(1, 4096, 4096), (1, 897_024, 4096), (2, 4096, 4096)]);

@@ -18,10 +18,10 @@ use crate::ids::ChunkHash;
 use crate::observe::Kind;
 use crate::recipe::RecipeReader;
 
+use super::Recall;
 use super::fetch::ReadId;
 use super::locate::lost;
 use super::plan::{self, Located};
-use super::Recall;
 
 /// The window is filled in so many batches. Within a batch, reads go forward on disk.
 const BATCHES_PER_WINDOW: usize = 4;

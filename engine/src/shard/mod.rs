@@ -23,7 +23,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use gdd_kernels::Chunker;
-use gdd_uring::io::{Done, Io, Op, Wait};
+use gdd_uring::io::{Done, FileId, Io, Op, Wait};
 
 use crate::commit::CommitLink;
 use crate::compress::Compressor;
@@ -32,6 +32,7 @@ use crate::driver::{Task, Turn};
 use crate::error::{Error, Result};
 use crate::ids::{ChunkHash, Epoch};
 use crate::index::{ChunkEntry, Status};
+use crate::planted::{self, Bug};
 use crate::poison::Poison;
 use append::{Appender, Blocked};
 use counters::Counters;
@@ -147,7 +148,11 @@ impl Shard {
                     round.write_done(number);
                 }
             }
-            Some((Kind::Sync, _)) => {
+            Some((Kind::Sync, number)) => {
+                if planted::has(Bug::RetrySync) && done.result.is_err() {
+                    self.sync(FileId(u32::try_from(number).expect("a file id")));
+                    return Ok(());
+                }
                 done.result.map_err(|error| device_failed("sync", &error))?;
                 self.round.as_mut().expect("a sync belongs to the round under way").sync_done();
             }
@@ -253,12 +258,9 @@ impl Shard {
 
     /// Move the group commit on.
     fn advance_round(&mut self) -> Result<bool> {
-        let io = self.parts.io.as_mut();
         let Some(round) = &mut self.round else { return Ok(self.begin_round()) };
         if let Some(files) = round.start_sync() {
-            for file in files {
-                self.parts.appender.submit(io, tag::of(Kind::Sync, round.number()), Op::Datasync { file });
-            }
+            files.into_iter().for_each(|file| self.sync(file));
             return Ok(true);
         }
         if let Some(batch) = round.start_commit() {
@@ -273,6 +275,11 @@ impl Shard {
                 Ok(true)
             }
         }
+    }
+
+    fn sync(&mut self, file: FileId) {
+        let tag = tag::of(Kind::Sync, u64::from(file.0));
+        self.parts.appender.submit(self.parts.io.as_mut(), tag, Op::Datasync { file });
     }
 
     /// Begin a round if somebody waits for one, or enough is waiting.

@@ -7,7 +7,7 @@ use gdd_uring::io::Tag;
 pub enum Kind {
     /// A batch or footer; the number is the round that covers it.
     Write,
-    /// A data sync; the number is its round.
+    /// A data sync; the number is the file's.
     Sync,
     /// A container's directory; the number is the load.
     Directory,

@@ -25,7 +25,10 @@ fn chunks_of_every_size_and_codec_come_back() {
     let chunks: Vec<(Codec, &[u8])> = raws.iter().map(|(codec, raw)| (*codec, &raw[..])).collect();
     let hashes = fixture.container(7, &chunks);
     for mode in [Mode::Auto, Mode::Pwrite, Mode::Buffered] {
-        let fixture = Fixture { source: probe::probe(fixture.dir.path(), mode, false).unwrap(), ..Fixture::with_dir(&fixture) };
+        let fixture = Fixture {
+            source: probe::probe(fixture.dir.path(), mode, false).unwrap(),
+            ..Fixture::with_dir(&fixture)
+        };
         let mut recall = fixture.recall();
         for round in 0..2 {
             for (hash, (codec, raw)) in hashes.iter().zip(&raws) {

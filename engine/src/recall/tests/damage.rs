@@ -52,11 +52,14 @@ fn every_changed_byte_costs_its_own_chunk_at_most() {
         lost_count += lost;
         bytes[at] ^= 0x21;
     }
-    let record_bytes: usize = chunks.iter().map(|(hash, _)| {
-        let mut found = Vec::new();
-        fixture.index.locate(&[*hash], &mut found).unwrap();
-        80 + found[0].unwrap().stored_len as usize
-    }).sum();
+    let record_bytes: usize = chunks
+        .iter()
+        .map(|(hash, _)| {
+            let mut found = Vec::new();
+            fixture.index.locate(&[*hash], &mut found).unwrap();
+            80 + found[0].unwrap().stored_len as usize
+        })
+        .sum();
     assert_eq!(lost_count, record_bytes, "every byte of a record counts");
 }
 

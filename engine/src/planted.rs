@@ -1,0 +1,65 @@
+//! Bugs that can be planted on purpose, to prove that the simulation would see them.
+//!
+//! A test that cannot fail proves nothing. Each of these is a mistake that some storage engine made for real; with one
+//! planted, the simulation must report a loss within a bounded number of seeds. Compiled in only with the feature
+//! `planted-bugs`, which no product build has; otherwise [`has`] is the constant `false`.
+
+/// A mistake.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bug {
+    /// Streams hear "durable" although the data was never synced.
+    AckBeforeSync,
+    /// The index names data whose writes are not complete.
+    IndexBeforeData,
+    /// A new container's name is not made durable.
+    SkipDirectorySync,
+    /// Payloads are believed whatever their checksum says.
+    IgnoreChecksum,
+    /// A batch or record is believed although it says that it belongs elsewhere.
+    BelieveMisdirected,
+    /// A failed data sync is tried again, and its success believed.
+    RetrySync,
+}
+
+impl Bug {
+    /// Every bug.
+    pub const ALL: [Self; 6] = [
+        Self::AckBeforeSync,
+        Self::IndexBeforeData,
+        Self::SkipDirectorySync,
+        Self::IgnoreChecksum,
+        Self::BelieveMisdirected,
+        Self::RetrySync,
+    ];
+}
+
+#[cfg(feature = "planted-bugs")]
+mod planting {
+    use super::Bug;
+    use std::cell::Cell;
+
+    thread_local! {
+        static PLANTED: Cell<Option<Bug>> = const { Cell::new(None) };
+    }
+
+    /// Plant a bug in everything that this thread runs, or remove it.
+    pub fn plant(bug: Option<Bug>) {
+        PLANTED.set(bug);
+    }
+
+    /// Whether a bug is planted in this thread.
+    pub(crate) fn has(bug: Bug) -> bool {
+        PLANTED.get() == Some(bug)
+    }
+}
+
+#[cfg(feature = "planted-bugs")]
+pub(crate) use planting::has;
+#[cfg(feature = "planted-bugs")]
+pub use planting::plant;
+
+/// Without the feature there are no planted bugs.
+#[cfg(not(feature = "planted-bugs"))]
+pub(crate) const fn has(_: Bug) -> bool {
+    false
+}
