@@ -76,7 +76,8 @@ impl Probe {
     #[inline]
     pub fn is_in(self, block: &Block, probes: u32) -> bool {
         let missing = (0..WORDS).fold(0, |missing, word| {
-            missing | (self.mask(word, probes) & !block[word].load(Ordering::Relaxed)) // All words: no branch to mispredict.
+            // All words, always: there is no branch to mispredict.
+            missing | (self.mask(word, probes) & !block[word].load(Ordering::Relaxed))
         });
         missing == 0
     }

@@ -50,7 +50,8 @@ impl Cold {
     /// # Errors
     /// As [`Layer::create`].
     pub fn add_layer(&self, capacity: u64) -> Result<()> {
-        let count = self.count.load(Ordering::Relaxed); // Changed only here, by the holder of `growing` or the opener.
+        // Changed only here, by the holder of `growing` or by the opener.
+        let count = self.count.load(Ordering::Relaxed);
         let Some(slot) = self.layers.get(count) else { return Ok(()) };
         let number = u32::try_from(count).expect("at most LAYERS_MAX");
         let shape = Shape::of(capacity, sizing::layer_rate(self.config.rate(), number));

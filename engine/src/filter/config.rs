@@ -55,7 +55,7 @@ impl FilterConfig {
             return Ok(());
         }
         Err(Error::Invalid(format!(
-            "filter rate {} ppm for {} chunks: the rate must lie within 1..={FPR_PPM_MAX}, and the chunks be at least 1",
+            "filter rate {} ppm for {} chunks: the rate must lie within 1..={FPR_PPM_MAX}, with room for a chunk",
             self.fpr_ppm, self.first_capacity
         )))
     }

@@ -93,7 +93,8 @@ fn rate(load: f64, probes: u32) -> f64 {
     let miss = 1.0 - 1.0 / WORD_BITS; // Probability that one bit set in a word is not a given one.
     let miss_both = 1.0 - 2.0 / WORD_BITS; // That it is neither of two given ones.
     let mut weight = (-load).exp(); // Poisson probability of `items` items.
-    let (mut clear, mut clear_twice, mut both_clear) = (1.0, 1.0, 1.0); // After `items` items, with one bit each, two, two.
+    // That it is still clear after `items` items of one bit each; of two; that two bits are, after items of two.
+    let (mut clear, mut clear_twice, mut both_clear) = (1.0, 1.0, 1.0);
     let mut items = 0.0;
     let mut sum = 0.0;
     let last = load + 12.0 * load.sqrt() + 40.0;
