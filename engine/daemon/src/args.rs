@@ -1,0 +1,421 @@
+//! What was typed: the command line, its environment, and its help.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use gdd_engine::format::codec::Compression;
+use gdd_engine::format::superblock::Settings;
+use gdd_engine::options::Options;
+use gdd_uring::probe::Mode;
+
+use crate::size;
+
+/// The store when neither `--store` nor `GDD_STORE` names one.
+const STORE_DEFAULT: &str = "/var/lib/gdd";
+
+/// Version, commit and the format that this program reads and writes.
+const VERSION: &str =
+    concat!(env!("CARGO_PKG_VERSION"), " (commit ", env!("GDD_COMMIT"), ", store format 1)");
+const _: () = assert!(gdd_engine::format::superblock::VERSION == 1, "VERSION says which format is known");
+
+const AFTER_HELP: &str = "\
+A first tour:
+  gdd init /srv/store                       make an empty store
+  export GDD_STORE=/srv/store
+  gdd put etc-monday /etc                   store a directory, as a tar stream
+  pg_dump shop | gdd put shop-monday        or any stream
+  gdd ls                                    what is there
+  gdd get etc-monday | tar -x -C /restore   give it back, byte for byte
+  gdd get shop-monday -o shop.sql
+  gdd fsck                                  read and verify every chunk
+
+Exit codes: 0 ok, 1 failed, 2 wrong usage, 3 damage found, 4 store busy or locked, 5 incompatible version;
+130 and 143 after SIGINT and SIGTERM, 141 when the reader of standard output has gone.
+With --json, standard output ends with exactly one JSON object, also for an error: {\"error\": ..., \"code\": ...}.
+GDD_LOG sets what is logged to standard error, for example GDD_LOG=debug.";
+
+/// Deduplicating backup storage: every chunk of data is stored once, whichever stream brings it.
+#[derive(Debug, Parser)]
+#[command(name = "gdd", version = VERSION, after_help = AFTER_HELP, max_term_width = 110)]
+pub struct Cli {
+    /// What holds for every command.
+    #[command(flatten)]
+    pub common: Common,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What holds for every command.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Options for every command")]
+pub struct Common {
+    /// The store's directory
+    #[arg(long, global = true, value_name = "DIR", env = "GDD_STORE")]
+    store: Option<PathBuf>,
+    /// End with exactly one JSON object on standard output
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Engine threads [default: one per usable core]
+    #[arg(long, global = true, value_name = "N", value_parser = workers)]
+    workers: Option<usize>,
+    /// Memory that caches and buffers may take together, e.g. 512m
+    #[arg(long, global = true, value_name = "SIZE", value_parser = size::parse, default_value = "1g")]
+    memory: u64,
+    /// How to reach the disk; auto tests the directory and takes the best that works
+    #[arg(long, global = true, value_enum, value_name = "MODE", default_value_t = IoMode::Auto)]
+    io: IoMode,
+    /// Log more to standard error; twice for debugging
+    #[arg(long, short, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+}
+
+impl Common {
+    /// The store's directory.
+    #[must_use]
+    pub fn store(&self) -> PathBuf {
+        self.store.clone().unwrap_or_else(|| STORE_DEFAULT.into())
+    }
+
+    /// The store's directory, if the user named one.
+    #[must_use]
+    pub fn store_named(&self) -> Option<PathBuf> {
+        self.store.clone()
+    }
+
+    /// How stores are opened.
+    #[must_use]
+    pub fn options(&self) -> Options {
+        Options {
+            workers: self.workers,
+            memory_budget: self.memory,
+            io_mode: self.io.into(),
+            ..Options::default()
+        }
+    }
+}
+
+/// How to reach the disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum IoMode {
+    /// The best that works here
+    Auto,
+    /// io_uring with direct I/O, or an error
+    Uring,
+    /// pread and pwrite, direct where possible
+    Pwrite,
+    /// pread and pwrite through the page cache
+    Buffered,
+}
+
+impl From<IoMode> for Mode {
+    fn from(mode: IoMode) -> Self {
+        match mode {
+            IoMode::Auto => Self::Auto,
+            IoMode::Uring => Self::Uring,
+            IoMode::Pwrite => Self::Pwrite,
+            IoMode::Buffered => Self::Buffered,
+        }
+    }
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Make an empty store
+    Init(Init),
+    /// Store a stream: a file, a directory (as tar), or standard input
+    Put(Put),
+    /// Give a stream back, byte for byte
+    Get(Get),
+    /// List the streams
+    Ls,
+    /// Forget a stream
+    ///
+    /// Its name is free at once. Its chunks stay until a vacuum finds that no other stream needs them.
+    Rm {
+        /// The stream's name
+        name: String,
+    },
+    /// Show what the store holds and how it works
+    Stats,
+    /// Check the store, changing nothing; exit code 3 when damage is found
+    Fsck(Fsck),
+    /// Make the index anew from the containers and recipes alone
+    ///
+    /// The old index, if there is one, is kept beside it as index.old-N until you remove it.
+    RebuildIndex,
+    /// Measure this machine, beside the ceilings that its device and cores set
+    Bench(Bench),
+    /// Write the manual pages to a directory
+    #[command(hide = true)]
+    Man {
+        /// Where to write them
+        directory: PathBuf,
+    },
+    /// Print the completions for a shell
+    #[command(hide = true)]
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+}
+
+/// `gdd init`.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  gdd init /srv/store
+  gdd init /srv/store --chunk-size 16k/64k/256k --compression zstd:3
+
+The chunk sizes are part of what the store is and cannot be changed later. The default finds most of what disk images and
+databases have in common; larger chunks need less index and find less.")]
+pub struct Init {
+    /// An empty or absent directory; its file system should be ext4 or xfs
+    pub directory: PathBuf,
+    /// Smallest/average/largest chunk; the average is a power of two
+    #[arg(long, value_name = "MIN/AVG/MAX", value_parser = chunk_sizes, default_value = "4k/16k/64k")]
+    chunk_size: ChunkSizes,
+    /// Size of a container file [default: 128m]
+    #[arg(long, value_name = "SIZE", value_parser = size::parse)]
+    container_size: Option<u64>,
+    /// How new chunks are compressed: none, lz4, zstd, zstd:LEVEL, or auto (probe each chunk)
+    #[arg(long, value_parser = compression, default_value = "none")]
+    compression: Compression,
+    /// Whether the chunk tuner may choose other sizes for data it sees for the first time
+    #[arg(long, value_enum, default_value_t = Tuner::Off)]
+    tuner: Tuner,
+}
+
+impl Init {
+    /// What the store is created with.
+    #[must_use]
+    pub fn settings(&self) -> Settings {
+        let default = Settings::default();
+        let ChunkSizes(min, avg, max) = self.chunk_size;
+        Settings {
+            chunk_size_min: min,
+            chunk_size_avg: avg,
+            chunk_size_max: max,
+            container_size: self.container_size.unwrap_or(default.container_size),
+            compression: self.compression,
+            tuner: self.tuner == Tuner::Auto,
+            ..default
+        }
+    }
+}
+
+/// Smallest, average and largest chunk in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct ChunkSizes(u32, u32, u32);
+
+/// Whether the chunk tuner runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Tuner {
+    /// The sizes given at init, always
+    Off,
+    /// Other sizes for new lineages where that pays
+    Auto,
+}
+
+/// `gdd put`.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  gdd put home-monday /home              a directory, as a tar stream with sorted names
+  gdd put disk /dev/vg/snapshot          a file or a block device
+  pg_dump shop | gdd put shop-monday     standard input
+  gdd put again /home --json             see new_bytes and dedup_ratio
+
+A directory is stored with hard links, symbolic links, devices, owners, times and extended attributes; holes in files are
+stored as zeros, which cost next to nothing; sockets are left out, and so is the store itself. What cannot be read, vanishes
+or changes while it is read ends the put: nothing is stored under the name then. Take a snapshot of what is in use.")]
+pub struct Put {
+    /// A name that no stream has yet
+    pub name: String,
+    /// A file, a directory, or - for standard input
+    #[arg(default_value = "-", value_name = "FILE|DIR|-")]
+    pub source: OsString,
+}
+
+/// `gdd get`.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  gdd get home-monday | tar -x -C /restore    a directory
+  gdd get disk -o disk.img                    a file: it appears under its name only when it is whole
+  gdd get disk -o /dev/vg/restored            a block device is written in place")]
+pub struct Get {
+    /// The stream's name
+    pub name: String,
+    /// Write here instead of to standard output; runs of zeros become holes
+    #[arg(long, short, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+}
+
+/// `gdd fsck`.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Levels, each including those before:
+  0  the store's identity and its lists of containers and streams
+  1  headers, footers and watermarks, and whether index and containers agree
+  2  the checksum of every chunk
+  3  the BLAKE3 hash of every chunk, and every stream chunk by chunk")]
+pub struct Fsck {
+    /// How deep to look
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(0..=3))]
+    pub level: u8,
+}
+
+/// `gdd bench`.
+#[derive(Args, Debug)]
+pub struct Bench {
+    /// What to measure.
+    #[command(subcommand)]
+    pub scenario: Scenario,
+}
+
+/// What to measure.
+#[derive(Debug, Subcommand)]
+pub enum Scenario {
+    /// New and known data from memory, one stream and several, beside the device's and the cores' ceilings
+    Ingest(BenchIngest),
+    /// Latency of chunks from the cache, from read-ahead and cold, beside raw reads; and the rate of a restore
+    Recall(BenchRecall),
+    /// Each stage alone, on one core
+    Stages(BenchStages),
+    /// Our io_uring ring beside pread/pwrite (and tokio-uring, when built with that feature)
+    Io(BenchIo),
+}
+
+/// `gdd bench ingest`.
+#[derive(Args, Debug)]
+pub struct BenchIngest {
+    /// Bytes of each run, held in memory
+    #[arg(long, value_parser = size::parse, default_value = "1g")]
+    pub bytes: u64,
+    /// Streams at once, in the runs with several
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u64).range(1..=64))]
+    pub streams: u64,
+    /// Runs; medians are shown
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=100))]
+    pub runs: u64,
+}
+
+/// `gdd bench recall`.
+#[derive(Args, Debug)]
+pub struct BenchRecall {
+    /// Bytes stored for each chunk size
+    #[arg(long, value_parser = size::parse, default_value = "512m")]
+    pub bytes: u64,
+    /// Chunk sizes to measure
+    #[arg(long, value_delimiter = ',', value_parser = size::parse, default_value = "64k,256k,1m,4m")]
+    pub sizes: Vec<u64>,
+    /// Write each latency distribution there, as .hgrm
+    #[arg(long, value_name = "DIR")]
+    pub hgrm: Option<PathBuf>,
+    /// Draw all distributions there
+    #[arg(long, value_name = "FILE")]
+    pub svg: Option<PathBuf>,
+}
+
+/// `gdd bench stages`.
+#[derive(Args, Debug)]
+pub struct BenchStages {
+    /// Bytes that each stage works on
+    #[arg(long, value_parser = size::parse, default_value = "256m")]
+    pub bytes: u64,
+    /// Runs; medians are shown
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=100))]
+    pub runs: u64,
+}
+
+/// `gdd bench io`.
+#[derive(Args, Debug)]
+pub struct BenchIo {
+    /// Bytes of the file
+    #[arg(long, value_parser = size::parse, default_value = "512m")]
+    pub bytes: u64,
+    /// Operations in flight
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u64).range(1..=64))]
+    pub depth: u64,
+    /// Runs; medians are shown
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=100))]
+    pub runs: u64,
+}
+
+fn workers(text: &str) -> Result<usize, String> {
+    let most = gdd_engine::limits::WORKERS_MAX;
+    let wrong = || format!("expected a number from 1 to {most}");
+    text.parse().ok().filter(|count| (1..=most).contains(count)).ok_or_else(wrong)
+}
+
+fn chunk_sizes(text: &str) -> Result<ChunkSizes, String> {
+    let wrong = || "expected three sizes as in 4k/16k/64k".to_owned();
+    let sizes: Result<Vec<u64>, String> = text.split('/').map(size::parse).collect();
+    let [min, avg, max] = sizes?.try_into().map_err(|_| wrong())?;
+    let narrow = |size| u32::try_from(size).map_err(|_| wrong());
+    Ok(ChunkSizes(narrow(min)?, narrow(avg)?, narrow(max)?))
+}
+
+fn compression(text: &str) -> Result<Compression, String> {
+    match text.split_once(':').unwrap_or((text, "")) {
+        ("none", "") => Ok(Compression::None),
+        ("lz4", "") => Ok(Compression::Lz4),
+        ("auto", "") => Ok(Compression::Auto),
+        ("zstd", "") => Ok(Compression::Zstd { level: 3 }),
+        ("zstd", level) => match level.parse() {
+            Ok(level) if (1..=22).contains(&level) => Ok(Compression::Zstd { level }),
+            _ => Err("zstd's level is 1 to 22".to_owned()),
+        },
+        _ => Err("expected none, lz4, zstd, zstd:LEVEL or auto".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_default_of_init_is_the_engines() {
+        let cli = Cli::try_parse_from(["gdd", "init", "x"]).unwrap();
+        let Command::Init(init) = cli.command else { unreachable!("init was typed") };
+        assert_eq!(init.settings(), Settings::default());
+    }
+
+    #[test]
+    fn every_part_of_init_arrives() {
+        let words =
+            "gdd init x --chunk-size 8k/32k/1m --container-size 64m --compression zstd:7 --tuner auto";
+        let cli = Cli::try_parse_from(words.split(' ')).unwrap();
+        let Command::Init(init) = cli.command else { unreachable!("init was typed") };
+        let settings = init.settings();
+        let sizes = (settings.chunk_size_min, settings.chunk_size_avg, settings.chunk_size_max);
+        assert_eq!(sizes, (8 << 10, 32 << 10, 1 << 20));
+        assert_eq!((settings.container_size, settings.tuner), (64 << 20, true));
+        assert_eq!(settings.compression, Compression::Zstd { level: 7 });
+    }
+
+    #[test]
+    fn wrong_values_are_refused() {
+        for words in [
+            "gdd init x --chunk-size 4k/16k",
+            "gdd init x --chunk-size 4k/16k/8g",
+            "gdd init x --compression zstd:23",
+            "gdd init x --compression lz4:1",
+            "gdd ls --workers 0",
+            "gdd ls --workers 65",
+            "gdd ls --memory lots",
+            "gdd fsck --level 4",
+        ] {
+            assert!(Cli::try_parse_from(words.split(' ')).is_err(), "{words}");
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! The commands, thin: each opens what it needs, lets the engine work, and says what came of it.
+
+mod about;
+mod fsck;
+mod get;
+mod init;
+mod ls;
+mod put;
+mod rebuild_index;
+mod restore;
+mod rm;
+mod stats;
+
+use std::path::Path;
+
+use gdd_engine::options::{Access, Options};
+use gdd_engine::store::Store;
+
+use crate::args::{Cli, Command};
+use crate::bench;
+use crate::failure::Result;
+use crate::output::Outcome;
+
+/// Do what was typed.
+///
+/// # Errors
+/// See [`crate::failure::Failure`].
+pub fn run(cli: &Cli) -> Result<Outcome> {
+    let common = &cli.common;
+    let (store, options) = (common.store(), common.options());
+    match &cli.command {
+        Command::Init(arguments) => init::run(arguments, &options),
+        Command::Put(arguments) => put::run(arguments, &store, &options),
+        Command::Get(arguments) => get::run(arguments, &store, &options, common.json),
+        Command::Ls => ls::run(&store, &options),
+        Command::Rm { name } => rm::run(name, &store, &options),
+        Command::Stats => stats::run(&store, &options),
+        Command::Fsck(arguments) => fsck::run(arguments, &store, &options),
+        Command::RebuildIndex => rebuild_index::run(&store, &options),
+        Command::Bench(arguments) => bench::run(arguments, common),
+        Command::Man { directory } => about::manual(directory),
+        Command::Completions { shell } => about::completions(*shell, common.json),
+    }
+}
+
+/// Open for reading, use, and close.
+fn reading<T>(dir: &Path, options: &Options, work: impl FnOnce(&Store) -> Result<T>) -> Result<T> {
+    let store = Store::open(dir, Access::ReadOnly, options)?;
+    let done = work(&store)?;
+    store.close()?;
+    Ok(done)
+}
+
+/// Open for writing, use, and close cleanly, also when the work failed. A close that fails takes nothing back of what the
+/// work made durable, so it is only noted.
+fn writing<T>(
+    dir: &Path,
+    options: &Options,
+    work: impl FnOnce(&Store) -> Result<T>,
+) -> Result<(T, Vec<String>)> {
+    let store = Store::open(dir, Access::ReadWrite, options)?;
+    let mut notes = store.notes().to_vec();
+    let done = work(&store);
+    let closed = store.close();
+    let done = done?;
+    if let Err(error) = closed {
+        notes.push(format!("the store was not closed cleanly, so its next opening takes longer: {error}"));
+    }
+    Ok((done, notes))
+}
