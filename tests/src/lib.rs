@@ -6,10 +6,12 @@
 //! Helpers fail by assertion with the whole story in the message (command, exit code, both outputs), because a test
 //! that says only "failed" is read twice.
 
+pub mod copy;
 pub mod damage;
 pub mod denied;
 pub mod effort;
 pub mod gdd;
+pub mod joined;
 pub mod json;
 pub mod memory;
 pub mod random;
@@ -21,4 +23,5 @@ pub mod source;
 pub mod stream;
 pub mod tree;
 pub mod untouched;
+pub mod victim;
 pub mod workspace;
