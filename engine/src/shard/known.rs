@@ -60,6 +60,8 @@ pub struct Known {
     counters: Arc<Counters>,
     /// Scratch of [`Known::locate`].
     asked: Vec<(usize, ChunkHash)>,
+    unsure: Vec<ChunkHash>,
+    answers: Vec<Answer>,
     found: Vec<Option<ChunkEntry>>,
 }
 
@@ -98,6 +100,8 @@ impl Known {
             unloadable: HashSet::new(),
             counters,
             asked: Vec::new(),
+            unsure: Vec::new(),
+            answers: Vec::new(),
             found: Vec::new(),
         }
     }
@@ -109,18 +113,24 @@ impl Known {
     pub fn locate(&mut self, io: &mut dyn Io, chunks: &[Wanted], verdicts: &mut Vec<bool>) -> Result<()> {
         verdicts.clear();
         self.asked.clear();
+        self.unsure.clear();
         for (slot, chunk) in chunks.iter().enumerate() {
             let near = match self.pending.get(&chunk.hash) {
                 Some(entry) => Some(entry.raw_len),
                 None => self.locality.get(&chunk.hash).map(|(_, entry)| entry.raw_len),
             };
-            if let Some(raw_len) = near {
-                same_length(chunk, raw_len)?;
-            } else if self.filter.query(&chunk.hash) != Answer::New {
-                self.asked.push((slot, chunk.hash));
+            match near {
+                Some(raw_len) => same_length(chunk, raw_len)?,
+                None => {
+                    self.asked.push((slot, chunk.hash));
+                    self.unsure.push(chunk.hash);
+                }
             }
             verdicts.push(near.is_some());
         }
+        self.filter.query_many(&self.unsure, &mut self.answers);
+        let mut answers = self.answers.iter();
+        self.asked.retain(|_| answers.next().is_some_and(|answer| *answer != Answer::New));
         self.counters.near_hits.add(verdicts.iter().filter(|known| **known).count());
         self.ask_index(io, chunks, verdicts)
     }

@@ -87,7 +87,8 @@ pub struct Shard {
     /// Streams whose flush the next round answers.
     waiters: Vec<u64>,
     done: Vec<Done>,
-    verdicts: Vec<bool>,
+    /// Rounds ended so far.
+    rounds: u64,
     failed: bool,
     /// The store closes: what is staged is committed now.
     closing: bool,
@@ -105,7 +106,7 @@ impl Shard {
             staged_bytes: 0,
             waiters: Vec::new(),
             done: Vec::new(),
-            verdicts: Vec::new(),
+            rounds: 0,
             failed: false,
             closing: false,
         }
@@ -201,15 +202,18 @@ impl Shard {
 
     /// Returns whether the placement is complete; if not, it is blocked and keeps its place.
     fn place_one(&mut self, stream: u64, placing: &mut Placing) -> Result<bool> {
-        let io = self.parts.io.as_mut();
-        let chunks = &placing.placement.chunks[placing.next..];
-        self.parts.known.locate(io, chunks, &mut self.verdicts)?;
-        for at in 0..self.verdicts.len() {
+        // What was unknown may have been appended by another stream and made durable since: after a round, ask again.
+        if placing.located_in != Some(self.rounds) {
+            let chunks = &placing.placement.chunks[placing.next..];
+            self.parts.known.locate(self.parts.io.as_mut(), chunks, &mut placing.verdicts)?;
+            placing.located_in = Some(self.rounds);
+            placing.located_from = placing.next;
+        }
+        while placing.next < placing.placement.chunks.len() {
             let chunk = placing.placement.chunks[placing.next];
-            if !self.verdicts[at] && !self.parts.known.is_pending(&chunk.hash) {
-                if !self.append(stream, placing)? {
-                    return Ok(false);
-                }
+            let known = placing.verdicts[placing.next - placing.located_from];
+            if !known && !self.parts.known.is_pending(&chunk.hash) && !self.append(stream, placing)? {
+                return Ok(false);
             }
             placing.next += 1;
         }
@@ -308,6 +312,7 @@ impl Shard {
         for (file, _) in round.retired {
             self.parts.io.close(file);
         }
+        self.rounds += 1;
         self.parts.counters.rounds.add(1);
         round.waiters.into_iter().for_each(|stream| self.streams.reply(stream, Reply::Durable));
     }

@@ -15,6 +15,25 @@ pub struct Placing {
     pub next: usize,
     /// What it added so far.
     pub added: Added,
+    /// Which chunks are known, from `located_from` on.
+    pub verdicts: Vec<bool>,
+    /// The first chunk with a verdict.
+    pub located_from: usize,
+    /// How many rounds had ended when the verdicts were given.
+    pub located_in: Option<u64>,
+}
+
+impl Placing {
+    fn new(placement: Placement) -> Self {
+        Self {
+            placement,
+            next: 0,
+            added: Added::default(),
+            verdicts: Vec::new(),
+            located_from: 0,
+            located_in: None,
+        }
+    }
 }
 
 /// The next thing of a stream that must be done in order.
@@ -162,7 +181,7 @@ impl Stream {
                 self.cuts.push_back((extent_number, extent, cuts))
             }
             Request::Place(placement) => {
-                self.ordered.push_back(Head::Place(Placing { placement, next: 0, added: Added::default() }));
+                self.ordered.push_back(Head::Place(Placing::new(placement)));
             }
             Request::Flush => self.ordered.push_back(Head::Flush),
         }
