@@ -92,7 +92,8 @@ impl BatchHeader {
     /// Decode the first [`Self::SIZE`] bytes, found at `place`, as a batch of `container`.
     ///
     /// # Errors
-    /// `Corrupt` when damaged, cut off, or written for another container or offset; `Version` when a newer gdd wrote it.
+    /// `Corrupt` when damaged, cut off, or written for another container or offset; `Version` when a newer gdd wrote
+    /// it.
     pub fn decode(bytes: &[u8], container: ContainerId, place: Place<'_>) -> Result<Self> {
         let bytes = &bytes[..bytes.len().min(Self::SIZE)];
         super::check_block(bytes, Self::SIZE, WHAT, place)?;
@@ -172,7 +173,7 @@ pub fn chain_of_header(block: &[u8; ContainerHeader::SIZE]) -> [u8; 32] {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{place, refuses_changed_bytes};
+    use super::super::testing::{is_drawn, place, refuses_changed_bytes, rows};
     use super::*;
     use proptest::prelude::*;
 
@@ -189,6 +190,19 @@ mod tests {
             chain_prev: [1; 32],
             chain: [2; 32],
         }
+    }
+
+    #[test]
+    fn it_is_drawn() {
+        is_drawn(
+            "Batch header",
+            BatchHeader::SIZE,
+            &rows![
+                magic: MAGIC, version: FORMAT, kind: KIND, container: CONTAINER, offset: OFFSET,
+                batch_seq: BATCH_SEQ, record_count: RECORD_COUNT, used: USED, length: LENGTH,
+                chain_prev: CHAIN_PREV, chain: CHAIN, crc: CRC,
+            ],
+        );
     }
 
     #[test]
@@ -242,7 +256,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn round_trip(container: u64, block in 0u64..1000, batch_seq: u32, record_count in 1u32..100, extra in 0u32..1_000_000, chains: [[u8; 32]; 2]) {
+        fn round_trip(
+            container: u64, block in 0u64..1000, batch_seq: u32, record_count in 1u32..100,
+            extra in 0u32..1_000_000, chains: [[u8; 32]; 2],
+        ) {
             let used = 128 + record_count * 80 + extra;
             let container = ContainerId(container);
             let header = BatchHeader {

@@ -198,7 +198,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn round_trip(payloads in prop::collection::vec(prop::collection::vec(any::<u8>(), 1..3000), 1..20), seq: u32, more in 0usize..5000) {
+        fn round_trip(
+            payloads in prop::collection::vec(prop::collection::vec(any::<u8>(), 1..3000), 1..20),
+            seq: u32, more in 0usize..5000,
+        ) {
             let mut bytes = encode(&payloads, [9; 32], u64::from(seq));
             bytes.resize(bytes.len() + more, 7);
             prop_assert_eq!(check_all(&bytes).unwrap(), payloads);

@@ -92,7 +92,7 @@ impl ContainerHeader {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{place, refuses_damage};
+    use super::super::testing::{is_drawn, place, refuses_damage, rows};
     use super::*;
     use proptest::prelude::*;
 
@@ -103,6 +103,18 @@ mod tests {
             created_epoch: Epoch(7),
             capacity: 1 << 20,
         }
+    }
+
+    #[test]
+    fn it_is_drawn() {
+        is_drawn(
+            "Container header",
+            HEADER_SIZE,
+            &rows![
+                magic: MAGIC, version: FORMAT, store: STORE, container: CONTAINER,
+                created_epoch: CREATED_EPOCH, capacity: CAPACITY, crc: CRC,
+            ],
+        );
     }
 
     #[test]

@@ -46,11 +46,20 @@ pub fn decode(block: &[u8], store: StoreId, place: Place<'_>) -> Result<Epoch> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{place, refuses_damage};
+    use super::super::testing::{is_drawn, place, refuses_damage, rows};
     use super::*;
     use proptest::prelude::*;
 
     const STORE_ID: StoreId = StoreId([3; 16]);
+
+    #[test]
+    fn it_is_drawn() {
+        is_drawn(
+            "Epoch file",
+            HEADER_SIZE,
+            &rows![magic: MAGIC, version: FORMAT, store: STORE, epoch: EPOCH, crc: CRC],
+        );
+    }
 
     #[test]
     fn damage_is_refused() {

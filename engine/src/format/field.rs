@@ -69,6 +69,12 @@ impl<T: Fixed> Field<T> {
         self.at + T::SIZE
     }
 
+    /// As a row of a table in FORMAT.md.
+    #[cfg(test)]
+    pub(crate) fn row(self, name: &'static str) -> super::testing::Row {
+        super::testing::Row { at: self.start(), size: T::SIZE, name: name.to_owned() }
+    }
+
     /// Read it from a structure.
     #[must_use]
     pub fn get(self, bytes: &[u8]) -> T {

@@ -1,8 +1,8 @@
 //! The footer of a sealed container: a directory of its records, its segments, and a trailer that ends the file.
 //!
-//! Written directly after the last batch, before the container becomes immutable. The trailer is the file's last block:
-//! a reader takes it from there and learns where the rest is. A container without a good footer is scanned instead;
-//! nothing is lost with it but time.
+//! Written directly after the last batch, before the container becomes immutable. The trailer is the file's last
+//! block: a reader takes it from there and learns where the rest is. A container without a good footer is scanned
+//! instead; nothing is lost with it but time.
 
 use super::codec::Codec;
 use super::field::Field;
@@ -242,8 +242,8 @@ impl Trailer {
     }
 }
 
-/// Bytes of the footer, trailer included, of a container file whose last bytes are `tail`, found at `place`. One block
-/// is enough to tell.
+/// Bytes of the footer, trailer included, of a container file whose last bytes are `tail`, found at `place`. One
+/// block is enough to tell.
 ///
 /// # Errors
 /// As [`Trailer::decode`].
@@ -255,8 +255,8 @@ pub fn len_from_tail(tail: &[u8], store: StoreId, container: ContainerId, place:
 /// footer; [`len_from_tail`] says how much that is.
 ///
 /// # Errors
-/// `Corrupt` when the tail is too short, the footer is not what the trailer's digest covers, or an entry cannot be; else
-/// as [`Trailer::decode`].
+/// `Corrupt` when the tail is too short, the footer is not what the trailer's digest covers, or an entry cannot be;
+/// else as [`Trailer::decode`].
 pub fn decode(tail: &[u8], store: StoreId, container: ContainerId, place: Place<'_>) -> Result<Footer> {
     let trailer = trailer_of(tail, store, container, place)?;
     let end = tail.len() - HEADER_SIZE;
@@ -325,7 +325,7 @@ fn decode_segment(slot: &[u8], records: u32, place: Place<'_>) -> Result<Segment
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{place, refuses_damage};
+    use super::super::testing::{is_drawn, place, refuses_damage, rows};
     use super::*;
     use proptest::prelude::*;
 
@@ -367,6 +367,33 @@ mod tests {
 
     fn decode_at(bytes: &[u8], data_end: usize) -> Result<Footer> {
         decode(bytes, STORE_ID, CONTAINER_ID, place().plus(data_end))
+    }
+
+    #[test]
+    fn it_is_drawn() {
+        is_drawn(
+            "Directory entry",
+            DIRECTORY_ENTRY_SIZE,
+            &rows![
+                hash: ENTRY_HASH, offset: ENTRY_OFFSET, stored_len: ENTRY_STORED_LEN,
+                raw_len: ENTRY_RAW_LEN, codec: ENTRY_CODEC, pad: ENTRY_PAD,
+            ],
+        );
+        is_drawn(
+            "Segment entry",
+            SEGMENT_ENTRY_SIZE,
+            &rows![first_record: SEGMENT_FIRST, record_count: SEGMENT_RECORDS, stream: SEGMENT_STREAM],
+        );
+        is_drawn(
+            "Container trailer",
+            HEADER_SIZE,
+            &rows![
+                magic: MAGIC, version: FORMAT, store: STORE, container: CONTAINER,
+                footer_offset: FOOTER_OFFSET, data_end: DATA_END, record_count: RECORD_COUNT,
+                segment_count: SEGMENT_COUNT, batch_count: BATCH_COUNT, chain: CHAIN,
+                raw_bytes: RAW_BYTES, stored_bytes: STORED_BYTES, digest: DIGEST, crc: CRC,
+            ],
+        );
     }
 
     #[test]

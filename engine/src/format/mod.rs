@@ -4,8 +4,8 @@
 //! - Bytes in, value or refusal out; no I/O. What comes from disk is refused with [`Error::Corrupt`] (file, offset,
 //!   expected, found) or [`Error::Version`]; what we encode is asserted.
 //! - Little-endian, offsets computed, totals asserted at compile time.
-//! - Magic and version stand first, and the checksum of a header or trailer in its last four bytes, in every version to
-//!   come: so a newer version is told from damage.
+//! - Magic and version stand first, and the checksum of a header or trailer in its last four bytes, in every version
+//!   to come: so a newer version is told from damage.
 //! - Structures name what they belong to (store, container, offset), so that a good structure in a wrong place is
 //!   refused too.
 

@@ -1,7 +1,8 @@
 //! The header block of a recipe file: whose stream this is, and how it was cut.
 //!
-//! A recipe lists the chunks of one stream in order. Its file is this header, blocks of entries ([`super::recipe_block`]),
-//! and a trailer ([`super::recipe_trailer`]). Two copies exist; nothing can rebuild a recipe.
+//! A recipe lists the chunks of one stream in order. Its file is this header, blocks of entries
+//! ([`super::recipe_block`]), and a trailer ([`super::recipe_trailer`]). Two copies exist; nothing can rebuild a
+//! recipe.
 
 use super::field::Field;
 use super::{HEADER_SIZE, Place, StoreId, check_block, seal};
@@ -156,7 +157,7 @@ impl RecipeHeader {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{place, refuses_damage};
+    use super::super::testing::{is_drawn, place, refuses_damage, rows};
     use super::*;
     use proptest::prelude::*;
 
@@ -174,6 +175,20 @@ mod tests {
 
     fn decode(bytes: &[u8]) -> Result<RecipeHeader> {
         RecipeHeader::decode(bytes, StoreId([1; 16]), RecipeId(9), place())
+    }
+
+    #[test]
+    fn it_is_drawn() {
+        is_drawn(
+            "Recipe header",
+            HEADER_SIZE,
+            &rows![
+                magic: MAGIC, version: FORMAT, store: STORE, recipe: RECIPE,
+                created_epoch: CREATED_EPOCH, created_unix: CREATED_UNIX, chunk_min: CHUNK_MIN,
+                chunk_avg: CHUNK_AVG, chunk_max: CHUNK_MAX, owner: OWNER, name_len: NAME_LEN,
+                name: NAME, crc: CRC,
+            ],
+        );
     }
 
     #[test]

@@ -188,7 +188,7 @@ fn checksum(block: &[u8]) -> u32 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{place, refuses_changed_bytes};
+    use super::super::testing::{is_drawn, place, refuses_changed_bytes, rows};
     use super::*;
     use proptest::prelude::*;
 
@@ -208,6 +208,26 @@ mod tests {
     fn example(count: u32) -> Vec<RecipeEntry> {
         let hash = ChunkHash::of(b"x");
         (0..count).map(|n| RecipeEntry { hash, chunk_offset: n, length: n + 1, repeat: n + 1 }).collect()
+    }
+
+    #[test]
+    fn it_is_drawn() {
+        is_drawn(
+            "Recipe block header",
+            RECIPE_BLOCK_HEADER_SIZE,
+            &rows![
+                magic: MAGIC, version: FORMAT, recipe: RECIPE, block_seq: BLOCK_SEQ,
+                entry_count: ENTRY_COUNT, length: LENGTH, reserved: RESERVED, crc: CRC,
+            ],
+        );
+        is_drawn(
+            "Recipe entry",
+            RECIPE_ENTRY_SIZE,
+            &rows![
+                hash: ENTRY_HASH, chunk_offset: ENTRY_CHUNK_OFFSET, length: ENTRY_LENGTH,
+                repeat: ENTRY_REPEAT, flags: ENTRY_FLAGS,
+            ],
+        );
     }
 
     #[test]

@@ -90,7 +90,7 @@ impl RecipeTrailer {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{place, refuses_damage};
+    use super::super::testing::{is_drawn, place, refuses_damage, rows};
     use super::*;
     use proptest::prelude::*;
 
@@ -108,6 +108,20 @@ mod tests {
             stored_bytes: n[6],
             digest: [3; 32],
         }
+    }
+
+    #[test]
+    fn it_is_drawn() {
+        is_drawn(
+            "Recipe trailer",
+            HEADER_SIZE,
+            &rows![
+                magic: MAGIC, version: FORMAT, recipe: RECIPE, block_count: BLOCK_COUNT,
+                entry_count: ENTRY_COUNT, logical_bytes: LOGICAL_BYTES, chunk_count: CHUNK_COUNT,
+                new_bytes: NEW_BYTES, new_chunks: NEW_CHUNKS, stored_bytes: STORED_BYTES,
+                digest: DIGEST, crc: CRC,
+            ],
+        );
     }
 
     #[test]

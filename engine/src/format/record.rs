@@ -91,7 +91,8 @@ impl RecordHeader {
     /// Decode the first [`Self::SIZE`] bytes, found at `place`, as a record of `container`.
     ///
     /// # Errors
-    /// `Corrupt` when damaged, cut off, or written for another container or offset; `Version` when a newer gdd wrote it.
+    /// `Corrupt` when damaged, cut off, or written for another container or offset; `Version` when a newer gdd wrote
+    /// it.
     pub fn decode(bytes: &[u8], container: ContainerId, place: Place<'_>) -> Result<Self> {
         let cut = bytes.len().min(Self::SIZE);
         let bytes = &bytes[..cut];
@@ -146,7 +147,7 @@ impl RecordHeader {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{place, refuses_changed_bytes};
+    use super::super::testing::{is_drawn, place, refuses_changed_bytes, rows};
     use super::*;
     use proptest::prelude::*;
 
@@ -163,6 +164,19 @@ mod tests {
             hash: ChunkHash::of(b"x"),
             payload_crc: crc32fast::hash(b"abc"),
         }
+    }
+
+    #[test]
+    fn it_is_drawn() {
+        is_drawn(
+            "Record header",
+            RecordHeader::SIZE,
+            &rows![
+                magic: MAGIC, version: FORMAT, codec: CODEC, flags: FLAGS, container: CONTAINER,
+                offset: OFFSET, seq: SEQ, raw_len: RAW_LEN, stored_len: STORED_LEN, hash: HASH,
+                payload_crc: PAYLOAD_CRC, crc: HEADER_CRC,
+            ],
+        );
     }
 
     #[test]
@@ -202,11 +216,15 @@ mod tests {
 
     proptest! {
         #[test]
-        fn round_trip(codec in 1usize..3, container: u64, offset: u64, seq: u64, raw_len in 1u32..=4 << 20, hash: [u8; 32], crc: u32) {
+        fn round_trip(
+            codec in 1usize..3, container: u64, offset: u64, seq: u64, raw_len in 1u32..=4 << 20,
+            hash: [u8; 32], crc: u32,
+        ) {
             let stored_len = raw_len.div_ceil(2);
             let container = ContainerId(container);
             let header = RecordHeader {
-                codec: Codec::ALL[codec], container, offset, seq, raw_len, stored_len, hash: ChunkHash(hash), payload_crc: crc,
+                codec: Codec::ALL[codec], container, offset, seq, raw_len, stored_len,
+                hash: ChunkHash(hash), payload_crc: crc,
             };
             let mut place = place();
             place.offset = offset;

@@ -173,13 +173,27 @@ impl Superblock {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{place, refuses_damage};
+    use super::super::testing::{is_drawn, place, refuses_damage, rows};
     use super::*;
     use crate::error::Error;
     use proptest::prelude::*;
 
     fn example() -> Superblock {
         Superblock { store: StoreId([7; 16]), created_unix: 1_700_000_000, settings: Settings::default() }
+    }
+
+    #[test]
+    fn it_is_drawn() {
+        is_drawn(
+            "Superblock",
+            HEADER_SIZE,
+            &rows![
+                magic: MAGIC, version: FORMAT, store: STORE, created_unix: CREATED_UNIX,
+                chunk_min: CHUNK_MIN, chunk_avg: CHUNK_AVG, chunk_max: CHUNK_MAX,
+                container_size: CONTAINER_SIZE, codec: CODEC, level: LEVEL, filter_ppm: FILTER_PPM,
+                tuner: TUNER, crc: CRC,
+            ],
+        );
     }
 
     #[test]
@@ -213,12 +227,14 @@ mod tests {
             containers in 1024u64..2048, level in 1i8..=22, filter_fpr_ppm in 1u32..=100_000,
         ) {
             let avg = 1 << shift;
+            let zstd = Compression::Zstd { level };
+            let choices = [Compression::None, Compression::Lz4, zstd, Compression::Auto];
             let superblock = Superblock {
                 store: StoreId(store),
                 created_unix,
                 settings: Settings {
                     chunk_size_min: avg / 4, chunk_size_avg: avg, chunk_size_max: avg * 2,
-                    container_size: containers * 4096, compression: [Compression::None, Compression::Lz4, Compression::Zstd { level }, Compression::Auto][codec], filter_fpr_ppm, tuner,
+                    container_size: containers * 4096, compression: choices[codec], filter_fpr_ppm, tuner,
                 },
             };
             prop_assert_eq!(Superblock::decode(&superblock.encode(), place()).unwrap(), superblock);

@@ -41,8 +41,8 @@ impl Batch {
 
     /// Make this batch what committing it and then `later` would do.
     pub fn append(&mut self, later: Self) {
-        // Removals come first within a batch, so a row put here and removed later must not be put at all. Removals are
-        // few: they are made by single operations, not by ingest.
+        // Removals come first within a batch, so a row put here and removed later must not be put at all. Removals
+        // are few: they are made by single operations, not by ingest.
         if !later.removed_chunks.is_empty() {
             self.chunks.retain(|(hash, _)| !later.removed_chunks.contains(hash));
         }

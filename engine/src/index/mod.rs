@@ -1,13 +1,14 @@
 //! The index: where each chunk lies, how far each container is durable, and which streams exist.
 //!
-//! It answers the question that no single container can: is this chunk already stored? It is a cache: everything in it
-//! can be rebuilt from containers and recipes (`gdd rebuild-index`), so damage here costs time, never data.
+//! It answers the question that no single container can: is this chunk already stored? It is a cache: everything in
+//! it can be rebuilt from containers and recipes (`gdd rebuild-index`), so damage here costs time, never data.
 //!
 //! # Durability contract
-//! - [`Index::commit`] is atomic, and durable when it returns `Ok`. It is called only after the data it names is durable.
+//! - [`Index::commit`] is atomic, and durable when it returns `Ok`. It is called only after the data it names is
+//!   durable.
 //! - A crash during a commit leaves all of it or nothing.
-//! - After a failed commit nobody knows what is on disk: the index refuses everything until the store is reopened, which
-//!   runs recovery.
+//! - After a failed commit nobody knows what is on disk: the index refuses everything until the store is reopened,
+//!   which runs recovery.
 
 pub mod batch;
 #[cfg(test)]

@@ -1,12 +1,12 @@
 //! The index in RocksDB: one column family per kind of row, one synced write batch per commit.
 //!
 //! # Crash consistency
-//! A commit is one record of RocksDB's write-ahead log, synced before [`Index::commit`] returns. A reopen replays the log
-//! up to its first invalid record, which can only be one that no commit returned for.
+//! A commit is one record of RocksDB's write-ahead log, synced before [`Index::commit`] returns. A reopen replays the
+//! log up to its first invalid record, which can only be one that no commit returned for.
 //!
 //! # Invariants
-//! - After a failed write nothing is answered any more, and nothing is retried or resumed: RocksDB says itself that the
-//!   outcome is unknown.
+//! - After a failed write nothing is answered any more, and nothing is retried or resumed: RocksDB says itself that
+//!   the outcome is unknown.
 //! - Opened read-only, nothing in the directory is created, changed or removed.
 
 use std::path::{Path, PathBuf};
@@ -52,7 +52,8 @@ impl std::fmt::Debug for RocksIndex {
 }
 
 impl RocksIndex {
-    /// Make an empty index for `store` in the directory `path`, durable on return. `cache_bytes` bounds the block cache.
+    /// Make an empty index for `store` in the directory `path`, durable on return. `cache_bytes` bounds the block
+    /// cache.
     ///
     /// # Errors
     /// There is an index already, or the directory cannot be written.

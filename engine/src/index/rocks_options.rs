@@ -17,8 +17,8 @@ const MIB: usize = 1 << 20;
 const CHUNK_WRITE_BUFFER: usize = 64 * MIB;
 /// Write buffer of every other table in bytes; they have few rows.
 const SMALL_WRITE_BUFFER: usize = 4 * MIB;
-/// Log bytes after which the oldest write buffer is flushed, so that a small table does not keep old logs alive. Bounds
-/// what a reopen replays.
+/// Log bytes after which the oldest write buffer is flushed, so that a small table does not keep old logs alive.
+/// Bounds what a reopen replays.
 const LOG_SIZE_MAX: u64 = 192 * MIB as u64;
 /// Open table files. Their readers are in the block cache, so this bounds descriptors, not memory.
 const OPEN_FILES_MAX: i32 = 512;
@@ -97,9 +97,9 @@ fn log_to_tracing(options: &mut Options) {
 
 /// The block cache: data, index and filter blocks of all tables.
 ///
-/// Few shards, because the filter of a full table file is over 1 MiB in one block. In the default 64 shards of a 64 MiB
-/// cache it never fits, is read anew for every lookup, and costs ten times as much (8.3 against 0.6 us for each absent
-/// chunk of 2 million). Filters in parts fit, but cost twice as much as whole ones that do (1.5 us).
+/// Few shards, because the filter of a full table file is over 1 MiB in one block. In the default 64 shards of a 64
+/// MiB cache it never fits, is read anew for every lookup, and costs ten times as much (8.3 against 0.6 us for each
+/// absent chunk of 2 million). Filters in parts fit, but cost twice as much as whole ones that do (1.5 us).
 pub(super) fn cache(bytes: usize) -> Cache {
     let mut options = LruCacheOptions::default();
     options.set_capacity(bytes);
@@ -122,8 +122,8 @@ fn table(write_buffer: usize, cache: &Cache) -> Options {
     options.set_write_buffer_size(write_buffer);
     options.set_max_write_buffer_number(2);
     options.set_min_write_buffer_number_to_merge(1);
-    // A filter before the write buffer: most lookups end in older tables, and a walk through its list costs microseconds
-    // (absent chunks 0.9 against 4 us, present ones 6 against 9 us, while the buffer is full).
+    // A filter before the write buffer: most lookups end in older tables, and a walk through its list costs
+    // microseconds (absent chunks 0.9 against 4 us, present ones 6 against 9 us, while the buffer is full).
     options.set_memtable_prefix_bloom_ratio(0.05);
     options.set_memtable_whole_key_filtering(true);
     options.set_compression_type(DBCompressionType::None); // Hashes do not shrink.

@@ -1,9 +1,9 @@
 //! The index of the simulator: RocksDB's contract without RocksDB's threads, and with crashes on demand.
 //!
 //! # Model
-//! Commits go to a write-ahead log. With [`Sync::EachCommit`], the contract, a commit is durable when it returns. A crash
-//! keeps what is durable and, of the log's rest, some whole batches from its start, chosen by the seed. [`Sync::Never`]
-//! is a planted bug: a simulation that does not notice it is blind.
+//! Commits go to a write-ahead log. With [`Sync::EachCommit`], the contract, a commit is durable when it returns. A
+//! crash keeps what is durable and, of the log's rest, some whole batches from its start, chosen by the seed.
+//! [`Sync::Never`] is a planted bug: a simulation that does not notice it is blind.
 //!
 //! The same seed and the same calls give the same answers and the same crash images.
 

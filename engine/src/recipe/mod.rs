@@ -1,17 +1,17 @@
 //! Recipes on disk: what makes a stream of chunks, in two copies.
 //!
-//! Containers can be rebuilt into an index, but nothing can be rebuilt into a recipe: it alone knows a stream. So each
-//! recipe is a file of its own in two directories, every block of it is checked, and a reader takes each block from
-//! whichever copy is good.
+//! Containers can be rebuilt into an index, but nothing can be rebuilt into a recipe: it alone knows a stream. So
+//! each recipe is a file of its own in two directories, every block of it is checked, and a reader takes each block
+//! from whichever copy is good.
 //!
 //! # Invariants
 //! - Both copies hold the same bytes, and never change once they have their name.
 //! - Block `n` lies at a place computed from `n`, so a good block in one copy stands in for a bad one in the other.
 //!
 //! # Crash consistency
-//! temporary names -> data sync of both -> rename both -> sync both directories -> row in the index -> acknowledged. The
-//! chunks were durable before. What a crash leaves: temporary files, removed by recovery; and finished files without a
-//! row, whose stream is whole and is adopted.
+//! temporary names -> data sync of both -> rename both -> sync both directories -> row in the index -> acknowledged.
+//! The chunks were durable before. What a crash leaves: temporary files, removed by recovery; and finished files
+//! without a row, whose stream is whole and is adopted.
 
 pub mod pair;
 pub mod reader;

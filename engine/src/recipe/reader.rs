@@ -186,8 +186,8 @@ impl RecipeReader {
 }
 
 impl Copies {
-    /// What `read` gives for the first copy that it does not refuse. A refused copy is noted, once, and asked last from
-    /// then on: other blocks of it may still be good.
+    /// What `read` gives for the first copy that it does not refuse. A refused copy is noted, once, and asked last
+    /// from then on: other blocks of it may still be good.
     fn first_good<T>(
         &mut self,
         io: &mut dyn Io,
@@ -208,7 +208,8 @@ impl Copies {
                 }
             }
         }
-        // Every copy was refused: the error is either here or, when it was the first one of its copy, among the damage.
+        // Every copy was refused: the error is either here or, when it was the first one of its copy, among the
+        // damage.
         match last.or_else(|| self.damage.pop().map(|(_, error)| error)) {
             Some(error) => Err(error),
             None => Err(Error::Invalid("a recipe is read from at least one copy".to_owned())),

@@ -1,4 +1,5 @@
-//! Recipes on a real directory: round trips, damage to one copy and to both, and a disk that stops at every operation.
+//! Recipes on a real directory: round trips, damage to one copy and to both, and a disk that stops at every
+//! operation.
 
 mod crash;
 mod damage;

@@ -31,8 +31,8 @@ pub struct RecipeTotals {
     pub stored_bytes: u64,
 }
 
-/// See the module. It takes the `Io` with each call, because its thread has but one; end it with [`RecipeWriter::finish`]
-/// or [`RecipeWriter::abort`], else its temporary files stay until recovery.
+/// See the module. It takes the `Io` with each call, because its thread has but one; end it with
+/// [`RecipeWriter::finish`] or [`RecipeWriter::abort`], else its temporary files stay until recovery.
 #[derive(Debug)]
 pub struct RecipeWriter {
     recipes: PathBuf,
@@ -106,8 +106,8 @@ impl RecipeWriter {
         Ok(writer)
     }
 
-    /// Append `length` bytes of chunk `hash` from `chunk_offset`. A piece like the last one only makes it repeat. Writes
-    /// when enough has come together.
+    /// Append `length` bytes of chunk `hash` from `chunk_offset`. A piece like the last one only makes it repeat.
+    /// Writes when enough has come together.
     ///
     /// # Errors
     /// The disk refused: abort.

@@ -129,7 +129,7 @@ impl ChunkEntry {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::format::testing::{place, refuses_damage};
+    use crate::format::testing::{is_drawn, place, refuses_damage, rows};
     use proptest::prelude::*;
 
     fn example() -> ChunkEntry {
@@ -142,6 +142,18 @@ mod tests {
             status: Status::Condemned,
             pin_epoch: Epoch(11),
         }
+    }
+
+    #[test]
+    fn it_is_drawn() {
+        is_drawn(
+            "Chunk row",
+            SIZE,
+            &rows![
+                frame: FRAME, codec: CODEC, status: STATUS, offset: OFFSET, container: CONTAINER,
+                stored_len: STORED_LEN, raw_len: RAW_LEN, pin_epoch: PIN_EPOCH, crc: CRC,
+            ],
+        );
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! A container's watermark: how far it is known to be durable and whole.
 //!
-//! Below the watermark anything invalid is damage, and reported; above it is the tail of a crash, and replayed or cut.
+//! Below the watermark anything invalid is damage, and reported; above it is the tail of a crash, and replayed or
+//! cut.
 
 use crate::error::Result;
 use crate::format::Place;
@@ -125,7 +126,7 @@ impl ContainerRow {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::format::testing::{place, refuses_damage};
+    use crate::format::testing::{is_drawn, place, refuses_damage, rows};
     use proptest::prelude::*;
 
     fn example(numbers: [u64; 5], counts: [u32; 2], state: usize) -> ContainerRow {
@@ -139,6 +140,19 @@ mod tests {
             raw_bytes: numbers[2],
             stored_bytes: numbers[3],
         }
+    }
+
+    #[test]
+    fn it_is_drawn() {
+        is_drawn(
+            "Container row",
+            SIZE,
+            &rows![
+                frame: FRAME, state: STATE, pad: PAD, batch_seq: BATCH_SEQ, durable_len: DURABLE_LEN,
+                capacity: CAPACITY, raw_bytes: RAW_BYTES, stored_bytes: STORED_BYTES, chain: CHAIN,
+                record_count: RECORD_COUNT, reserved: RESERVED, crc: CRC,
+            ],
+        );
     }
 
     #[test]

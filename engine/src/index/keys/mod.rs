@@ -2,8 +2,8 @@
 //!
 //! # Invariants
 //! - A kind's number and name are never changed or reused.
-//! - Every value starts with its kind and version and ends with a CRC-32 over key and value, so that a row under a wrong
-//!   key, or of a wrong kind, is refused like a damaged one.
+//! - Every value starts with its kind and version and ends with a CRC-32 over key and value, so that a row under a
+//!   wrong key, or of a wrong kind, is refused like a damaged one.
 
 pub mod chunk;
 pub mod container;

@@ -177,7 +177,7 @@ impl RecipeRow {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::format::testing::{place, refuses_damage};
+    use crate::format::testing::{is_drawn, place, refuses_damage, rows};
     use proptest::prelude::*;
 
     pub(crate) fn example(name: &str, numbers: [u64; 7]) -> RecipeRow {
@@ -196,6 +196,21 @@ pub(crate) mod tests {
             params: ChunkParams { min: 1, avg: 2, max: 3 },
             digest: [4; 32],
         }
+    }
+
+    #[test]
+    fn it_is_drawn() {
+        is_drawn(
+            "Stream row",
+            SIZE,
+            &rows![
+                frame: FRAME, state: STATE, owner: OWNER, created_epoch: CREATED_EPOCH, recipe: RECIPE,
+                created_unix: CREATED_UNIX, logical_bytes: LOGICAL_BYTES, chunk_count: CHUNK_COUNT,
+                new_bytes: NEW_BYTES, new_chunks: NEW_CHUNKS, stored_bytes: STORED_BYTES,
+                chunk_min: CHUNK_MIN, chunk_avg: CHUNK_AVG, chunk_max: CHUNK_MAX, digest: DIGEST,
+                reserved: RESERVED, crc: CRC,
+            ],
+        );
     }
 
     #[test]
