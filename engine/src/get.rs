@@ -48,7 +48,10 @@ impl Shelf {
 pub fn recall(core: &Core, shelf: &Shelf) -> Result<Recall> {
     let (cache, latencies) = (Arc::clone(&shelf.cache), Arc::clone(&shelf.latencies));
     let index = Arc::clone(&core.index);
-    Ok(Recall::new(core.open_io()?, core.paths.root(), index, cache, latencies, RecallConfig::default()))
+    // A simulation steps everything on one thread.
+    let mut config = RecallConfig::default();
+    config.helper &= core.source.mode() != "sim";
+    Ok(Recall::new(core.open_io()?, core.paths.root(), index, cache, latencies, config))
 }
 
 impl Get {

@@ -19,7 +19,7 @@ use crate::format::superblock::{Settings, Superblock};
 use crate::ids::Epoch;
 use crate::index::{Batch, Index, MetaKey, RecipeRow, RecipeState};
 use crate::options::Options;
-use crate::paths::Paths;
+use crate::paths::{FREE_EXTENSION, Paths, container_of};
 use crate::poison::Poison;
 use crate::recipe;
 use crate::recover::{Recovered, Recovery};
@@ -135,9 +135,31 @@ pub fn new_store_id() -> Result<StoreId> {
 /// # Errors
 /// The index or the filter failed.
 pub fn finish(core: &Core) -> Result<()> {
+    pool_unused(core)?;
     core.filter.flush_and_mark_clean()?;
     let mark = Batch { meta: vec![(MetaKey::CleanEpoch, clean_mark(core.epoch))], ..Batch::default() };
     core.index.commit(mark)
+}
+
+/// Containers that were made ahead and never used go to the pool, for the next opening. Everything that was appended is
+/// committed by now, so a container without a row is empty.
+fn pool_unused(core: &Core) -> Result<()> {
+    let mut io = core.open_io()?;
+    let (directory, pool) = (core.paths.containers(), core.paths.pool());
+    let mut moved = false;
+    for entry in io.list(&directory).map_err(Error::io("list", &directory))? {
+        let Some(id) = container_of(&entry.name) else { continue };
+        if core.index.container(id)?.is_none() {
+            let (path, target) = (directory.join(&entry.name), pool.join(format!("{id}.{FREE_EXTENSION}")));
+            io.rename(&path, &target).map_err(Error::io("rename", &path))?;
+            moved = true;
+        }
+    }
+    if moved {
+        io.sync_dir(&pool).map_err(Error::io("sync", &pool))?;
+        io.sync_dir(&directory).map_err(Error::io("sync", &directory))?;
+    }
+    Ok(())
 }
 
 /// Forget a stream: marked, then removed, then forgotten, so that a crash never leaves a name without a recipe.

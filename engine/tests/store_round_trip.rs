@@ -94,3 +94,24 @@ fn a_store_that_was_dropped_recovers() {
     let report = gdd_engine::fsck::check(&dir, 3, &options, &mut |_| {}).unwrap();
     assert!(report.clean, "{:?}", report.findings);
 }
+
+#[test]
+fn containers_made_ahead_and_not_used_are_used_by_the_next_opening() {
+    let root = tempfile::tempdir().unwrap();
+    let dir = root.path().join("store");
+    let options = Options { workers: Some(1), pin: false, ..Options::default() };
+    let settings = Settings { container_size: 8 << 20, ..Settings::default() };
+    Store::init(&dir, &settings, &options).unwrap();
+    let count = |below: &str| std::fs::read_dir(dir.join(below)).unwrap().count();
+    for opening in 0..4 {
+        let store = Store::open(&dir, Access::ReadWrite, &options).unwrap();
+        let mut put = store.put(&opening.to_string()).unwrap();
+        put.write(&noise(opening, 5_000_000)).unwrap(); // More than half a container: the next one is ordered.
+        put.finish().unwrap();
+        store.close().unwrap();
+        let used = usize::try_from(opening).unwrap() * 5 / 8 + 1;
+        assert!(count("containers") <= used + 1, "{} of about {used} containers", count("containers"));
+        assert!(count("pool") <= 1);
+    }
+    assert!(gdd_engine::fsck::check(&dir, 3, &options, &mut |_| {}).unwrap().clean);
+}

@@ -44,13 +44,13 @@ impl Queues {
     pub fn victim(&mut self, judge: &mut impl Judge) -> Option<u32> {
         let crowded = self.probation.len() * PROBATION_SHARE > self.probation.len() + self.main.len();
         if crowded {
-            self.from_probation(judge).or_else(|| self.from_main(judge))
+            self.oldest_on_probation(judge).or_else(|| self.oldest_unused(judge))
         } else {
-            self.from_main(judge).or_else(|| self.from_probation(judge))
+            self.oldest_unused(judge).or_else(|| self.oldest_on_probation(judge))
         }
     }
 
-    fn from_probation(&mut self, judge: &mut impl Judge) -> Option<u32> {
+    fn oldest_on_probation(&mut self, judge: &mut impl Judge) -> Option<u32> {
         for _ in 0..self.probation.len() {
             let key = self.probation.pop_front()?;
             if judge.uses(key) > 0 {
@@ -65,7 +65,7 @@ impl Queues {
         None
     }
 
-    fn from_main(&mut self, judge: &mut impl Judge) -> Option<u32> {
+    fn oldest_unused(&mut self, judge: &mut impl Judge) -> Option<u32> {
         for _ in 0..self.main.len() * usize::from(USES_MAX + 1) {
             let key = self.main.pop_front()?;
             let uses = judge.uses(key);

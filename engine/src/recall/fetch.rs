@@ -19,8 +19,10 @@ use super::arrival::{Arrival, named};
 use super::cache::{Room, SegmentCache};
 use super::depth::Depth;
 use super::files::Files;
+use super::helper::{Checked, Helper};
 use super::plan::Read;
 use crate::error::{Error, Result};
+use crate::ids::ContainerId;
 use crate::paths::Paths;
 
 /// Pieces of a read; the number of a piece shares the tag with that of its read.
@@ -36,6 +38,8 @@ pub struct ReadId(u64);
 enum Job {
     Waiting(Read),
     Coming(Box<Arrival>),
+    /// All of it came; the helper has it.
+    Helped,
     Finished(Vec<Result<Shared>>),
 }
 
@@ -59,6 +63,7 @@ pub struct Fetcher {
     waiting: VecDeque<ReadId>,
     pieces: VecDeque<Piece>,
     done: Vec<Done>,
+    helper: Option<Helper>,
 }
 
 impl Fetcher {
@@ -83,6 +88,14 @@ impl Fetcher {
             waiting: VecDeque::new(),
             pieces: VecDeque::new(),
             done: Vec::new(),
+            helper: None,
+        }
+    }
+
+    /// Let another thread check some of what comes from now on.
+    pub fn start_helper(&mut self) {
+        if self.helper.is_none() {
+            self.helper = Helper::start(Arc::clone(&self.cache), self.io.waker());
         }
     }
 
@@ -134,7 +147,7 @@ impl Fetcher {
     /// The ring failed.
     pub fn abandon(&mut self) -> Result<()> {
         self.waiting.clear();
-        while self.io.in_flight() > 0 || !self.pieces.is_empty() || !self.done.is_empty() {
+        while !self.is_idle() {
             self.pump(Wait::For(WAIT_MAX))?;
         }
         self.jobs.clear();
@@ -148,8 +161,7 @@ impl Fetcher {
     pub fn wait(&mut self, id: ReadId) -> Result<()> {
         self.pump(Wait::No)?;
         while !self.is_finished(id) {
-            let idle = self.io.in_flight() == 0 && self.pieces.is_empty() && self.done.is_empty();
-            if idle {
+            if self.is_idle() {
                 self.begin_now(id);
                 self.pump(Wait::No)?;
             } else {
@@ -159,14 +171,23 @@ impl Fetcher {
         Ok(())
     }
 
+    /// Whether nothing moves.
+    fn is_idle(&self) -> bool {
+        self.io.in_flight() == 0 && self.pieces.is_empty() && self.done.is_empty() && self.helper_out() == 0
+    }
+
+    fn helper_out(&self) -> usize {
+        self.helper.as_ref().map_or(0, Helper::out)
+    }
+
     /// Keep things moving: begin what can begin, take what came, check it.
     ///
     /// # Errors
     /// The ring failed.
     pub fn pump(&mut self, wait: Wait) -> Result<()> {
         self.top_up();
-        if self.io.in_flight() > 0 {
-            let wait = if self.done.is_empty() { wait } else { Wait::No };
+        let wait = if self.done.is_empty() && !self.take_checked() { wait } else { Wait::No };
+        if self.io.in_flight() > 0 || (self.helper_out() > 0 && wait != Wait::No) {
             self.poll(wait)?;
         }
         let mut touched: Vec<ReadId> = Vec::new();
@@ -182,25 +203,48 @@ impl Fetcher {
         for id in touched {
             self.check(id);
         }
+        self.take_checked();
         Ok(())
     }
 
-    /// Check what came of a read; all of it, if all came.
-    fn check(&mut self, id: ReadId) {
-        let Some(Job::Coming(arrival)) = self.jobs.get_mut(&id) else { return };
-        arrival.advance();
-        if !arrival.is_complete() {
-            return;
+    /// Take what the helper has checked. Returns whether there was any.
+    fn take_checked(&mut self) -> bool {
+        let mut any = false;
+        while let Some(Checked { id, container, chunks }) = self.helper.as_mut().and_then(Helper::fetch) {
+            self.finished(id, container, chunks);
+            any = true;
         }
-        let Some(Job::Coming(arrival)) = self.jobs.remove(&id) else { return };
-        let container = arrival.read().container;
-        self.files.give_back(container);
-        let chunks = arrival.finish(&self.cache);
+        any
+    }
+
+    fn finished(&mut self, id: ReadId, container: ContainerId, chunks: Vec<Result<Shared>>) {
         if chunks.iter().any(Result::is_err) {
             // Perhaps another file has its name by now: look again next time.
             self.files.forget(self.io.as_mut(), container);
         }
         self.jobs.insert(id, Job::Finished(chunks));
+    }
+
+    /// Check what came of a read; all of it, if all came and the helper has enough to do.
+    fn check(&mut self, id: ReadId) {
+        let Some(Job::Coming(arrival)) = self.jobs.get_mut(&id) else { return };
+        if !arrival.is_complete() {
+            if self.helper.is_none() {
+                arrival.advance();
+            }
+            return;
+        }
+        let Some(Job::Coming(arrival)) = self.jobs.insert(id, Job::Helped) else { return };
+        let container = arrival.read().container;
+        self.files.give_back(container);
+        let refused = match &mut self.helper {
+            Some(helper) => helper.offer(id, arrival).err(),
+            None => Some(arrival),
+        };
+        if let Some(arrival) = refused {
+            let chunks = arrival.finish(&self.cache);
+            self.finished(id, container, chunks);
+        }
     }
 
     fn poll(&mut self, wait: Wait) -> Result<()> {

@@ -20,6 +20,7 @@ pub mod evict;
 pub mod fetch;
 mod files;
 mod ghosts;
+mod helper;
 pub mod locate;
 pub mod plan;
 pub mod stream;
@@ -47,7 +48,7 @@ use stream::{Entries, StreamReader};
 const KIB: usize = 1 << 10;
 const MIB: usize = 1 << 20;
 
-/// How a reader works. Bytes, but for `files_max`.
+/// How a reader works. Sizes in bytes.
 #[derive(Clone, Copy, Debug)]
 pub struct RecallConfig {
     /// Most of a stream that is being read or was read ahead; a quarter of the cache, if that is less.
@@ -60,11 +61,20 @@ pub struct RecallConfig {
     pub piece_size: usize,
     /// Container files open at once.
     pub files_max: usize,
+    /// Check what streams read on a second thread too.
+    pub helper: bool,
 }
 
 impl Default for RecallConfig {
     fn default() -> Self {
-        Self { window: 64 * MIB, read_max: MIB, gap_max: 64 * KIB, piece_size: 512 * KIB, files_max: 64 }
+        Self {
+            window: 64 * MIB,
+            read_max: MIB,
+            gap_max: 64 * KIB,
+            piece_size: 512 * KIB,
+            files_max: 64,
+            helper: std::thread::available_parallelism().is_ok_and(|cores| cores.get() > 1),
+        }
     }
 }
 
@@ -132,7 +142,10 @@ impl Recall {
 
     /// Read a stream from beginning to end.
     #[must_use]
-    pub fn stream<E: Entries>(self, entries: E) -> StreamReader<E> {
+    pub fn stream<E: Entries>(mut self, entries: E) -> StreamReader<E> {
+        if self.config.helper {
+            self.fetcher.start_helper();
+        }
         StreamReader::new(self, entries)
     }
 

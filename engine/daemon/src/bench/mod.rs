@@ -1,10 +1,34 @@
-//! `gdd bench`: its scenarios follow in the next commit.
+//! `gdd bench`: how fast this machine is, each figure beside the ceiling that its device and cores set.
+//!
+//! A rate alone says nothing: disks of virtual machines differ by a quarter from minute to minute. So every ceiling is
+//! measured in the same run, in turn with what it bounds, and medians are shown with their spread.
 
-use crate::args::{Bench, Common};
-use crate::failure::{Failure, Result};
+mod data;
+mod device;
+mod ingest;
+mod io;
+mod latency;
+mod plot;
+mod recall;
+mod report;
+mod scratch;
+mod stages;
+#[cfg(feature = "tokio-uring")]
+mod tokio;
+
+use crate::args::{Bench, Common, Scenario};
+use crate::failure::Result;
 use crate::output::Outcome;
 
-/// Refuse: there is nothing to run yet.
-pub fn run(_: &Bench, _: &Common) -> Result<Outcome> {
-    Err(Failure::Failed("this build has no benches".to_owned()))
+/// Measure what was asked for.
+///
+/// # Errors
+/// There is no room for scratch files, or the disk refused.
+pub fn run(arguments: &Bench, common: &Common) -> Result<Outcome> {
+    match &arguments.scenario {
+        Scenario::Ingest(arguments) => ingest::run(arguments, common),
+        Scenario::Recall(arguments) => recall::run(arguments, common),
+        Scenario::Stages(arguments) => stages::run(arguments, common),
+        Scenario::Io(arguments) => io::run(arguments, common),
+    }
 }

@@ -9,10 +9,14 @@ use crate::chunker::Cut;
 /// Bytes of a full leaf.
 pub(super) const LEAF_SIZE: usize = 1024;
 
+/// Bytes from which on a chunk fills the lanes by itself, and the assembler of the `blake3` crate is faster (measured on
+/// Sapphire Rapids: 1.15 times from 256 KiB on, even at 80 KiB, 0.75 times at 20 KiB).
+const LARGE_SIZE: usize = 128 * 1024;
+
 /// A chaining value: the hash of a node, as words.
 pub(super) type Node = [u32; 8];
 
-/// One chunk's nodes at the current level.
+/// One chunk's nodes at the current level; none if it is left to the crate.
 struct Tree {
     /// The first of its nodes.
     first: usize,
@@ -29,6 +33,10 @@ pub(super) fn hash_cuts(lanes: Lanes, data: &[u8], cuts: &mut [Cut]) {
         std::mem::swap(&mut nodes, &mut above);
     }
     for (cut, tree) in cuts.iter_mut().zip(&trees) {
+        if tree.count == 0 {
+            cut.hash = *blake3::hash(cut.bytes(data)).as_bytes();
+            continue;
+        }
         for (bytes, word) in cut.hash.chunks_exact_mut(4).zip(nodes[tree.first]) {
             bytes.copy_from_slice(&word.to_le_bytes());
         }
@@ -122,6 +130,7 @@ impl Parents<'_> {
     }
 }
 
+/// Leaves to be hashed here; none of a large chunk.
 fn leaf_count(length: usize) -> usize {
-    length.div_ceil(LEAF_SIZE).max(1)
+    if length >= LARGE_SIZE { 0 } else { length.div_ceil(LEAF_SIZE).max(1) }
 }

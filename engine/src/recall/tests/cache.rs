@@ -16,7 +16,7 @@ fn cache(buffers: u64) -> Arc<SegmentCache> {
 }
 
 fn bytes_of(chunk: u32, len: usize) -> Vec<u8> {
-    (0..len).map(|n| (n as u32).wrapping_mul(chunk * 2 + 1).to_le_bytes()[1]).collect()
+    (0u32..).take(len).map(|n| n.wrapping_mul(chunk * 2 + 1).to_le_bytes()[1]).collect()
 }
 
 /// Do what a reader does with a chunk that it has read.

@@ -112,7 +112,7 @@ fn more_containers_than_open_files() {
 #[test]
 fn readers_on_several_threads_share_one_cache() {
     let fixture = Fixture::with(Mode::Auto, SegmentCache::with_buffer_size(4 * MIB, 256 << 10));
-    let raws: Vec<Vec<u8>> = (0..200).map(|seed| noise(seed, 1000 + 331 * seed as usize)).collect();
+    let raws: Vec<Vec<u8>> = (0u64..).zip(0..200).map(|(seed, at)| noise(seed, 1000 + 331 * at)).collect();
     let chunks: Vec<(Codec, &[u8])> = raws.iter().map(|raw| (Codec::None, &raw[..])).collect();
     let hashes = fixture.container(1, &chunks);
     std::thread::scope(|scope| {

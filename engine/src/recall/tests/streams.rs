@@ -172,11 +172,12 @@ proptest! {
     fn slices_and_repeats_in_any_order(
         picks in prop::collection::vec((0usize..60, any::<u32>(), any::<u32>(), 1u32..4), 0..300),
         window in 1usize..2_000_000, read_max in 1usize..400_000, gap_max in 0usize..50_000,
-        piece_blocks in 1usize..20, buffers in 2u64..30, containers in 1usize..4,
+        piece_blocks in 1usize..20, buffers in 2u64..30, containers in 1usize..4, helper: bool,
     ) {
         let cache = SegmentCache::with_buffer_size(buffers * (128 << 10) * 65 / 64, 128 << 10);
         let mut fixture = Fixture::with(Mode::Buffered, cache);
-        fixture.config = RecallConfig { window, read_max, gap_max, piece_size: piece_blocks * 4096, files_max: 2 };
+        let piece_size = piece_blocks * 4096;
+        fixture.config = RecallConfig { window, read_max, gap_max, piece_size, files_max: 2, helper };
         let raws = raws(60, 30_000);
         let hashes = spread(&fixture, &raws, containers);
         let (mut entries, mut expected) = (Vec::new(), Vec::new());
