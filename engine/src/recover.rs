@@ -72,7 +72,7 @@ impl Recovery<'_> {
         for (id, row) in &rows {
             let open = row.state == ContainerState::Open && !recovered.damaged.contains(id);
             if open && clean {
-                recovered.begun.push((*id, row.clone()));
+                recovered.begun.push((*id, *row));
             } else if open {
                 self.settle(*id, Some(row), &mut recovered)?;
             }

@@ -9,7 +9,7 @@
 //! file, which recovery removes, or an empty container without an index row, which recovery returns to the pool.
 
 use std::collections::VecDeque;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -174,7 +174,7 @@ impl Preparer {
     }
 
     /// A file of the right length under the temporary name: a free one if there is one, else a new one.
-    fn reserve(&mut self, temporary: &PathBuf) -> Result<FileId> {
+    fn reserve(&mut self, temporary: &Path) -> Result<FileId> {
         let file = match self.take_free(temporary)? {
             Some(file) => file,
             None => self.io.open(temporary, Open::Create).map_err(Error::io("create", temporary))?,
@@ -189,7 +189,7 @@ impl Preparer {
         Ok(file)
     }
 
-    fn take_free(&mut self, temporary: &PathBuf) -> Result<Option<FileId>> {
+    fn take_free(&mut self, temporary: &Path) -> Result<Option<FileId>> {
         let pool = self.plan.paths.pool();
         let names = self.io.list(&pool).map_err(Error::io("list", &pool))?;
         let free = names

@@ -36,7 +36,7 @@ impl Check<'_> {
         let mut pointed_here = 0;
         for (id, row) in rows {
             self.report.containers += 1;
-            if !files.get(&id).is_some_and(|len| *len >= row.durable_len) {
+            if files.get(&id).is_none_or(|len| *len < row.durable_len) {
                 without_directory.insert(id, row);
                 continue;
             }

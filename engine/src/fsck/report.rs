@@ -133,7 +133,7 @@ impl Report {
     }
 
     pub(super) fn finish(mut self) -> Self {
-        self.findings.sort_by(|a, b| b.severity.cmp(&a.severity));
+        self.findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
         self
     }
 }
