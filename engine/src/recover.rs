@@ -78,6 +78,7 @@ impl Recovery<'_> {
             }
         }
         if !clean {
+            self.trim(&rows, &files)?;
             let unknown: BTreeSet<ContainerId> =
                 files.keys().filter(|id| !rows.contains_key(id)).copied().collect();
             for id in unknown {
@@ -85,6 +86,25 @@ impl Recovery<'_> {
             }
         }
         Ok(recovered)
+    }
+
+    /// A crash between a seal and its truncation leaves reserved space behind the footer, where a rebuild without the
+    /// index would not find it.
+    fn trim(
+        &mut self,
+        rows: &BTreeMap<ContainerId, ContainerRow>,
+        files: &BTreeMap<ContainerId, u64>,
+    ) -> Result<()> {
+        for (id, row) in rows.iter().filter(|(_, row)| row.state == ContainerState::Sealed) {
+            if files.get(id).is_some_and(|len| *len > row.durable_len) {
+                let path = self.paths.container(*id);
+                let file = self.io.open(&path, Open::Write).map_err(Error::io("open", &path))?;
+                let trimmed = self.io.truncate(file, row.durable_len).map_err(Error::io("truncate", &path));
+                self.io.close(file);
+                trimmed?;
+            }
+        }
+        Ok(())
     }
 
     fn note_damage(&self, recovered: &mut Recovered, id: ContainerId, what: &str) {

@@ -1,8 +1,8 @@
-//! The footer of a sealed container: a directory of its records, its segments, and a trailer that ends the file.
+//! The footer of a sealed container: a directory of its records, its segments, and a trailer that ends it.
 //!
-//! Written directly after the last batch, before the container becomes immutable. The trailer is the file's last
-//! block: a reader takes it from there and learns where the rest is. A container without a good footer is scanned
-//! instead; nothing is lost with it but time.
+//! Written directly after the last batch, before the container becomes immutable. A reader takes the trailer from the
+//! container's end (its row's `durable_len`; the file may go on) and learns where the rest is. A container without a good
+//! footer is scanned instead; nothing is lost with it but time.
 
 use super::codec::Codec;
 use super::field::Field;
@@ -96,7 +96,7 @@ pub struct Summary {
     pub stored_bytes: u64,
 }
 
-/// A container's last block.
+/// The last block of a sealed container.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trailer {
     /// What was summary.
@@ -130,7 +130,7 @@ fn body_len(records: usize, segments: usize) -> usize {
     (records * DIRECTORY_ENTRY_SIZE + segments * SEGMENT_ENTRY_SIZE).next_multiple_of(HEADER_SIZE)
 }
 
-/// Encode a footer into `out`, which is to be written at `summary.data_end` and to end the file.
+/// Encode a footer into `out`, which is to be written at `summary.data_end`.
 ///
 /// # Panics
 /// When `out` is not [`encoded_len`] bytes long.
@@ -192,10 +192,10 @@ impl Trailer {
         seal(block);
     }
 
-    /// Decode the last block of a container file; `place.offset` is the file's length less one block.
+    /// Decode the last block of a sealed container, which lies at `place`.
     ///
     /// # Errors
-    /// `Corrupt` when damaged, or written for another store, container or file length; `Version`.
+    /// `Corrupt` when damaged, or written for another store, container or place; `Version`.
     pub fn decode(block: &[u8], store: StoreId, container: ContainerId, place: Place<'_>) -> Result<Self> {
         check_block(block, HEADER_SIZE, WHAT, place)?;
         place.require(MAGIC.get(block) == MAGIC_VALUE, WHAT, "magic GDDFOOT1", "another")?;
@@ -242,7 +242,7 @@ impl Trailer {
     }
 }
 
-/// Bytes of the footer, trailer included, of a container file whose last bytes are `tail`, found at `place`. One
+/// Bytes of the footer, trailer included, of a container whose last bytes are `tail`, found at `place`. One
 /// block is enough to tell.
 ///
 /// # Errors
@@ -251,7 +251,7 @@ pub fn len_from_tail(tail: &[u8], store: StoreId, container: ContainerId, place:
     trailer_of(tail, store, container, place).map(|trailer| trailer.footer_len())
 }
 
-/// Decode the footer of a container file whose last bytes are `tail`, found at `place`. The tail holds at least the
+/// Decode the footer of a container whose last bytes are `tail`, found at `place`. The tail holds at least the
 /// footer; [`len_from_tail`] says how much that is.
 ///
 /// # Errors

@@ -209,7 +209,11 @@ impl Appender {
         for writer in self.retired.drain(..) {
             plan.files.push(writer.file);
             plan.rows.push((writer.id, writer.row()));
-            plan.retired.push((writer.file, writer.path));
+            plan.retired.push(Retired {
+                file: writer.file,
+                path: writer.path.clone(),
+                end: writer.row().durable_len,
+            });
         }
         if let Some(writer) = self.current.as_ref().filter(|_| self.written_since_round) {
             plan.files.push(writer.file);
@@ -275,5 +279,16 @@ pub struct RoundPlan {
     /// Watermarks to record after the sync.
     pub rows: Vec<(ContainerId, ContainerRow)>,
     /// Sealed containers, to be closed when the round is durable.
-    pub retired: Vec<(FileId, PathBuf)>,
+    pub retired: Vec<Retired>,
+}
+
+/// A sealed container.
+#[derive(Debug)]
+pub struct Retired {
+    /// Its open file.
+    pub file: FileId,
+    /// Where it lies.
+    pub path: PathBuf,
+    /// Where its footer ends, in bytes.
+    pub end: u64,
 }

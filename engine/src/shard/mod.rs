@@ -34,7 +34,7 @@ use crate::ids::{ChunkHash, Epoch};
 use crate::index::{ChunkEntry, Status};
 use crate::planted::{self, Bug};
 use crate::poison::Poison;
-use append::{Appender, Blocked};
+use append::{Appender, Blocked, Retired};
 use counters::Counters;
 use known::Known;
 use mailbox::{Added, Door, Reply};
@@ -309,7 +309,11 @@ impl Shard {
     fn end_round(&mut self) {
         let Some(round) = self.round.take() else { return };
         self.parts.known.durable(&round.entries);
-        for (file, _) in round.retired {
+        for Retired { file, path, end } in round.retired {
+            // What was reserved and not used. It may come back after a crash: the index knows where the footer ends.
+            if let Err(error) = self.parts.io.truncate(file, end) {
+                tracing::warn!("{} keeps unused space behind byte {end}: {error}", path.display());
+            }
             self.parts.io.close(file);
         }
         self.rounds += 1;

@@ -3,15 +3,13 @@
 //! The order is the whole point. Each stage starts only when the one before has completed for everything in the round;
 //! nothing is linked or overlapped. Appending goes on meanwhile, into the next round.
 
-use std::path::PathBuf;
-
 use gdd_uring::io::FileId;
 
 use crate::ids::{ChunkHash, ContainerId};
 use crate::index::{Batch, ChunkEntry, ContainerRow};
 use crate::planted::{self, Bug};
 
-use super::append::RoundPlan;
+use super::append::{Retired, RoundPlan};
 
 /// How far a round is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +32,7 @@ pub struct Round {
     files: Vec<FileId>,
     rows: Vec<(ContainerId, ContainerRow)>,
     /// Sealed containers, to be closed at the end.
-    pub retired: Vec<(FileId, PathBuf)>,
+    pub retired: Vec<Retired>,
     /// Chunks that become durable with this round.
     pub entries: Vec<(ChunkHash, ChunkEntry)>,
     /// Streams that wait for it.
