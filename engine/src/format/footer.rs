@@ -1,8 +1,8 @@
 //! The footer of a sealed container: a directory of its records, its segments, and a trailer that ends it.
 //!
 //! Written directly after the last batch, before the container becomes immutable. A reader takes the trailer from the
-//! container's end (its row's `durable_len`; the file may go on) and learns where the rest is. A container without a good
-//! footer is scanned instead; nothing is lost with it but time.
+//! container's end (its row's `durable_len`; the file may go on) and learns where the rest is. A container without a
+//! good footer is scanned instead; nothing is lost with it but time.
 
 use super::codec::Codec;
 use super::field::Field;
