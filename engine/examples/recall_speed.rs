@@ -128,7 +128,8 @@ fn median<T: PartialOrd + Copy>(mut values: Vec<T>) -> T {
 
 fn quantile(mut values: Vec<Duration>, quantile: f64) -> f64 {
     values.sort_unstable();
-    let at = ((values.len() - 1) as f64 * quantile) as usize;
+    let below = |at: usize| (at as f64) < (values.len() - 1) as f64 * quantile;
+    let at = (0..values.len() - 1).find(|at| !below(*at)).unwrap_or(values.len() - 1);
     values[at].as_secs_f64() * 1e6
 }
 
@@ -200,6 +201,19 @@ fn cpu_seconds() -> f64 {
         .filter_map(|f| f.parse().ok())
         .collect();
     fields.get(10..12).map_or(0.0, |ticks| ticks.iter().sum::<f64>() / 100.0)
+}
+
+/// CPU seconds that hashing a gigabyte in chunks of `size` takes alone, from memory.
+fn hash_alone(size: usize) -> f64 {
+    let mut data = vec![0; 256 * MIB];
+    noise(&mut data, &mut 1);
+    let cpu = cpu_seconds();
+    let mut sum = 0;
+    for chunk in data.chunks(size) {
+        sum ^= ChunkHash::of(chunk).prefix();
+    }
+    std::hint::black_box(sum);
+    (cpu_seconds() - cpu) / (data.len() as f64 / 1e9)
 }
 
 fn restore(bench: &Bench, config: RecallConfig) -> Result<(f64, f64), Box<dyn std::error::Error>> {
@@ -305,6 +319,7 @@ fn throughput(dir: &Path, size: usize, total: usize) -> Result<(), Box<dyn std::
         }
     }
     let raw = median(raw);
+    println!("  hashing alone: {:.3} CPU s per GB", hash_alone(size));
     println!("  raw, 16 x 1 MiB {raw:.2}, 16 x 512 KiB {:.2}", median(raw_small));
     for ((name, _), (rates, cpus)) in configs.iter().zip(runs) {
         let rate = median(rates);
