@@ -63,7 +63,8 @@ impl Device {
     /// # Errors
     /// As [`Device::new`]; or they cannot be opened.
     pub fn of_files(folder: &Path, mode: Mode, files: &[(PathBuf, u64)]) -> Result<Self> {
-        let source = probe::probe_read_only(folder, mode).map_err(Error::io("test the disk below", folder))?;
+        let source =
+            probe::probe_read_only(folder, mode).map_err(Error::io("test the disk below", folder))?;
         let mut device = Self::through(source, folder)?;
         for (path, len) in files {
             let file = device.io.open(path, Open::Read).map_err(Error::io("open", path))?;
@@ -174,12 +175,7 @@ impl Device {
 }
 
 /// Keep as many operations in flight as there are buffers, until all blocks are done.
-fn pump(
-    io: &mut dyn Io,
-    way: Way,
-    blocks: &[(FileId, u64)],
-    mut buffers: Vec<IoBuf>,
-) -> std::io::Result<()> {
+fn pump(io: &mut dyn Io, way: Way, blocks: &[(FileId, u64)], mut buffers: Vec<IoBuf>) -> std::io::Result<()> {
     let (mut next, mut done) = (blocks.iter(), Vec::new());
     let mut left = blocks.len();
     while left > 0 {

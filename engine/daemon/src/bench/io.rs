@@ -48,7 +48,8 @@ pub fn run(arguments: &BenchIo, common: &Common) -> Result<Outcome> {
             let mut device = Device::new(&folder, mode)?;
             device.prepare(arguments.bytes)?;
             device.transfer(Way::Write, arguments.bytes, super::device::LARGE)?; // From here on, blocks exist.
-            for (block, way) in BLOCKS.into_iter().flat_map(|block| [(block, Way::Write), (block, Way::Read)]) {
+            for (block, way) in BLOCKS.into_iter().flat_map(|block| [(block, Way::Write), (block, Way::Read)])
+            {
                 let through = device.mode().to_owned();
                 bar.step(format!("run {run} of {}: {through}, {}", arguments.runs, show_binary(block)));
                 let load = Load { block, depth };
@@ -58,11 +59,17 @@ pub fn run(arguments: &BenchIo, common: &Common) -> Result<Outcome> {
             device.remove()?;
         }
         #[cfg(feature = "tokio-uring")]
-        super::tokio::measure(&scratch.join("tokio"), arguments.bytes, depth, &BLOCKS, &mut |block, way, work| {
-            bar.step(format!("run {run} of {}: tokio-uring, {}", arguments.runs, show_binary(block)));
-            note(&mut figures, "tokio-uring", block, way, timed(work)?);
-            Ok(())
-        })?;
+        super::tokio::measure(
+            &scratch.join("tokio"),
+            arguments.bytes,
+            depth,
+            &BLOCKS,
+            &mut |block, way, work| {
+                bar.step(format!("run {run} of {}: tokio-uring, {}", arguments.runs, show_binary(block)));
+                note(&mut figures, "tokio-uring", block, way, timed(work)?);
+                Ok(())
+            },
+        )?;
     }
     drop((bar, scratch));
     let mut table = Table::new(["", "block", "median", "least .. greatest", "of a core"]);

@@ -45,6 +45,12 @@ impl Latencies {
         Self { name: name.into(), histogram }
     }
 
+    /// What the engine recorded, in nanoseconds.
+    #[must_use]
+    pub fn of(name: impl Into<String>, histogram: Histogram<u64>) -> Self {
+        Self { name: name.into(), histogram }
+    }
+
     /// Note one.
     pub fn add(&mut self, latency: Duration) {
         self.histogram.saturating_record(u64::try_from(latency.as_nanos()).unwrap_or(NS_MAX));
@@ -55,7 +61,13 @@ impl Latencies {
     pub fn percentiles(&self) -> Percentiles {
         let at = |percentile| microseconds(self.histogram.value_at_percentile(percentile));
         let count = self.histogram.len();
-        Percentiles { count, p50: at(50.0), p90: at(90.0), p99: at(99.0), max: microseconds(self.histogram.max()) }
+        Percentiles {
+            count,
+            p50: at(50.0),
+            p90: at(90.0),
+            p99: at(99.0),
+            max: microseconds(self.histogram.max()),
+        }
     }
 
     /// How slow each share is: 1 / (1 - percentile) and microseconds, for a curve.
@@ -73,7 +85,7 @@ impl Latencies {
     /// # Errors
     /// The file cannot be written.
     pub fn write(&self, folder: &Path, size: &str) -> Result<()> {
-        let path = folder.join(format!("{}-{size}.hgrm", self.name.replace([' ', ','], "-")));
+        let path = folder.join(format!("{}-{size}.hgrm", self.name.replace(", ", "-").replace(' ', "-")));
         let file = File::create(&path).map_err(Failure::file("create", &path))?;
         write_hgrm(&self.histogram, &mut BufWriter::new(file)).map_err(Failure::file("write", &path))
     }
@@ -98,7 +110,7 @@ mod tests {
         }
         let folder = tempfile::tempdir().unwrap();
         latencies.write(folder.path(), "64k").unwrap();
-        let text = std::fs::read_to_string(folder.path().join("test--it-64k.hgrm")).unwrap();
+        let text = std::fs::read_to_string(folder.path().join("test-it-64k.hgrm")).unwrap();
         assert!(text.contains("Percentile"), "{text}");
         let curve = latencies.curve();
         assert!(curve.is_sorted_by(|a, b| a.0 <= b.0 && a.1 <= b.1) && curve.len() > 5, "{curve:?}");

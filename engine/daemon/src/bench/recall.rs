@@ -5,7 +5,8 @@
 //! chunks end earlier, and only those of the full size are measured.
 //!
 //! - cache hit: a working set that fits the cache is asked for again and again; copied into one buffer, or borrowed.
-//! - read-ahead: a restore whose reader takes half as long again for each chunk as the disk does.
+//! - read-ahead: a restore whose reader takes half as long again for each chunk as the disk does. A hit is a chunk that
+//!   was there when it was asked for, by the engine's own account; with waits, all chunks behind the first eighth count.
 //! - cold: each chunk is asked for once, in random order, in a store just opened.
 //! - raw: direct reads of as many bytes anywhere in the same containers, in one piece and in eight at once.
 
@@ -14,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use gdd_engine::format::superblock::Settings;
 use gdd_engine::ids::ChunkHash;
+use gdd_engine::observe::Kind;
 use gdd_engine::options::{Access, Options};
 use gdd_engine::store::Store;
 use gdd_uring::buffer::IoBuf;
@@ -107,13 +109,7 @@ pub fn run(arguments: &BenchRecall, common: &Common) -> Result<Outcome> {
 }
 
 /// Everything about chunks of `size` bytes.
-fn measure(
-    size: u64,
-    extents: &Extents,
-    scratch: &Scratch,
-    options: &Options,
-    bar: &Bar,
-) -> Result<Sized> {
+fn measure(size: u64, extents: &Extents, scratch: &Scratch, options: &Options, bar: &Bar) -> Result<Sized> {
     let step = |what: &str| bar.step(format!("chunks of {}: {what}", show_binary(size)));
     let directory = scratch.join(&format!("store-{size}"));
     step("store");
@@ -122,13 +118,13 @@ fn measure(
     step("restore");
     let (restore, raw) = bench.restores()?;
     step("read-ahead");
-    let (ahead, hashes) = bench.ahead(raw.median())?;
+    let ([ahead, waits], hashes) = bench.ahead(raw.median())?;
     step("cold");
     let [cold, one, split] = bench.cold(&hashes)?;
     step("cache");
     let [copied, borrowed] = bench.hits(&hashes)?;
     std::fs::remove_dir_all(&directory).map_err(Failure::file("remove", &directory))?;
-    Ok(Sized { size, latencies: vec![borrowed, copied, ahead, cold, one, split], restore, raw })
+    Ok(Sized { size, latencies: vec![borrowed, copied, ahead, waits, cold, one, split], restore, raw })
 }
 
 /// Make a store with chunks of `size`; returns its containers, each with the bytes written to it.
@@ -191,8 +187,8 @@ impl Bench<'_> {
     }
 
     /// Latencies of a restore whose reader is slower than the disk, and the chunks of full size.
-    fn ahead(&self, raw_rate: f64) -> Result<(Latencies, Vec<ChunkHash>)> {
-        let (mut latencies, mut hashes) = (Latencies::new("read-ahead"), Vec::new());
+    fn ahead(&self, raw_rate: f64) -> Result<([Latencies; 2], Vec<ChunkHash>)> {
+        let (mut latencies, mut hashes) = (Latencies::new("read-ahead, with waits"), Vec::new());
         let store = self.open()?;
         let mut get = store.get(STREAM)?;
         let (start, mut bytes) = (get.bytes() / 8, 0);
@@ -212,13 +208,15 @@ impl Bench<'_> {
                 std::thread::sleep(early);
             }
         }
+        drop(get); // It tells the store what it recorded.
+        let hits = Latencies::of("read-ahead hit", store.latencies().histogram(Kind::ReadAhead));
         hashes.sort_unstable(); // Hashes are random, so this is a random order, and the same in every run.
         hashes.dedup();
         if hashes.is_empty() {
             let what = format!("no chunk has the full {} bytes; use more --bytes", self.size);
             return Err(Failure::Failed(what));
         }
-        Ok((latencies, hashes))
+        Ok(([hits, latencies], hashes))
     }
 
     /// Cold chunks, raw reads in one piece, and raw reads in several, by turns.
@@ -306,8 +304,7 @@ fn answer(hardware: &report::Hardware, all: &[Sized], bytes: u64) -> Result<Outc
         for latencies in &sized.latencies {
             let found = latencies.percentiles();
             let Percentiles { count, p50, p90, p99, max } = found;
-            let beside =
-                if latencies.name == "cold" { format!("{:.2}", p50 / raw) } else { String::new() };
+            let beside = if latencies.name == "cold" { format!("{:.2}", p50 / raw) } else { String::new() };
             let [p50, p90, p99, max] = [p50, p90, p99, max].map(|value| format!("{value:.1}"));
             let name = format!("{size:>5} {}", latencies.name);
             table.row([name, p50, p90, p99, max, count.to_string(), beside]);

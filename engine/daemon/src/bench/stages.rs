@@ -63,7 +63,14 @@ pub fn run(arguments: &BenchStages, common: &Common) -> Result<Outcome> {
         ends
     };
     let ends = extents.all().iter().map(cut).collect();
-    let mut stages = Stages { extents, chunker: chunker.clone(), ends, runs: arguments.runs, bar: Bar::steps(), found: Vec::new() };
+    let mut stages = Stages {
+        extents,
+        chunker: chunker.clone(),
+        ends,
+        runs: arguments.runs,
+        bar: Bar::steps(),
+        found: Vec::new(),
+    };
     stages.kernels();
     stages.append();
     stages.filter()?;
@@ -73,7 +80,12 @@ pub fn run(arguments: &BenchStages, common: &Common) -> Result<Outcome> {
 
 impl Stages {
     /// Run `work`, which says how much it did, several times.
-    fn measure(&mut self, name: &'static str, unit: Unit, mut work: impl FnMut(&Self) -> Result<u64>) -> Result<()> {
+    fn measure(
+        &mut self,
+        name: &'static str,
+        unit: Unit,
+        mut work: impl FnMut(&Self) -> Result<u64>,
+    ) -> Result<()> {
         self.bar.step(name);
         let mut series = Series::default();
         for _ in 0..self.runs {
@@ -121,9 +133,10 @@ impl Stages {
     fn append(&mut self) {
         let size = usize::try_from(BATCH_SIZE).expect("a batch fits memory");
         let container = ContainerId::of(Epoch(1), 0);
-        let position = Position { container, offset: BLOCK_SIZE, batch_seq: 0, record_seq: 0, chain: [0; 32] };
+        let position =
+            Position { container, offset: BLOCK_SIZE, batch_seq: 0, record_seq: 0, chain: [0; 32] };
         let mut batch = Some(BatchBuilder::new(IoBuf::zeroed(size), position));
-        let mut renew = move |full: BatchBuilder| {
+        let renew = move |full: BatchBuilder| {
             let mut buffer = full.close().buffer;
             buffer.restore();
             BatchBuilder::new(buffer, position)
@@ -167,7 +180,8 @@ impl Stages {
     }
 
     fn index(&mut self, scratch: &Scratch, common: &Common) -> Result<()> {
-        let index = RocksIndex::create(&scratch.join("index"), StoreId([7; 16]), common.options().budget().index)?;
+        let index =
+            RocksIndex::create(&scratch.join("index"), StoreId([7; 16]), common.options().budget().index)?;
         let entry = ChunkEntry {
             container: ContainerId::of(Epoch(1), 0),
             offset: 4096,
@@ -207,7 +221,9 @@ impl Stages {
             let (least, greatest) = series.spread();
             let (shown, spread) = match unit {
                 Unit::Bytes => (show_rate(series.median()), series.show_spread()),
-                Unit::Chunks => (millions(series.median()), format!("{} .. {}", millions(least), millions(greatest))),
+                Unit::Chunks => {
+                    (millions(series.median()), format!("{} .. {}", millions(least), millions(greatest)))
+                }
             };
             table.row([(*name).to_owned(), shown, spread]);
             let unit = if *unit == Unit::Bytes { "bytes_per_second" } else { "chunks_per_second" };

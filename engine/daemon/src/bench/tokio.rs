@@ -26,7 +26,13 @@ pub type Measure<'a> = dyn FnMut(u64, Way, &mut dyn FnMut() -> Result<f64>) -> R
 ///
 /// # Errors
 /// The disk refused, or this kernel refuses io_uring.
-pub fn measure(path: &Path, bytes: u64, depth: usize, blocks: &[u64], measure: &mut Measure<'_>) -> Result<()> {
+pub fn measure(
+    path: &Path,
+    bytes: u64,
+    depth: usize,
+    blocks: &[u64],
+    measure: &mut Measure<'_>,
+) -> Result<()> {
     prepare(path, bytes).map_err(Error::io("prepare", path))?;
     for block in blocks {
         for way in [Way::Write, Way::Read] {
@@ -85,7 +91,13 @@ fn alignment() -> usize {
     usize::try_from(BLOCK_SIZE).expect("a block fits memory")
 }
 
-async fn one(file: std::rc::Rc<File>, bytes: Vec<u8>, size: usize, offset: u64, way: Way) -> io::Result<Vec<u8>> {
+async fn one(
+    file: std::rc::Rc<File>,
+    bytes: Vec<u8>,
+    size: usize,
+    offset: u64,
+    way: Way,
+) -> io::Result<Vec<u8>> {
     let start = bytes.as_ptr().align_offset(alignment());
     let part = bytes.slice(start..start + size);
     let (result, part) = match way {

@@ -4,6 +4,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::process::{Command, Stdio};
 use std::time::{Duration, SystemTime};
 
+type Case = (&'static str, fn(&Path));
 type Act = Box<dyn FnMut(&Path)>;
 
 /// Keeps the stream in memory, and may do something before the n-th file is read.
@@ -162,7 +163,7 @@ fn extended_attributes_come_back() {
 
 #[test]
 fn what_changes_while_it_is_read_is_an_error() {
-    let acts: [(&str, fn(&Path)); 3] = [
+    let acts: [Case; 3] = [
         ("grows", |path| drop(fs::write(path, [0; 2000]))),
         ("shrinks", |path| drop(fs::write(path, [0; 10]))),
         ("is rewritten", |path| {
