@@ -1,9 +1,9 @@
 //! How fast one core cuts and hashes, beside the crates used one after another.
 //!
-//! `cargo run --release -p gdd-kernels --example speed [MIB]` prints GB/s (1e9 bytes, by thread CPU time) over MIB of random
-//! data, 256 by default. The variants take turns, five times; the median is printed, and the median of the ratios to the crates
-//! within each turn, which a clock that changes from turn to turn moves less. Another busy core is still felt: treat
-//! differences below 5 % as noise.
+//! `cargo run --release -p gdd-kernels --example speed [MIB]` prints GB/s (1e9 bytes, by thread CPU time) over MIB of
+//! random data, 256 by default. The variants take turns, five times; the median is printed, and the median of the
+//! ratios to the crates within each turn, which a clock that changes from turn to turn moves less. Another busy core
+//! is still felt: treat differences below 5 % as noise.
 
 use std::hint::black_box;
 

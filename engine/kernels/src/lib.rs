@@ -21,7 +21,7 @@ mod stitch;
 mod zero;
 
 pub use chunker::{Chunker, Cut};
-pub use hash::hash_many;
+pub use hash::{hash_cuts, hash_many};
 pub use level::Level;
 pub use params::{Params, ParamsError};
 pub use stitch::{Piece, Place, Stitched, Stitcher};

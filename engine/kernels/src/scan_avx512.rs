@@ -1,14 +1,11 @@
-#![expect(
-    unsafe_code,
-    reason = "AVX-512 loads and gathers by address; each is within a slice checked before it"
-)]
+#![expect(unsafe_code, reason = "AVX-512 loads by address, each within a checked slice")]
 //! The cut scan, eight stripes of the data at once.
 //!
-//! The gear hash of a position depends on the 64 bytes before it, and what FastCDC's masks test of it, the low 48 bits, on
-//! 48 bytes. So a block of data is split into eight stripes, and each lane of a vector rolls the hash through one, after a
-//! warm-up on the 48 bytes before it. Lane 0 carries on from the block before; at the minimum size it starts with
-//! nothing, as FastCDC does. A hit ends the search in its own and all later lanes; the lowest lane's first hit is the cut.
-//! FastCDC's "two bytes at a time" only saves a shift: it tests the same bits at the same positions.
+//! The gear hash of a position depends on the 64 bytes before it, and what FastCDC's masks test of it, the low 48
+//! bits, on 48 bytes. So a block of data is split into eight stripes, and each lane of a vector rolls the hash through
+//! one, after a warm-up on the 48 bytes before it. Lane 0 carries on from the block before; at the minimum size it
+//! starts with nothing, as FastCDC does. A hit ends the search in its own and all later lanes; the lowest lane's first
+//! hit is the cut. FastCDC's "two bytes at a time" only saves a shift: it tests the same bits at the same positions.
 //!
 //! # Invariants
 //! - The slow twin is `portable::first_cut`; both find the same cut in the same data.
@@ -133,7 +130,8 @@ fn faster_lookup() -> Lookup {
     let params = Params::default();
     let masks = Masks { strict: u64::MAX, loose: u64::MAX }; // Hit by nothing.
     // Bytes as they come: eight loads of one and the same table entry would be slower than eight different ones.
-    let data: Vec<u8> = (0..params.max).map(|i| (i.wrapping_mul(0x9e37_79b9) >> 16).to_le_bytes()[0]).collect();
+    let data: Vec<u8> =
+        (0..params.max).map(|i| (i.wrapping_mul(0x9e37_79b9) >> 16).to_le_bytes()[0]).collect();
     let both = [Lookup::Gather, Lookup::Permute].map(Scanner::with);
     let mut best = [Duration::MAX; 2];
     for _ in 0..8 {
@@ -216,7 +214,8 @@ impl Scan<'_> {
         hit.position
     }
 
-    /// Find out where in a group the lowest lane was hit. `hashes` are those before the group, `at` is where lane 0 starts it.
+    /// Find out where in a group the lowest lane was hit. `hashes` are those before the group, `at` is where lane 0
+    /// starts it.
     #[cold]
     fn resolve(&self, hit: &mut Hit, any: u8, hashes: [u64; LANES], at: usize, stripe: usize, mask: u64) {
         let lane = (any & hit.open).trailing_zeros();

@@ -87,7 +87,8 @@ impl Stitcher {
     /// completes. With `last` the stream ends here, and the next extent starts a new one.
     ///
     /// # Panics
-    /// The extent is longer than 2 GiB, or `speculative` does not fit it: not consecutive from its start, or beyond its end.
+    /// The extent is longer than 2 GiB, or `speculative` does not fit it: not consecutive from its start, or beyond its
+    /// end.
     pub fn extent(&mut self, data: &[u8], speculative: &[Cut], last: bool, out: &mut Stitched) {
         assert!(data.len() <= DATA_SIZE_MAX, "an extent is at most 2 GiB long");
         out.chunks.clear();

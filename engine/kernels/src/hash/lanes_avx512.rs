@@ -1,7 +1,4 @@
-#![expect(
-    unsafe_code,
-    reason = "AVX-512 loads and stores by address; each is within a slice checked before it"
-)]
+#![expect(unsafe_code, reason = "AVX-512 loads by address, each within a checked slice")]
 //! Sixteen BLAKE3 compressions side by side: word `i` of all sixteen states shares one vector.
 //!
 //! Constants and structure are those of the BLAKE3 paper, section 2.2. The slow twin is the `blake3` crate.

@@ -26,6 +26,14 @@ pub fn hash_many(data: &[u8], ends: &[u32], out: &mut Vec<[u8; 32]>) {
     out.extend(cuts.iter().map(|cut| cut.hash));
 }
 
+/// Fill in the hash of each cut, wherever it lies in `data`.
+///
+/// # Panics
+/// A cut reaches beyond `data`.
+pub fn hash_cuts(data: &[u8], cuts: &mut [Cut]) {
+    Hasher::best().hash_cuts(data, cuts);
+}
+
 /// How chunks are hashed.
 #[derive(Clone, Copy)]
 pub(crate) struct Hasher {
