@@ -117,9 +117,21 @@ impl Arrival {
         let Some(prefix) = &self.prefix else { return };
         let bytes = &prefix[..prefix.len().min(self.valid)];
         while let Some(wanted) = self.read.records.get(self.verdicts.len()) {
-            let at = offset_in(&self.read, wanted);
+            if verify::is_small(wanted) {
+                let rest = &self.read.records[self.verdicts.len()..];
+                let is_there = |wanted: &&Located| {
+                    verify::is_small(wanted) && payload_of(&self.read, wanted).end <= bytes.len()
+                };
+                let run = rest.iter().take_while(is_there).count();
+                if run == 0 {
+                    return;
+                }
+                verify::together(bytes, self.read.start, &self.path, &rest[..run], &mut self.verdicts);
+                continue;
+            }
             let place = Place::new(&self.path, u64::from(wanted.entry.offset));
-            match self.check.take(bytes.get(at..).unwrap_or(&[]), wanted, place) {
+            let so_far = bytes.get(verify::offset_in(self.read.start, wanted)..).unwrap_or(&[]);
+            match self.check.take(so_far, wanted, place) {
                 Ok(false) => return,
                 Ok(true) => self.verdicts.push(Ok(())),
                 Err(error) => {
@@ -202,12 +214,8 @@ impl Arrival {
     }
 }
 
-fn offset_in(read: &Read, wanted: &Located) -> usize {
-    usize::try_from(u64::from(wanted.entry.offset) - read.start).expect("a read is shorter than a container")
-}
-
 fn payload_of(read: &Read, wanted: &Located) -> Range<usize> {
-    let start = offset_in(read, wanted) + RecordHeader::SIZE;
+    let start = verify::offset_in(read.start, wanted) + RecordHeader::SIZE;
     start..start + wanted.entry.stored_len as usize
 }
 

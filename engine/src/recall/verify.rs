@@ -7,6 +7,10 @@
 //! will: before a decoder is let loose on the payload. Over a plain payload both cover the same bytes, and the weaker
 //! one, which is for scrubs and recovery, would cost a third more time.
 
+use std::path::Path;
+
+use gdd_kernels::{Cut, hash_cuts};
+
 use crate::error::Result;
 use crate::format::codec::Codec;
 use crate::format::record::RecordHeader;
@@ -18,6 +22,9 @@ use super::plan::Located;
 
 /// Bytes that are covered at once. BLAKE3 is fastest on whole, aligned subtrees, so it is a power of two.
 const STEP: usize = 128 << 10;
+
+/// Longest record that is hashed together with others, in bytes. A longer one fills the lanes by itself.
+const SMALL_MAX: usize = 128 << 10;
 
 /// The check of one record whose bytes arrive bit by bit.
 #[derive(Debug, Default)]
@@ -71,6 +78,40 @@ impl Check {
         }
         Ok(true)
     }
+}
+
+/// Whether a record is hashed side by side with others: plain, and too small to fill the lanes of a wide CPU alone.
+#[must_use]
+pub fn is_small(wanted: &Located) -> bool {
+    wanted.entry.codec == Codec::None && wanted.entry.stored_len as usize <= SMALL_MAX
+}
+
+/// Check small records that are complete in `bytes`, which starts at byte `start` of the container file `path`.
+/// Appends a verdict for each.
+pub fn together(bytes: &[u8], start: u64, path: &Path, records: &[Located], verdicts: &mut Vec<Result<()>>) {
+    let headers: Vec<Result<()>> = records
+        .iter()
+        .map(|wanted| {
+            let place = Place::new(path, u64::from(wanted.entry.offset));
+            header_of(&bytes[offset_in(start, wanted)..], wanted, place).map(drop)
+        })
+        .collect();
+    let cut = |wanted: &Located| Cut {
+        start: u32::try_from(offset_in(start, wanted) + RecordHeader::SIZE).expect("a read is a few MiB"),
+        len: wanted.entry.stored_len,
+        hash: [0; 32],
+    };
+    let mut cuts: Vec<Cut> = records.iter().map(cut).collect();
+    hash_cuts(bytes, &mut cuts);
+    verdicts.extend(headers.into_iter().zip(records).zip(cuts).map(|((header, wanted), cut)| {
+        let place = Place::new(path, u64::from(wanted.entry.offset)).plus(RecordHeader::SIZE);
+        header.and_then(|()| expect_hash(wanted.hash, ChunkHash(cut.hash), place))
+    }));
+}
+
+/// Where a record's header lies in bytes that start at byte `start` of its container.
+pub(super) fn offset_in(start: u64, wanted: &Located) -> usize {
+    usize::try_from(u64::from(wanted.entry.offset) - start).expect("a read is shorter than a container")
 }
 
 fn header_of(bytes: &[u8], wanted: &Located, place: Place<'_>) -> Result<RecordHeader> {
