@@ -83,10 +83,10 @@ impl Committer {
     }
 
     fn commit(&self, batch: Batch) -> Result<(), String> {
-        self.poison.check().map_err(|error| error.to_string())?;
+        self.poison.check().map_err(|error| error.cause())?;
         self.index.commit(batch).map_err(|error| {
-            self.poison.set(&error);
-            error.to_string()
+            self.poison.set(&error.cause());
+            error.cause()
         })
     }
 }

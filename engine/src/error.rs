@@ -109,6 +109,15 @@ impl Error {
         Self::Corrupt { path: path.to_owned(), offset, what, expected: expected.into(), found: found.into() }
     }
 
+    /// What happened, without the sentence around an earlier failure: that one is told once, by whoever tells it last.
+    #[must_use]
+    pub fn cause(&self) -> String {
+        match self {
+            Self::Poisoned(why) => why.clone(),
+            other => other.to_string(),
+        }
+    }
+
     /// The process exit code for this error: 1 failed, 2 usage, 3 damage found, 4 busy, 5 incompatible version.
     #[must_use]
     pub fn exit_code(&self) -> u8 {

@@ -80,6 +80,11 @@ impl RocksIndex {
     }
 
     fn open_as(mode: Mode, path: &Path, cache_bytes: usize) -> Result<Self> {
+        if mode != Mode::Create && !path.join("CURRENT").exists() {
+            // RocksDB would make the directory even when it is opened for reading.
+            let path = path.display();
+            return Err(Error::Index(format!("there is none in {path}; nothing stored is lost: {REMEDY}")));
+        }
         let cache = options::cache(cache_bytes);
         let (database, tables) = (options::database(mode), options::tables(&cache));
         let opened = if mode == Mode::ReadOnly {

@@ -323,7 +323,7 @@ impl Shard {
 
     /// The store failed: tell every stream, now and later.
     fn fail(&mut self, error: &Error) {
-        self.parts.poison.set(error);
+        self.parts.poison.set(&error.cause());
         self.failed = true;
     }
 

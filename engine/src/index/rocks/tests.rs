@@ -106,6 +106,7 @@ fn a_missing_or_foreign_index_names_the_remedy_and_is_not_made() {
     let (_guard, path) = directory();
     for open in [RocksIndex::open, RocksIndex::open_read_only] {
         assert!(refusal(open(&path, STORE, CACHE)).contains("gdd rebuild-index"));
+        assert!(!path.exists(), "a refusal makes no directory");
     }
     drop(RocksIndex::create(&path, STORE, CACHE).unwrap());
     for open in [RocksIndex::create, |path: &Path, _, cache| RocksIndex::open(path, StoreId([8; 16]), cache)]
