@@ -169,8 +169,8 @@ Examples:
   gdd init /srv/store
   gdd init /srv/store --chunk-size 16k/64k/256k --compression zstd:3
 
-The chunk sizes are part of what the store is and cannot be changed later. The default finds most of what disk images and
-databases have in common; larger chunks need less index and find less.")]
+The chunk sizes are part of what the store is and cannot be changed later. The default finds most of what disk
+images and databases have in common; larger chunks need less index and find less.")]
 pub struct Init {
     /// An empty or absent directory; its file system should be ext4 or xfs
     pub directory: PathBuf,
@@ -183,9 +183,6 @@ pub struct Init {
     /// How new chunks are compressed: none, lz4, zstd, zstd:LEVEL, or auto (probe each chunk)
     #[arg(long, value_parser = compression, default_value = "none")]
     compression: Compression,
-    /// Whether the chunk tuner may choose other sizes for data it sees for the first time
-    #[arg(long, value_enum, default_value_t = Tuner::Off)]
-    tuner: Tuner,
 }
 
 impl Init {
@@ -200,7 +197,6 @@ impl Init {
             chunk_size_max: max,
             container_size: self.container_size.unwrap_or(default.container_size),
             compression: self.compression,
-            tuner: self.tuner == Tuner::Auto,
             ..default
         }
     }
@@ -209,15 +205,6 @@ impl Init {
 /// Smallest, average and largest chunk in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct ChunkSizes(u32, u32, u32);
-
-/// Whether the chunk tuner runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Tuner {
-    /// The sizes given at init, always
-    Off,
-    /// Other sizes for new lineages where that pays
-    Auto,
-}
 
 /// `gdd put`.
 #[derive(Args, Debug)]
@@ -228,9 +215,10 @@ Examples:
   pg_dump shop | gdd put shop-monday     standard input
   gdd put again /home --json             see new_bytes and dedup_ratio
 
-A directory is stored with hard links, symbolic links, devices, owners, times and extended attributes; holes in files are
-stored as zeros, which cost next to nothing; sockets are left out, and so is the store itself. What cannot be read, vanishes
-or changes while it is read ends the put: nothing is stored under the name then. Take a snapshot of what is in use.")]
+A directory is stored with hard links, symbolic links, devices, owners, times and extended attributes. Holes in
+files are stored as zeros, which cost next to nothing. Sockets are left out, and so is the store itself. What cannot
+be read, vanishes or changes while it is read ends the put: nothing is stored under the name then. Take a snapshot of
+what is in use.")]
 pub struct Put {
     /// A name that no stream has yet
     pub name: String,
@@ -393,13 +381,13 @@ mod tests {
     #[test]
     fn every_part_of_init_arrives() {
         let words =
-            "gdd init x --chunk-size 8k/32k/1m --container-size 64m --compression zstd:7 --tuner auto";
+            "gdd init x --chunk-size 8k/32k/1m --container-size 64m --compression zstd:7";
         let cli = Cli::try_parse_from(words.split(' ')).unwrap();
         let Command::Init(init) = cli.command else { unreachable!("init was typed") };
         let settings = init.settings();
         let sizes = (settings.chunk_size_min, settings.chunk_size_avg, settings.chunk_size_max);
         assert_eq!(sizes, (8 << 10, 32 << 10, 1 << 20));
-        assert_eq!((settings.container_size, settings.tuner), (64 << 20, true));
+        assert_eq!(settings.container_size, 64 << 20);
         assert_eq!(settings.compression, Compression::Zstd { level: 7 });
     }
 

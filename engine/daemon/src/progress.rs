@@ -3,7 +3,10 @@
 use gdd_engine::progress::Progress;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-const WITH_TOTAL: &str = "{msg:9} {wide_bar} {decimal_bytes:>10} of {decimal_total_bytes:10} {decimal_bytes_per_sec:>13} {eta:>5} left";
+const WITH_TOTAL: &str = concat!(
+    "{msg:9} {wide_bar} {decimal_bytes:>10} of {decimal_total_bytes:10} ",
+    "{decimal_bytes_per_sec:>13} {eta:>5} left"
+);
 const WITHOUT_TOTAL: &str = "{msg:9} {spinner} {decimal_bytes:>10} {decimal_bytes_per_sec:>13} {elapsed:>5}";
 const STEPS: &str = "{spinner} {wide_msg}";
 

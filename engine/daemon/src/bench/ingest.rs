@@ -1,7 +1,7 @@
 //! `gdd bench ingest`: the store from memory, so that no source limits it, beside what limits the store.
 //!
-//! Two ceilings: the rate at which the device takes direct writes into files prepared as containers are, and the rate at
-//! which one core cuts and hashes. New data cannot pass the first, nor the second times the cores; known data only the
+//! Two ceilings: the rate at which the device takes direct writes into files prepared as containers are, and the
+//! rate at which one core cuts and hashes. New data cannot pass the first, nor the second times the cores; known data only the
 //! second times the cores.
 
 use std::time::Instant;

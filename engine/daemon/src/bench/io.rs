@@ -1,7 +1,7 @@
 //! `gdd bench io`: our ring beside pread and pwrite, and beside tokio-uring where that is built in.
 //!
-//! The choice of the raw ring (docs/decisions.md, 1) is a measured one, and this measures it again: rate and processor time
-//! of sequential direct transfers, the same bytes in the same files, in turn.
+//! The choice of the raw ring (docs/decisions.md, 1) is a measured one, and this measures it again: rate and processor
+//! time of sequential direct transfers, the same bytes in the same files, in turn.
 
 use std::time::Duration;
 

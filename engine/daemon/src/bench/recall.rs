@@ -1,12 +1,12 @@
 //! `gdd bench recall`: what a chunk costs from the cache, from read-ahead and from the disk, beside the disk alone.
 //!
 //! For each chunk size a store is made whose chunks have exactly that size: smallest, average and largest chunk are the
-//! same, so random data is cut at the largest. FastCDC's smallest chunk is at most 1 MiB; above that about a third of the
-//! chunks end earlier, and only those of the full size are measured.
+//! same, so random data is cut at the largest. FastCDC's smallest chunk is at most 1 MiB; above that about a third of
+//! the chunks end earlier, and only those of the full size are measured.
 //!
 //! - cache hit: a working set that fits the cache is asked for again and again; copied into one buffer, or borrowed.
 //! - read-ahead: a restore whose reader takes half as long again for each chunk as the disk does. A hit is a chunk that
-//!   was there when it was asked for, by the engine's own account; with waits, all chunks behind the first eighth count.
+//!   was there when it was asked for, by the engine's own account; with waits, all behind the first eighth count.
 //! - cold: each chunk is asked for once, in random order, in a store just opened.
 //! - raw: direct reads of as many bytes anywhere in the same containers, in one piece and in eight at once.
 

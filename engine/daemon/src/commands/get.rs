@@ -1,4 +1,4 @@
-//! `gdd get`: give a stream back. Reading and verifying run beside writing, so that the slower of the two sets the pace.
+//! `gdd get`: give a stream back. Reading and verifying run beside writing: the slower sets the pace.
 
 use std::path::Path;
 use std::sync::mpsc::{SyncSender, sync_channel};

@@ -51,8 +51,8 @@ fn reading<T>(dir: &Path, options: &Options, work: impl FnOnce(&Store) -> Result
     Ok(done)
 }
 
-/// Open for writing, use, and close cleanly, also when the work failed. A close that fails takes nothing back of what the
-/// work made durable, so it is only noted.
+/// Open for writing, use, and close cleanly, also when the work failed. A close that fails takes nothing back of what
+/// the work made durable, so it is only noted.
 fn writing<T>(
     dir: &Path,
     options: &Options,

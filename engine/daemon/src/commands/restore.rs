@@ -1,8 +1,8 @@
 //! Where a restored stream goes: a pipe, a new file, or a device.
 //!
 //! # Invariants
-//! - A new file has its name only when all of it is durable; until then it lies beside under another name, and is removed
-//!   when anything fails.
+//! - A new file has its name only when all of it is durable; until then it lies beside under another name, and is
+//!   removed when anything fails.
 //! - A device or pipe that exists is written in place and never replaced by a file.
 
 use std::fs::{File, OpenOptions, Permissions};

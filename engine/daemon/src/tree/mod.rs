@@ -8,8 +8,8 @@
 //! - Symbolic links are never followed below the directory, also not when one takes the place of a file meanwhile.
 //!
 //! # What it does not do
-//! Holes are stored as the zeros that a reader sees. Sockets cannot be stored in tar: they are left out, and counted. It
-//! enters other file systems that are mounted below.
+//! Holes are stored as the zeros that a reader sees. Sockets cannot be stored in tar: they are left out, and counted.
+//! It enters other file systems that are mounted below.
 
 mod entry;
 mod xattr;
