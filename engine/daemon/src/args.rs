@@ -380,8 +380,7 @@ mod tests {
 
     #[test]
     fn every_part_of_init_arrives() {
-        let words =
-            "gdd init x --chunk-size 8k/32k/1m --container-size 64m --compression zstd:7";
+        let words = "gdd init x --chunk-size 8k/32k/1m --container-size 64m --compression zstd:7";
         let cli = Cli::try_parse_from(words.split(' ')).unwrap();
         let Command::Init(init) = cli.command else { unreachable!("init was typed") };
         let settings = init.settings();

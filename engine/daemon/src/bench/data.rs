@@ -3,6 +3,9 @@
 use gdd_engine::limits::EXTENT_SIZE;
 use gdd_uring::buffer::{IoBuf, Shared};
 
+use crate::failure::{Failure, Result};
+use crate::size::show;
+
 /// Weyl increment of SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", 2014).
 const GAMMA: u64 = 0x9e37_79b9_7f4a_7c15;
 
@@ -16,14 +19,23 @@ pub struct Extents {
 
 impl Extents {
     /// At least `bytes`, whole extents, all new.
-    #[must_use]
-    pub fn random(bytes: u64) -> Self {
+    ///
+    /// # Errors
+    /// They do not fit the memory that is free.
+    pub fn random(bytes: u64) -> Result<Self> {
+        let free = super::report::memory("MemAvailable").unwrap_or(u64::MAX);
+        if bytes > free / 4 * 3 {
+            let (bytes, free) = (show(bytes), show(free));
+            return Err(Failure::Failed(format!(
+                "{bytes} do not fit the free memory, {free}; use fewer --bytes"
+            )));
+        }
         let count = bytes.div_ceil(EXTENT_SIZE).max(1);
         let size = usize::try_from(EXTENT_SIZE).expect("an extent fits memory");
         let extents = (0..count).map(|_| IoBuf::zeroed(size).freeze()).collect();
         let mut extents = Self { extents, used: 0 };
         extents.renew();
-        extents
+        Ok(extents)
     }
 
     /// Replace all data by other data, in the same memory where nobody holds it any more.
@@ -74,7 +86,7 @@ mod tests {
 
     #[test]
     fn nothing_is_repeated() {
-        let mut extents = Extents::random(2 * EXTENT_SIZE);
+        let mut extents = Extents::random(2 * EXTENT_SIZE).unwrap();
         let mut words = std::collections::HashSet::new();
         let mut count = 0;
         for _ in 0..2 {
@@ -91,7 +103,7 @@ mod tests {
 
     #[test]
     fn parts_add_up() {
-        let extents = Extents::random(5 * EXTENT_SIZE);
+        let extents = Extents::random(5 * EXTENT_SIZE).unwrap();
         for count in 1..8 {
             let whole: usize = extents.parts(count).map(<[Shared]>::len).sum();
             assert_eq!(whole, extents.all().len());

@@ -1,8 +1,8 @@
 //! `gdd bench ingest`: the store from memory, so that no source limits it, beside what limits the store.
 //!
 //! Two ceilings: the rate at which the device takes direct writes into files prepared as containers are, and the
-//! rate at which one core cuts and hashes. New data cannot pass the first, nor the second times the cores; known data only the
-//! second times the cores.
+//! rate at which one core cuts and hashes. New data cannot pass the first, nor the second times the cores; known data
+//! only the second times the cores.
 
 use std::time::Instant;
 
@@ -68,14 +68,14 @@ struct Answer<'a> {
 /// There is no room, or the disk refused.
 pub fn run(arguments: &BenchIngest, common: &Common) -> Result<Outcome> {
     let options = common.options();
-    let need = arguments.bytes * (2 * arguments.runs + 2) / 8 * 9;
+    let need = arguments.bytes.saturating_mul(2 * arguments.runs + 2) / 8 * 9;
     let scratch = Scratch::new(common, need)?;
     let hardware = Hardware::here(scratch.path());
     let bar = Bar::steps();
     let store = new_store(&scratch, &options)?;
     let store = Store::open(&store, Access::ReadWrite, &options)?;
     let io_mode = store.stats()?.io_mode;
-    let mut extents = Extents::random(arguments.bytes);
+    let mut extents = Extents::random(arguments.bytes)?;
     let mut figures = Figures::default();
     for run in 1..=arguments.runs {
         let step = |what: &str| bar.step(format!("run {run} of {}: {what}", arguments.runs));

@@ -85,7 +85,7 @@ pub fn run(arguments: &BenchRecall, common: &Common) -> Result<Outcome> {
     let scratch = Scratch::new(common, arguments.bytes / 8 * 9 + (1 << 30))?;
     let hardware = Hardware::here(scratch.path());
     let bar = Bar::steps();
-    let extents = Extents::random(arguments.bytes);
+    let extents = Extents::random(arguments.bytes)?;
     let mut all = Vec::new();
     for size in &arguments.sizes {
         all.push(measure(*size, &extents, &scratch, &options, &bar)?);

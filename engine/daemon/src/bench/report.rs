@@ -75,13 +75,11 @@ impl Hardware {
     #[must_use]
     pub fn here(folder: &Path) -> Self {
         let cpu = field("/proc/cpuinfo", "model name").unwrap_or_else(|| std::env::consts::ARCH.to_owned());
-        let memory = field("/proc/meminfo", "MemTotal").unwrap_or_default();
-        let kibibytes: u64 = memory.trim_end_matches(" kB").parse().unwrap_or(0);
         let (device, file_system, rotational) = disk(folder).unwrap_or_default();
         Self {
             cpu,
             cores: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
-            memory_bytes: kibibytes * 1024,
+            memory_bytes: memory("MemTotal").unwrap_or(0),
             kernel: rustix::system::uname().release().to_string_lossy().into_owned(),
             file_system,
             device,
@@ -108,6 +106,13 @@ impl fmt::Display for Hardware {
             self.commit
         )
     }
+}
+
+/// A line of /proc/meminfo, in bytes.
+#[must_use]
+pub fn memory(name: &str) -> Option<u64> {
+    let kibibytes: u64 = field("/proc/meminfo", name)?.trim_end_matches(" kB").parse().ok()?;
+    Some(kibibytes * 1024)
 }
 
 /// The value behind `name` in a file of `name: value` lines.

@@ -56,7 +56,7 @@ pub fn run(arguments: &BenchStages, common: &Common) -> Result<Outcome> {
     let scratch = Scratch::new(common, 1 << 30)?;
     let hardware = Hardware::here(scratch.path());
     let chunker = Chunker::new(Params::default());
-    let extents = Extents::random(arguments.bytes);
+    let extents = Extents::random(arguments.bytes)?;
     let cut = |extent: &gdd_uring::buffer::Shared| {
         let mut ends = Vec::new();
         chunker.cut_all(extent, true, &mut ends);

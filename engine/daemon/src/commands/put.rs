@@ -49,7 +49,7 @@ pub fn run(arguments: &args::Put, dir: &Path, options: &Options) -> Result<Outco
         super::writing(dir, options, |store| store_stream(store, &arguments.name, source, dir, &signals))?;
     if let Some(totals) = &answer.tree {
         if totals.sockets_left_out > 0 {
-            notes.push(format!("{} sockets were left out", totals.sockets_left_out));
+            notes.push(format!("sockets left out: {}", totals.sockets_left_out));
         }
         if totals.store_left_out {
             notes.push(format!("the store itself, {}, was left out", dir.display()));
