@@ -22,7 +22,7 @@ fn refused(place: &Place, words: &[&str], code: i32, hint: &str) {
     assert_eq!(json.code, Some(code), "{words:?}: {json:?}");
     let object = json.object();
     assert_eq!(object["code"].as_i64(), Some(i64::from(code)), "{object}");
-    assert!(object["error"].as_str().unwrap().contains(hint), "{object}");
+    assert!(object["error"].as_str().is_some_and(|error| error.contains(hint)), "{object}");
 }
 
 #[test]
