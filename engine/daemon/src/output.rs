@@ -5,7 +5,7 @@
 //! - Fields are only ever added.
 //! - Nothing here panics when the reader of an output has gone.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use serde::Serialize;
@@ -116,11 +116,10 @@ pub fn start_log(verbose: u8) {
     };
     let filter = tracing_subscriber::EnvFilter::try_from_env("GDD_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(level));
-    let colour = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     let subscriber = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(io::stderr)
-        .with_ansi(colour)
+        .with_ansi(false)
         .with_target(false);
     let _ = subscriber.try_init(); // Fails only when a log exists already, as in tests.
 }
