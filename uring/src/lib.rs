@@ -6,6 +6,7 @@ pub mod io;
 pub mod lock;
 pub mod mapped;
 pub mod probe;
+pub mod sim;
 
 mod blocking;
 mod complete;
