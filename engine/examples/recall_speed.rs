@@ -240,8 +240,10 @@ fn latencies(dir: &Path, size: usize, total: usize) -> Result<(), Box<dyn std::e
     let bench = Bench::new(dir, size, total)?;
     let seen = Arc::new(RecallHistograms::default());
     let mut recall = bench.recall(RecallConfig::default(), &seen)?;
+    let at_once = RecallConfig { pieces_alone: 32, ..RecallConfig::default() };
+    let mut recall_at_once = bench.recall(at_once, &Arc::default())?;
     let count = if size > MIB { 40 } else { 200 };
-    let (mut whole, mut split, mut cold) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut whole, mut split, mut cold, mut cold_at_once) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     let mut state = 777u64;
     for _ in 0..ROUNDS {
         whole.extend(raw_random(&bench, size, size, count)?);
@@ -253,6 +255,11 @@ fn latencies(dir: &Path, size: usize, total: usize) -> Result<(), Box<dyn std::e
             let start = Instant::now();
             let chunk = recall.chunk(&hash)?;
             cold.push(start.elapsed());
+            drop(chunk);
+            bench.cache.clear();
+            let start = Instant::now();
+            let chunk = recall_at_once.chunk(&hash)?;
+            cold_at_once.push(start.elapsed());
             drop(chunk);
             bench.cache.clear();
         }
@@ -273,18 +280,26 @@ fn latencies(dir: &Path, size: usize, total: usize) -> Result<(), Box<dyn std::e
         out[..view.len()].copy_from_slice(&view);
         copy_alone.push(start.elapsed());
     }
-    println!("chunks of {} KiB, microseconds {:>21} {:>9} {:>9}", size / KIB, "p50", "p90", "p99");
+    println!(
+        "chunks of {} KiB, microseconds {:>21} {:>9} {:>9} {:>9}",
+        size / KIB,
+        "p10",
+        "p50",
+        "p90",
+        "p99"
+    );
     let raw_best = quantile(whole.clone(), 0.5).min(quantile(split.clone(), 0.5));
     for (name, times) in [
         ("raw read, whole", whole),
         ("raw read, 512 KiB pieces", split),
         ("cold", cold.clone()),
+        ("cold, pieces all at once", cold_at_once),
         ("cache hit, borrowed", borrowed),
         ("cache hit, copied", copied),
         ("the copy alone", copy_alone),
     ] {
         let at = |q| quantile(times.clone(), q);
-        println!("  {name:28} {:>12.1} {:>9.1} {:>9.1}", at(0.5), at(0.9), at(0.99));
+        println!("  {name:28} {:>12.1} {:>9.1} {:>9.1} {:>9.1}", at(0.1), at(0.5), at(0.9), at(0.99));
     }
     println!("  cold / best raw, p50: {:.3}", quantile(cold, 0.5) / raw_best);
     recall.publish();

@@ -15,6 +15,7 @@ use std::time::Duration;
 use gdd_uring::buffer::{IoBuf, Shared};
 use gdd_uring::io::{Done, FileId, Io, Op, Tag, Wait};
 
+use super::RecallConfig;
 use super::arrival::{Arrival, named};
 use super::cache::{Room, SegmentCache};
 use super::depth::Depth;
@@ -57,6 +58,7 @@ pub struct Fetcher {
     paths: Paths,
     cache: Arc<SegmentCache>,
     piece_size: usize,
+    pieces_alone: usize,
     depth: Depth,
     reads_begun: u64,
     jobs: HashMap<ReadId, Job>,
@@ -64,31 +66,29 @@ pub struct Fetcher {
     pieces: VecDeque<Piece>,
     done: Vec<Done>,
     helper: Option<Helper>,
+    /// Somebody waits for a single read, and nothing else is going on.
+    alone: bool,
 }
 
 impl Fetcher {
-    /// Reads of the store at `paths` through `io`, in pieces of `piece_size` bytes, with `files_max` files open.
+    /// Reads of the store at `paths` through `io`.
     #[must_use]
-    pub fn new(
-        io: Box<dyn Io>,
-        paths: Paths,
-        cache: Arc<SegmentCache>,
-        piece_size: usize,
-        files_max: usize,
-    ) -> Self {
+    pub fn new(io: Box<dyn Io>, paths: Paths, cache: Arc<SegmentCache>, config: &RecallConfig) -> Self {
         Self {
             depth: Depth::new(io.capacity()),
             io,
-            files: Files::new(paths.clone(), files_max),
+            files: Files::new(paths.clone(), config.files_max),
             paths,
             cache,
-            piece_size,
+            piece_size: config.piece_size,
+            pieces_alone: config.pieces_alone.max(1),
             reads_begun: 0,
             jobs: HashMap::new(),
             waiting: VecDeque::new(),
             pieces: VecDeque::new(),
             done: Vec::new(),
             helper: None,
+            alone: false,
         }
     }
 
@@ -152,6 +152,18 @@ impl Fetcher {
         }
         self.jobs.clear();
         Ok(())
+    }
+
+    /// Read now, and wait for it. Returns the chunk of each record.
+    ///
+    /// # Errors
+    /// The ring failed.
+    pub fn fetch(&mut self, read: Read) -> Result<Vec<Result<Shared>>> {
+        self.alone = self.is_idle() && self.waiting.is_empty();
+        let id = self.ask(read);
+        let waited = self.wait(id);
+        self.alone = false;
+        waited.map(|()| self.take(id))
     }
 
     /// Wait until a read has come.
@@ -229,7 +241,7 @@ impl Fetcher {
     fn check(&mut self, id: ReadId) {
         let Some(Job::Coming(arrival)) = self.jobs.get_mut(&id) else { return };
         if !arrival.is_complete() {
-            if self.helper.is_none() {
+            if self.alone || self.helper.is_none() {
                 arrival.advance();
             }
             return;
@@ -254,7 +266,8 @@ impl Fetcher {
     /// Begin waiting reads and submit pieces while the device should get more. Returns the pieces submitted.
     fn top_up(&mut self) -> usize {
         let mut submitted = 0;
-        while self.io.in_flight() < self.depth.get() {
+        let depth = if self.alone { self.pieces_alone } else { self.depth.get() };
+        while self.io.in_flight() < depth {
             let Some(piece) = self.pieces.pop_front() else {
                 if self.begin_next() {
                     continue;

@@ -59,6 +59,9 @@ pub struct RecallConfig {
     pub gap_max: usize,
     /// Pieces into which a read is split.
     pub piece_size: usize,
+    /// Pieces in flight of a chunk that is read alone. Disks (measured: virtio-blk) answer what they are given at once
+    /// all at once; given a few pieces at a time, they read on while the first are being hashed.
+    pub pieces_alone: usize,
     /// Container files open at once.
     pub files_max: usize,
     /// Check what streams read on a second thread too.
@@ -72,6 +75,7 @@ impl Default for RecallConfig {
             read_max: MIB,
             gap_max: 64 * KIB,
             piece_size: 512 * KIB,
+            pieces_alone: 3,
             files_max: 64,
             helper: std::thread::available_parallelism().is_ok_and(|cores| cores.get() > 1),
         }
@@ -100,8 +104,7 @@ impl Recall {
         observe: Arc<RecallHistograms>,
         config: RecallConfig,
     ) -> Self {
-        let fetcher =
-            Fetcher::new(io, Paths::new(root), Arc::clone(&cache), config.piece_size, config.files_max);
+        let fetcher = Fetcher::new(io, Paths::new(root), Arc::clone(&cache), &config);
         Self {
             index,
             cache,
@@ -175,9 +178,8 @@ impl Recall {
     }
 
     fn fetch_at(&mut self, located: Located) -> Result<Shared> {
-        let id = self.fetcher.ask(Read::of(located));
-        self.fetcher.wait(id)?;
-        self.fetcher.take(id).pop().expect("a read of one record has one outcome")
+        let mut chunks = self.fetcher.fetch(Read::of(located))?;
+        chunks.pop().expect("a read of one record has one outcome")
     }
 
     fn locate_one(&mut self, hash: &ChunkHash) -> Result<Located> {
