@@ -3,7 +3,7 @@
 //! The change time is the witness that no program can set back: a file that was written and put back as it was, renamed
 //! and renamed again, or given other permissions, has a later one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -13,7 +13,10 @@ use crate::stream::digest;
 
 /// All that is below one directory, at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Untouched(BTreeMap<PathBuf, Witness>);
+pub struct Untouched {
+    entries: BTreeMap<PathBuf, Witness>,
+    files_only: bool,
+}
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Witness {
@@ -50,7 +53,15 @@ impl Untouched {
             };
             entries.insert(path, witness);
         }
-        Ok(Self(entries))
+        Ok(Self { entries, files_only: false })
+    }
+
+    /// The same without directories: whoever makes a file to try the disk, and removes it, leaves a later time on one.
+    #[must_use]
+    pub fn files_only(mut self) -> Self {
+        self.entries.retain(|_, witness| witness.digest.is_some());
+        self.files_only = true;
+        self
     }
 
     /// Demand that `root` is still as it was.
@@ -59,8 +70,10 @@ impl Untouched {
     /// When anything was touched; names it, and says after what.
     pub fn demand(&self, root: &Path, after: &str) {
         let now = Self::of(root).expect("a store that was readable is still readable");
-        let paths = self.0.keys().chain(now.0.keys());
-        let touched: Vec<_> = paths.filter(|path| self.0.get(*path) != now.0.get(*path)).collect();
+        let now = if self.files_only { now.files_only() } else { now };
+        let paths: BTreeSet<_> = self.entries.keys().chain(now.entries.keys()).collect();
+        let touched: Vec<_> =
+            paths.into_iter().filter(|path| self.entries.get(*path) != now.entries.get(*path)).collect();
         assert!(touched.is_empty(), "{after} has written to {touched:?}");
     }
 }
@@ -89,5 +102,17 @@ mod tests {
             touch(&file);
             assert_ne!(before, Untouched::of(folder.path()).unwrap(), "touch {index}");
         }
+    }
+
+    #[test]
+    fn a_file_that_came_and_went_is_seen_only_by_its_directory() {
+        let folder = crate::workspace::scratch("came-and-went");
+        fs::write(folder.path().join("file"), "bytes").unwrap();
+        let before = Untouched::of(folder.path()).unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        fs::write(folder.path().join("new"), "").unwrap();
+        fs::remove_file(folder.path().join("new")).unwrap();
+        assert_ne!(before, Untouched::of(folder.path()).unwrap());
+        before.files_only().demand(folder.path(), "a visit");
     }
 }

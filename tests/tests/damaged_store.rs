@@ -14,6 +14,9 @@ use gdd_tests::untouched::Untouched;
 use gdd_tests::victim::{self, Verdict, restore_all};
 use gdd_tests::workspace::scratch;
 
+/// Bytes of a container in front of its first batch.
+const HEADER_SIZE: usize = 4096;
+
 /// A whole store, and a place for its copies.
 struct Model {
     folder: tempfile::TempDir,
@@ -36,8 +39,12 @@ impl Model {
         fs::remove_dir_all(copied.store()).expect("a copy can be removed");
     }
 
+    /// The containers with something in them. Others are made ahead of need, and are no loss.
     fn containers(&self) -> Vec<PathBuf> {
-        let all = files(&self.whole.store().join("containers")).expect("a store can be listed");
+        let mut all = files(&self.whole.store().join("containers")).expect("a store can be listed");
+        all.retain(|path| {
+            fs::read(path).expect("it is there").iter().skip(HEADER_SIZE).any(|&byte| byte != 0)
+        });
         let relative = |path: &PathBuf| path.strip_prefix(self.whole.store()).map(Path::to_owned);
         all.iter().map(relative).collect::<Result<_, _>>().expect("containers lie in the store")
     }
@@ -66,15 +73,15 @@ type Ruin = (&'static str, fn(&Path, &Path) -> io::Result<()>);
 const RUINS: [Ruin; 6] = [
     ("removed", |path, _| fs::remove_file(path)),
     ("emptied", |path, _| fs::write(path, "")),
-    ("cut in half", |path, _| {
-        let half = fs::metadata(path)?.len() / 2;
-        fs::OpenOptions::new().write(true).open(path)?.set_len(half)
+    ("cut in the middle of its data", |path, _| {
+        let end = fs::read(path)?.iter().rposition(|&byte| byte != 0).unwrap_or(0);
+        fs::OpenOptions::new().write(true).open(path)?.set_len((end / 2) as u64)
     }),
     ("zeroed", |path, _| fs::write(path, vec![0; fs::read(path)?.len()])),
     ("replaced by another", |path, other| fs::copy(other, path).map(drop)),
     ("hit in its first record", |path, _| {
         let mut bytes = fs::read(path)?;
-        bytes[8192] ^= 1; // Behind the container's header; the header of a batch is not that long.
+        bytes[HEADER_SIZE + 4096] ^= 1; // The header of a batch is not that long.
         fs::write(path, bytes)
     }),
 ];
@@ -119,7 +126,13 @@ fn damage_anywhere_is_never_answered_with_wrong_bytes() {
                 Some(3) if verdict.report.is_some() => damaged += 1,
                 _ => return refused += 1, // Nothing can be said of a store that cannot be opened.
             }
-            assert!(lost.is_subset(&affected), "{story}: lost {lost:?}, said {affected:?}: {verdict:?}");
+            if !lost.is_subset(&affected) {
+                // The end of the index's log is gone: the recipe belongs to no stream, until recovery adopts it.
+                assert!(!verdict.is_clean(), "{story}: lost {lost:?}, said nothing: {verdict:?}");
+                gdd.expect(1, &["rm", "nobody"]); // An opening for writing.
+                let lost = restore_all(gdd, &story);
+                assert!(lost.is_subset(&affected), "{story}: lost {lost:?}, said {affected:?}: {verdict:?}");
+            }
             index_comes_back(gdd, &strikes, &story);
         });
     }

@@ -16,12 +16,12 @@ fn random(seed: u64, length: u64) -> Stream {
 
 #[test]
 fn a_full_disk_loses_nothing_and_recovers() {
-    let disk = match SmallDisk::new(192) {
+    let disk = match SmallDisk::new(320) {
         Ok(disk) => disk,
         Err(why) => return println!("skipped: {why}"),
     };
     let ballast = disk.root().join("ballast");
-    fs::write(&ballast, vec![7; 48 << 20]).unwrap();
+    fs::write(&ballast, vec![7; 128 << 20]).unwrap();
     let gdd = Gdd::at(&disk.root().join("store"));
     gdd.init_with(&["--container-size", "8m"]);
     let earlier = [random(1, 10 * MIB), random(2, 5 * MIB + 3)];
