@@ -1,7 +1,7 @@
 //! Appending chunks to a container in memory: record header, CRC-32, copy, chained digest, until the batch is full.
 //!
-//! Measures bytes of chunks per second on one core, for chunks of three sizes, beside the bare copy of the same chunks
-//! into the same buffer. The disk is not touched: see `io` for that.
+//! Measures bytes of chunks per second on one core, for chunks of three sizes, beside the bare copy of the same
+//! chunks into the same buffer. The disk is not touched: see `io` for that.
 //!
 //! Compare two commits: see the crate's documentation; `--bench container`.
 //!

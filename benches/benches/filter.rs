@@ -1,7 +1,8 @@
 //! The membership filter: questions about chunks that are recent (hot), old (cold) and new (miss), and insertions.
 //!
-//! Measures chunks per second on one core, in batches as a worker asks. The filter is sized for what it holds, in memory
-//! only, and larger than the L2 cache when measuring, since cache misses are what the batches are there to hide.
+//! Measures chunks per second on one core, in batches as a worker asks. The filter is sized for what it holds, in
+//! memory only, and larger than the L2 cache when measuring, since cache misses are what the batches are there to
+//! hide.
 //!
 //! Compare two commits: see the crate's documentation; `--bench filter`.
 //!

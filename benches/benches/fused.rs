@@ -1,8 +1,8 @@
 //! Cutting and hashing together, as every backup byte passes through it: the bound on the speed of the engine.
 //!
 //! Measures bytes of random data per second on one core, extent by extent: ours on the best level of this CPU, ours
-//! portable, the crates `fastcdc` v2020 and `blake3` one after the other, and the same crates chunk by chunk. The figure
-//! that counts is ours over the crates one after the other, in one run.
+//! portable, the crates `fastcdc` v2020 and `blake3` one after the other, and the same crates chunk by chunk. The
+//! figure that counts is ours over the crates one after the other, in one run.
 //!
 //! Compare two commits: see the crate's documentation; `--bench fused`.
 //!

@@ -1,13 +1,13 @@
-//! BLAKE3 of many chunks: ours, which fills the lanes of the CPU with several chunks, and the `blake3` crate, which takes
-//! one after another.
+//! BLAKE3 of many chunks: ours, which fills the lanes of the CPU with several chunks, and the `blake3` crate, which
+//! takes one after another.
 //!
 //! Measures bytes per second on one core, on random data that is cut already, for two sets of chunk sizes. The larger
 //! the chunks, the better the crate fills its lanes alone.
 //!
 //! Compare two commits: see the crate's documentation; `--bench hash`.
 //!
-//! Noise: wide vector code lowers the clock of some CPUs for a while, so the first row may pay for the last one. Below
-//! 5 % on an idle machine nothing is said.
+//! Noise: wide vector code lowers the clock of some CPUs for a while, so the first row may pay for the last one.
+//! Below 5 % on an idle machine nothing is said.
 
 use criterion::{Criterion, Throughput};
 use gdd_benches::corpus::{chunk_sizes, random};

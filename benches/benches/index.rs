@@ -3,11 +3,11 @@
 //! Measures chunks per second. Lookups are of random chunks in an index that fits its cache and that was closed and
 //! opened again, so that its tables are on disk. A commit is what a group commit does: one batch, one sync.
 //!
-//! Compare two commits: see the crate's documentation; `--bench index`. Set `GDD_BENCH_DIR` to a directory on the disk
-//! in question.
+//! Compare two commits: see the crate's documentation; `--bench index`. Set `GDD_BENCH_DIR` to a directory on the
+//! disk in question.
 //!
-//! Noise: a commit is mostly the device's sync, and differs by tens of per cent from minute to minute on shared disks;
-//! compactions that earlier rows left behind run beside later ones. Lookups: below 10 % nothing is said.
+//! Noise: a commit is mostly the device's sync, and differs by tens of per cent from minute to minute on shared
+//! disks; compactions that earlier rows left behind run beside later ones. Lookups: below 10 % nothing is said.
 
 use criterion::{Criterion, Throughput};
 use gdd_benches::corpus;

@@ -1,4 +1,5 @@
-//! Our ring, pread/pwrite, and tokio-uring on the same prepared file: why the ring is our own, measured again each time.
+//! Our ring, pread/pwrite, and tokio-uring on the same prepared file: why the ring is our own, measured again each
+//! time.
 //!
 //! Measures bytes per second written and read with direct I/O, at the same block size and depth, one calling thread.
 //! All register their buffers; ours registers the file too, and takes the kernel's options for a ring of one thread.
@@ -6,11 +7,12 @@
 //!
 //! A rival that cannot run here (io_uring refused, no direct I/O) is named and left out.
 //!
-//! Compare two commits: see the crate's documentation; `--bench io`. Set `GDD_BENCH_DIR` to a directory on the disk in
-//! question.
+//! Compare two commits: see the crate's documentation; `--bench io`. Set `GDD_BENCH_DIR` to a directory on the disk
+//! in question.
 //!
-//! Noise: at depth 16 all may reach the device's limit, and then the order means nothing; a shared device moves by tens
-//! of per cent within minutes. Small blocks at depth 1 show the cost of a call best.
+//! Noise: at depth 16 all may reach the device's limit, and then the order means nothing; a shared device moves by
+//! tens of per cent within minutes, and rows run one after another, not in turns. Believe an order that two runs
+//! show. Small blocks at depth 1 show the cost of a call best.
 
 use std::io;
 use std::path::Path;

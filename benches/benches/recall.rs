@@ -1,14 +1,14 @@
 //! One chunk back from a real store: from the cache, borrowed or copied, and from disk, located and verified.
 //!
 //! Measures the latency of a chunk of 64 KiB and of 4 MiB. `copy alone` is what copying costs whoever copies; `cold`
-//! clears the cache before each chunk, outside the measured time, and reads with direct I/O where the directory has it.
-//! `gdd bench recall` shows percentiles, and the raw read of the same size beside them.
+//! clears the cache before each chunk, outside the measured time, and reads with direct I/O where the directory has
+//! it. `gdd bench recall` shows percentiles, and the raw read of the same size beside them.
 //!
-//! Compare two commits: see the crate's documentation; `--bench recall`. Set `GDD_BENCH_DIR` to a directory on the disk
-//! in question.
+//! Compare two commits: see the crate's documentation; `--bench recall`. Set `GDD_BENCH_DIR` to a directory on the
+//! disk in question.
 //!
-//! Noise: cold is the device's latency, and a shared device's mean moves by a third from run to run; look at the lower
-//! bound. Cache hits: below 10 % nothing is said.
+//! Noise: cold is the device's latency, and a shared device's mean moves by a third from run to run; look at the
+//! lower bound. Cache hits: below 10 % nothing is said.
 
 use criterion::{BatchSize, Criterion, Throughput};
 use gdd_benches::effort::Effort;

@@ -1,14 +1,14 @@
-//! What it costs threads to talk: the bounded mailboxes between a stream and a worker, and the doorbell of a door to the
-//! disk.
+//! What it costs threads to talk: the bounded mailboxes between a stream and a worker, and the doorbell of a door to
+//! the disk.
 //!
 //! Measures one request and its reply: on one thread (the queues alone), between two threads that never sleep, and
-//! between two that both sleep, which is how an idle engine answers. Then one ring of the doorbell, heard by the thread
-//! that rang, and one read of 4 KiB, each through io_uring and through pread.
+//! between two that both sleep, which is how an idle engine answers. Then one ring of the doorbell, heard by the
+//! thread that rang, and one read of 4 KiB, each through io_uring and through pread.
 //!
 //! Compare two commits: see the crate's documentation; `--bench ring`.
 //!
-//! Noise: rows with two threads are the scheduler's, and say nothing unless two cores are idle: which two share a cache
-//! decides more than code does. The read is the device's latency.
+//! Noise: rows with two threads are the scheduler's, and say nothing unless two cores are idle: which two share a
+//! cache decides more than code does. The read is the device's latency.
 
 use std::hint::spin_loop;
 use std::sync::{Arc, mpsc};
