@@ -2,7 +2,7 @@
 //! time.
 //!
 //! Measures bytes per second written and read with direct I/O, at the same block size and depth, one calling thread.
-//! All register their buffers; ours registers the file too, and takes the kernel's options for a ring of one thread.
+//! Both rings register their buffers; ours registers the file too, and takes the options for a ring of one thread.
 //! `pwrite` is our fallback, two threads behind one door. `gdd bench io` is the same comparison for users.
 //!
 //! A rival that cannot run here (io_uring refused, no direct I/O) is named and left out.
