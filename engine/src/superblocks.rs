@@ -54,13 +54,21 @@ pub fn write(io: &mut dyn Io, paths: &Paths, superblock: &Superblock) -> Result<
 /// The epoch of the last read-write opening; 0 when there was none.
 ///
 /// # Errors
-/// The file is damaged or another store's.
+/// The file is missing, damaged or another store's; the message names the remedy.
 pub fn read_epoch(io: &mut dyn Io, paths: &Paths, store: StoreId) -> Result<Epoch> {
     let path = paths.epoch();
-    match read_block(io, &path)? {
-        Some(block) => epoch::decode(&block, store, Place::new(&path, 0)),
-        None => Err(Place::new(&path, 0).refuse("epoch file", "a file", "none")),
-    }
+    let place = Place::new(&path, 0);
+    let epoch = match read_block(io, &path)? {
+        Some(block) => epoch::decode(&block, store, place),
+        None => Err(place.refuse("epoch file", "a file", "none")),
+    };
+    epoch.map_err(|error| match error {
+        Error::Corrupt { path, offset, what, expected, found } => {
+            let found = format!("{found}; `gdd rebuild-index` makes it anew");
+            Error::Corrupt { path, offset, what, expected, found }
+        }
+        other => other,
+    })
 }
 
 /// Record an epoch, durably: before it is used for anything.
