@@ -1,8 +1,9 @@
-//! Proof that the simulator sees: a toy store with one planted error loses or invents data within 1000 seeds, and the same
-//! store without it survives 10,000.
+//! Proof that the simulator sees: a toy store with one planted error loses or invents data within 1000 seeds, and the
+//! same store without it survives 10,000.
 //!
-//! The toy keeps one block for each key, and an index file that is replaced whole: write data, sync, write the new index,
-//! sync, rename, sync the directory, acknowledge.
+//! The toy keeps one block for each key, and an index file that is replaced whole: write data, sync, write the new
+//! index, sync, rename, sync the directory, acknowledge.
+#![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;

@@ -1,9 +1,9 @@
 //! What a power cut leaves: the durable state, and of the rest whatever the seed, or the enumerator, chooses.
 //!
-//! Each of these survives or not, independently of the others, and is then applied in the order in which it took effect:
-//! every 512-byte sector of every loose write, every loose change of names, and every prefix of the loose changes of a
-//! file's length, also with a write's growth cut short at any page. That includes all reorderings: whichever of two writes
-//! is the last to survive on a sector wins, as if the other had come first.
+//! Each of these survives or not, independently of the others, and is then applied in the order in which it took
+//! effect: every 512-byte sector of every loose write, every loose change of names, and every prefix of the loose
+//! changes of a file's length, also with a write's growth cut short at any page. That includes all reorderings:
+//! whichever of two writes is the last to survive on a sector wins, as if the other had come first.
 //!
 //! Sectors that a write leaves as they were are no choice, so that small scripts have few enough images to try all.
 
@@ -67,8 +67,8 @@ impl Chooser for Answers<'_> {
     }
 }
 
-/// Seeded answers. Odds are drawn once for each crash, and once for each write whether it is whole, lost or torn: a fair
-/// coin for each sector would hardly ever leave a long write whole.
+/// Seeded answers. Odds are drawn once for each crash, and once for each write whether it is whole, lost or torn: a
+/// fair coin for each sector would hardly ever leave a long write whole.
 struct Lottery {
     rng: Rng,
     name_odds: u32,
@@ -278,8 +278,8 @@ impl CrashImages {
         Self { world, first, exhaustive, seeds_left, is_exhaustive }
     }
 
-    /// Whether every possible image comes, sector by sector; otherwise whole writes are enumerated if that fits the limit,
-    /// and the rest are samples.
+    /// Whether every possible image comes, sector by sector; otherwise whole writes are enumerated if that fits the
+    /// limit, and the rest are samples.
     #[must_use]
     pub fn is_exhaustive(&self) -> bool {
         self.is_exhaustive

@@ -81,8 +81,8 @@ impl SimDisk {
     }
 
     /// Switch all faults off for a final audit: no more errors, damage laid over the true bytes is gone, everything is
-    /// writable. What was removed, cut or swapped by [`SimDisk::remove`] and its like stays so; what a crash or a failed
-    /// sync lost stays lost; and power that was cut stays cut.
+    /// writable. What was removed, cut or swapped by [`SimDisk::remove`] and its like stays so; what a crash or a
+    /// failed sync lost stays lost; and power that was cut stays cut.
     pub fn heal(&self) {
         let mut world = self.world();
         world.faults = Faults::default();
@@ -112,8 +112,8 @@ impl SimDisk {
         [OpKind::Datasync, OpKind::SyncAll, OpKind::SyncDir].iter().map(|&kind| self.count(kind)).sum()
     }
 
-    /// Cut the power just before operation `number`, counted from 0 as [`SimDisk::op_count`] does: it and everything after
-    /// it, and what is in flight then, fails with an error that [`super::is_power_cut`] knows.
+    /// Cut the power just before operation `number`, counted from 0 as [`SimDisk::op_count`] does: it and everything
+    /// after it, and what is in flight then, fails with an error that [`super::is_power_cut`] knows.
     pub fn crash_at(&self, number: u64) {
         self.world().crash_at = number;
     }
@@ -132,16 +132,17 @@ impl SimDisk {
         self.world().dead
     }
 
-    /// The disk as a reboot after a power cut at this moment finds it: durable state, and of the rest what `seed` chooses.
-    /// This disk stays as it is. The image has no faults but its capacity and the damage at rest; its counters start at 0.
+    /// The disk as a reboot after a power cut at this moment finds it: durable state, and of the rest what `seed`
+    /// chooses. This disk stays as it is. The image has no faults but its capacity and the damage at rest; its counters
+    /// start at 0.
     #[must_use]
     pub fn crash(&self, seed: u64) -> Self {
         crash::by_seed(&self.world(), seed)
     }
 
-    /// All images that a power cut at this moment can leave, if there are at most `limit`; else all combinations of whole
-    /// writes, if those are, and samples up to `limit`; else the two extremes, and samples. The test chooses the limit by
-    /// the time it has; 1024 is a good one.
+    /// All images that a power cut at this moment can leave, if there are at most `limit`; else all combinations of
+    /// whole writes, if those are, and samples up to `limit`; else the two extremes, and samples. The test chooses the
+    /// limit by the time it has; 1024 is a good one.
     #[must_use]
     pub fn crash_images(&self, limit: u64) -> CrashImages {
         CrashImages::new(self.copy(0), limit)
@@ -179,8 +180,8 @@ impl SimDisk {
         self.world().pass(time);
     }
 
-    /// Let time pass until the next operation of any door ends. False when none is under way. For a loop that steps several
-    /// state machines and finds that all of them wait.
+    /// Let time pass until the next operation of any door ends. False when none is under way. For a loop that steps
+    /// several state machines and finds that all of them wait.
     #[must_use]
     pub fn skip_idle(&self) -> bool {
         let mut world = self.world();

@@ -1,9 +1,9 @@
 //! What may go wrong in a run, and when: rates drawn from the seed, and plans for the n-th operation.
 //!
 //! Faults of class A are those a store must survive without losing anything that it acknowledged: errors, full disks,
-//! late and reordered completions, syncs that lie after a failure. Faults of class B are damage that a single copy cannot
-//! repair, only detect: rot, latent errors, misdirected and lost writes, stale reads. What a *crash* does to un-synced data
-//! needs no switch; see [`super::SimDisk::crash`].
+//! late and reordered completions, syncs that lie after a failure. Faults of class B are damage that a single copy
+//! cannot repair, only detect: rot, latent errors, misdirected and lost writes, stale reads. What a *crash* does to
+//! un-synced data needs no switch; see [`super::SimDisk::crash`].
 
 use std::io;
 use std::time::Duration;

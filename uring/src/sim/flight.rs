@@ -1,5 +1,5 @@
-//! Data operations under way: each takes effect at a drawn moment, in parts if the run says so, and its completion waits
-//! until its own door polls.
+//! Data operations under way: each takes effect at a drawn moment, in parts if the run says so, and its completion
+//! waits until its own door polls.
 
 use std::io;
 use std::sync::Arc;

@@ -1,9 +1,9 @@
 //! A disk that is made of memory, one seed and bad luck: the third backend of [`crate::io::Io`].
 //!
-//! Code that survives power cuts and lying disks cannot be tested on disks that work. Here every un-synced sector may be
-//! lost or torn, completions come late and in any order, syncs fail and then lie, and space runs out; and whatever went
-//! wrong happens again, exactly, from the same seed. The engine cannot tell the difference: the simulator passes the same
-//! [`crate::conformance`] suite as the real backends.
+//! Code that survives power cuts and lying disks cannot be tested on disks that work. Here every un-synced sector may
+//! be lost or torn, completions come late and in any order, syncs fail and then lie, and space runs out; and whatever
+//! went wrong happens again, exactly, from the same seed. The engine cannot tell the difference: the simulator passes
+//! the same [`crate::conformance`] suite as the real backends.
 //!
 //! # Use
 //! Make a [`SimDisk`], run the program on doors of [`SimDisk::source`], cut the power ([`SimDisk::crash_at`]), and run

@@ -222,7 +222,8 @@ impl World {
 
     pub(super) fn truncate(&mut self, ino: Ino, len: u64) -> io::Result<()> {
         self.call(OpKind::Truncate, Path::new(""))?;
-        let busy = self.queue.values().any(|flight| flight.ino == ino && flight.moves());
+        let flies = self.queue.values().any(|flight| flight.ino == ino && flight.moves());
+        let busy = flies || self.ready.iter().flatten().any(|one| one.ino == ino && one.parts > 0);
         assert!(!busy, "no operation of a file that is truncated is in flight");
         let (number, reaped, keep) = (self.ops - 1, self.reaps, self.faults.may_be_stale());
         self.charged(ino, |file| file.change(number, reaped, What::SetLen(len), keep));
