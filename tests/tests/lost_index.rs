@@ -1,6 +1,11 @@
 //! The index is a cache: without it nothing works and everything says why; made anew from the containers, all is as it was.
 
 use std::fs;
+use std::io;
+use std::path::Path;
+use std::process::Stdio;
+use std::thread;
+use std::time::Duration;
 
 use gdd_tests::copy::copy;
 use gdd_tests::gdd::Gdd;
@@ -97,7 +102,42 @@ fn index_filter_and_epoch_may_be_lost_together() {
     demand_whole(&gdd, "after all that can be derived was lost");
 }
 
-/// A backup that was killed leaves tails that no index knows; a rebuild must not lose what was acknowledged before.
+#[test]
+fn a_lost_or_damaged_epoch_is_made_anew() {
+    let ruins: [fn(&Path) -> io::Result<()>; 3] =
+        [|path| fs::remove_file(path), |path| fs::write(path, ""), |path| fs::write(path, [0; 4096])];
+    for ruin in ruins {
+        let (_folder, gdd) = store("epoch");
+        let before = stats(&gdd);
+        ruin(&gdd.store().join("epoch")).unwrap();
+        assert!(restore_all(&gdd, "no epoch").is_empty(), "reading needs no epoch");
+        gdd.expect(3, &["put", "new", "/etc/hostname"]).demand_said(&["epoch", "gdd rebuild-index"]);
+        gdd.expect(3, &["fsck"]);
+        gdd.expect(0, &["rebuild-index"]);
+        assert_eq!(stats(&gdd), before);
+        demand_whole(&gdd, "after the epoch was lost");
+    }
+}
+
+#[test]
+fn a_killed_rebuild_is_simply_run_again() {
+    let (_folder, gdd) = store("killed-rebuild");
+    let before = stats(&gdd);
+    for milliseconds in [5, 10, 20, 30, 40, 60] {
+        let mut child = gdd.command().arg("rebuild-index").stderr(Stdio::null()).spawn().unwrap();
+        thread::sleep(Duration::from_millis(milliseconds));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        if gdd.store().join("index/CURRENT").exists() {
+            assert!(restore_all(&gdd, "a killed rebuild").is_empty(), "the old index or the new one");
+        }
+    }
+    gdd.expect(0, &["rebuild-index"]);
+    assert_eq!(stats(&gdd), before);
+    demand_whole(&gdd, "after killed rebuilds");
+}
+
+/// A store is its directory: it works wherever it lies.
 #[test]
 fn the_index_of_a_copied_store_is_made_anew_elsewhere() {
     let (folder, gdd) = store("copied");
