@@ -30,12 +30,13 @@ pub mod paths;
 pub mod planted;
 pub mod poison;
 pub mod progress;
-pub mod recall;
 pub mod rebuild;
+pub mod recall;
 pub mod recipe;
 pub mod recover;
 pub mod shard;
 pub mod stats;
+pub mod stepped;
 pub mod store;
 pub mod superblocks;
 #[cfg(test)]

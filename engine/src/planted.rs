@@ -2,7 +2,7 @@
 //!
 //! A test that cannot fail proves nothing. Each of these is a mistake that some storage engine made for real; with one
 //! planted, the simulation must report a loss within a bounded number of seeds. Compiled in only with the feature
-//! `planted-bugs`, which no product build has; otherwise [`has`] is the constant `false`.
+//! `planted-bugs`, which no product build has; otherwise `has` is the constant `false`.
 
 /// A mistake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

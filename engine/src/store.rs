@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 
-use gdd_uring::io::{Io, IoSource};
+use gdd_uring::io::{Io, IoSource, unix_seconds};
 use gdd_uring::lock::{Lock, LockError};
 use gdd_uring::probe;
 
@@ -23,8 +23,8 @@ use crate::ids::Epoch;
 use crate::index::rocks::RocksIndex;
 use crate::index::{Index, RecipeRow, RecipeState};
 use crate::ingest::Put;
-use crate::opening::{self, Opening};
 use crate::observe::RecallHistograms;
+use crate::opening::{self, Opening};
 use crate::options::{Access, Options};
 use crate::paths::Paths;
 use crate::recall::Recall;
@@ -80,9 +80,13 @@ impl Store {
             return Err(Error::NotAStore { path: dir.to_owned(), why });
         }
         let lock = lock(&paths, access)?;
+        // A store of a newer format is refused before anything is written, and testing the disk writes.
+        let (superblock, note) = {
+            let reading = probe_io(dir, Access::ReadOnly, options)?;
+            superblocks::read(open_io(reading.as_ref(), dir)?.as_mut(), &paths)?
+        };
         let source = probe_io(dir, access, options)?;
         let mut io = open_io(source.as_ref(), dir)?;
-        let (superblock, note) = superblocks::read(io.as_mut(), &paths)?;
         let mut notes: Vec<String> = note.into_iter().collect();
         if access == Access::ReadWrite && !notes.is_empty() {
             superblocks::write(io.as_mut(), &paths, &superblock)?;
@@ -367,8 +371,4 @@ fn open_io(source: &dyn IoSource, dir: &Path) -> Result<Box<dyn Io>> {
 
 fn ended(what: &str) -> Error {
     Error::Poisoned(format!("{what} ended at its start"))
-}
-
-fn unix_seconds() -> u64 {
-    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }

@@ -1,7 +1,7 @@
 //! What whole-system tests share: seeded data, odd directory trees, a way to run and kill the real `gdd`.
 //!
-//! Everything is a function of a seed, so a failure is replayed by its seed. Nothing here links the engine: the tests
-//! of this crate use the product as a user does.
+//! Everything is a function of a seed, so a failure is replayed by its seed. Only [`simulation`] links the engine; the
+//! other tests use the product as a user does.
 //!
 //! Helpers fail by assertion with the whole story in the message (command, exit code, both outputs), because a test
 //! that says only "failed" is read twice.
@@ -17,6 +17,7 @@ pub mod memory;
 pub mod random;
 pub mod running;
 pub mod serial;
+pub mod simulation;
 pub mod small_disk;
 pub mod snapshot;
 pub mod source;

@@ -59,7 +59,8 @@ impl Slab {
     /// Map zero pages: one huge page more than asked for, then cut off what lies outside the aligned range.
     fn map(layout: Layout) -> NonNull<u8> {
         let span = layout.size() + HUGE_PAGE;
-        let (read_write, private) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+        let (read_write, private) =
+            (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
         // SAFETY: a fresh anonymous mapping at an address of the kernel's choice touches no existing memory.
         let base = unsafe { libc::mmap(std::ptr::null_mut(), span, read_write, private, -1, 0) };
         if base == libc::MAP_FAILED {

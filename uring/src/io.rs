@@ -284,3 +284,9 @@ pub fn write_at(io: &mut dyn Io, file: FileId, offset: u64, buffer: IoBuf) -> io
 pub fn datasync(io: &mut dyn Io, file: FileId) -> io::Result<()> {
     run(io, Op::Datasync { file }).map(drop)
 }
+
+/// Seconds since 1970 by this machine's clock: to show people, never to decide anything.
+#[must_use]
+pub fn unix_seconds() -> u64 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}

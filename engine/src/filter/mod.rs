@@ -7,8 +7,8 @@
 //! # Invariants
 //! - Never a false negative: [`Filter::insert`] comes before the index commit, and any doubt (crash, damage, missing
 //!   layer, rebuild under way) is answered "maybe", which means "ask the index".
-//! - No lock on the path of questions and insertions. Memory order: see [`block`].
-//! - The configured rate bounds the sum over the hot filter and all cold layers. See [`sizing`].
+//! - No lock on the path of questions and insertions. Memory order: see `block`.
+//! - The configured rate bounds the sum over the hot filter and all cold layers. See `sizing`.
 //!
 //! # Crash consistency
 //! The files are only believed after a clean close: opening for writing first makes "not clean" durable. After a

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use gdd_kernels::Chunker;
 use gdd_uring::buffer::IoBuf;
@@ -13,7 +12,8 @@ use crate::ids::{ChunkHash, Epoch};
 use crate::index::Index;
 use crate::index::simulated::SimulatedIndex;
 use crate::ingest::front::{Front, StreamChunk};
-use crate::testing::{Step, stepped};
+use crate::stepped::{Steps, stop};
+use crate::testing::stepped;
 
 fn small() -> Settings {
     Settings {
@@ -48,7 +48,7 @@ fn serial(data: &[u8]) -> Vec<StreamChunk> {
     cuts.map(chunk).collect()
 }
 
-fn store(core: &crate::core::Core, step: &Step, data: &[u8], extent: usize) -> (Vec<StreamChunk>, Added) {
+fn store(core: &crate::core::Core, step: &Steps, data: &[u8], extent: usize) -> (Vec<StreamChunk>, Added) {
     let mut front = Front::new(&core.doors, 1, Chunker::new(core.params), Box::new(step.clone()));
     let mut chunks = Vec::new();
     for part in data.chunks(extent) {
@@ -65,7 +65,7 @@ fn store(core: &crate::core::Core, step: &Step, data: &[u8], extent: usize) -> (
 #[test]
 fn streams_are_cut_as_by_a_serial_chunker_and_each_chunk_is_stored_once() {
     for (workers, seed) in [(1, 1), (2, 2), (3, 3), (2, 4)] {
-        let root = tempfile::tempdir_in("/var/tmp").unwrap();
+        let root = tempfile::tempdir().unwrap();
         let index = Arc::new(SimulatedIndex::new(seed));
         let (core, step) = stepped(root.path(), small(), index.clone(), Epoch(1), workers, seed);
         let mut data = noise(seed, 700_000);
@@ -83,9 +83,7 @@ fn streams_are_cut_as_by_a_serial_chunker_and_each_chunk_is_stored_once() {
         }
         let (_, again) = store(&core, &step, &data, 50_000);
         assert_eq!(again, Added::default(), "known data adds nothing");
-        core.stop.store(true, Ordering::Release);
-        core.prepare.close();
-        step.0.borrow_mut().run_out();
+        stop(&core, &step);
         assert_eq!(core.poison.why(), None);
         let rows = index.containers().unwrap();
         assert_eq!(rows.iter().map(|(_, row)| u64::from(row.record_count)).sum::<u64>(), added.chunks);
@@ -95,7 +93,7 @@ fn streams_are_cut_as_by_a_serial_chunker_and_each_chunk_is_stored_once() {
 
 #[test]
 fn two_streams_that_bring_the_same_new_data_store_it_once() {
-    let root = tempfile::tempdir_in("/var/tmp").unwrap();
+    let root = tempfile::tempdir().unwrap();
     let index = Arc::new(SimulatedIndex::new(9));
     let (core, step) = stepped(root.path(), small(), index, Epoch(1), 2, 9);
     let data = noise(5, 400_000);

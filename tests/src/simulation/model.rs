@@ -1,0 +1,86 @@
+//! The oracle: what was acknowledged, what is in doubt, and data that repeats itself enough to be deduplicated.
+
+use std::collections::BTreeMap;
+
+use gdd_uring::sim::Rng;
+
+/// See the module.
+#[derive(Debug)]
+pub struct Model {
+    streams: BTreeMap<String, Vec<u8>>,
+    /// Streams being stored (what they will be) or removed (nothing) when last heard of.
+    doubts: BTreeMap<String, Option<Vec<u8>>>,
+    blocks: Vec<Vec<u8>>,
+    named: u64,
+}
+
+impl Model {
+    /// Nothing stored yet.
+    #[must_use]
+    pub fn new(random: &mut Rng) -> Self {
+        let mut block = |len: usize| (0..len).map(|_| random.bits().to_le_bytes()[0]).collect::<Vec<u8>>();
+        let mut blocks: Vec<Vec<u8>> = [3000, 9000, 20_000].into_iter().map(&mut block).collect();
+        blocks.push(vec![0; 30_000]);
+        Self { streams: BTreeMap::new(), doubts: BTreeMap::new(), blocks, named: 0 }
+    }
+
+    /// A new name, and a stream of old blocks and new bytes for it.
+    pub fn invent(&mut self, random: &mut Rng) -> (String, Vec<u8>) {
+        self.named += 1;
+        let mut bytes = Vec::new();
+        for _ in 0..random.below(4) {
+            if random.coin() {
+                let block = &self.blocks[random.index(self.blocks.len())];
+                bytes.extend_from_slice(block);
+            } else {
+                let len = random.index(12_000);
+                let fresh: Vec<u8> = (0..len).map(|_| random.bits().to_le_bytes()[0]).collect();
+                if len > 2000 && self.blocks.len() < 12 {
+                    self.blocks.push(fresh.clone());
+                }
+                bytes.extend(fresh);
+            }
+        }
+        (format!("stream-{}", self.named), bytes)
+    }
+
+    /// A stream that is stored.
+    pub fn any(&self, random: &mut Rng) -> Option<String> {
+        let count = self.streams.len();
+        (count > 0).then(|| self.streams.keys().nth(random.index(count)).cloned()).flatten()
+    }
+
+    /// Length of a stored stream.
+    #[must_use]
+    pub fn len(&self, name: &str) -> u64 {
+        self.streams.get(name).map_or(0, |bytes| bytes.len() as u64)
+    }
+
+    /// The store was asked to make `name` what is given; it has not answered.
+    pub fn doubt(&mut self, name: &str, after: Option<Vec<u8>>) {
+        self.doubts.insert(name.to_owned(), after);
+    }
+
+    /// The store answered.
+    pub fn acknowledge(&mut self, name: &str, bytes: Option<Vec<u8>>) {
+        self.doubts.remove(name);
+        match bytes {
+            Some(bytes) => drop(self.streams.insert(name.to_owned(), bytes)),
+            None => drop(self.streams.remove(name)),
+        }
+    }
+
+    /// Streams in doubt: their name, what they were before, and what they were to become.
+    #[must_use]
+    pub fn doubts(&self) -> Vec<(String, Option<Vec<u8>>, Option<Vec<u8>>)> {
+        let before = |name: &String| self.streams.get(name).cloned();
+        self.doubts.iter().map(|(name, after)| (name.clone(), before(name), after.clone())).collect()
+    }
+
+    /// What must come back.
+    #[must_use]
+    pub fn streams(&self) -> Vec<(String, Vec<u8>)> {
+        let sure = self.streams.iter().filter(|(name, _)| !self.doubts.contains_key(*name));
+        sure.map(|(name, bytes)| (name.clone(), bytes.clone())).collect()
+    }
+}
