@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 
 use gdd_uring::sim::Rng;
 
+/// A stream in doubt: its name, what it was before, and what it was to become.
+pub type Doubt = (String, Option<Vec<u8>>, Option<Vec<u8>>);
+
 /// See the module.
 #[derive(Debug)]
 pub struct Model {
@@ -72,7 +75,7 @@ impl Model {
 
     /// Streams in doubt: their name, what they were before, and what they were to become.
     #[must_use]
-    pub fn doubts(&self) -> Vec<(String, Option<Vec<u8>>, Option<Vec<u8>>)> {
+    pub fn doubts(&self) -> Vec<Doubt> {
         let before = |name: &String| self.streams.get(name).cloned();
         self.doubts.iter().map(|(name, after)| (name.clone(), before(name), after.clone())).collect()
     }
