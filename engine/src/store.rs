@@ -55,11 +55,10 @@ impl Store {
             return Err(Error::Invalid(problem));
         }
         std::fs::create_dir_all(dir).map_err(Error::io("create", dir))?;
-        let occupied = std::fs::read_dir(dir).map_err(Error::io("list", dir))?.next().is_some();
-        if occupied {
-            return Err(Error::Invalid(format!("{} is not empty; choose an empty directory", dir.display())));
-        }
         let paths = Paths::new(dir);
+        if let Some(why) = occupied(&paths)? {
+            return Err(Error::Invalid(why));
+        }
         let source = probe_io(dir, Access::ReadWrite, options)?;
         let _lock = lock(&paths, Access::ReadWrite)?;
         let mut io = open_io(source.as_ref(), dir)?;
@@ -351,6 +350,28 @@ pub fn lock(paths: &Paths, access: Access) -> Result<Lock> {
         }
         LockError::Io { source, .. } => Error::io("lock", &path)(source),
     })
+}
+
+/// Why no store can be made here, if so.
+fn occupied(paths: &Paths) -> Result<Option<String>> {
+    let is_empty = |directory: &Path| match std::fs::read_dir(directory) {
+        Ok(mut entries) => Ok(entries.next().is_none()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(true),
+        Err(error) => Err(Error::io("list", directory)(error)),
+    };
+    let dir = paths.root().display();
+    if is_empty(paths.root())? {
+        return Ok(None);
+    }
+    if paths.superblocks().iter().any(|path| path.exists()) {
+        return Ok(Some(format!("{dir} is a gdd store already; choose an empty directory")));
+    }
+    if paths.lock().exists() && is_empty(&paths.containers())? {
+        return Ok(Some(format!(
+            "{dir} holds what an interrupted `gdd init` has left: empty it, and try again"
+        )));
+    }
+    Ok(Some(format!("{dir} is not empty; choose an empty directory")))
 }
 
 /// Find out how to reach the disk.
