@@ -10,7 +10,7 @@ fn ring_and_pipe(dir: &Path) -> Option<(Ring, FileId, File)> {
     let mut ring = match Ring::open(access, Arc::default(), Instant::now()) {
         Ok(ring) => ring,
         Err(e) => {
-            eprintln!("skipped: {e}");
+            tracing::warn!("skipped: {e}");
             return None;
         }
     };
