@@ -60,7 +60,7 @@ fn a_store_is_made_once() {
     let place = Place::new();
     let again = place.run(&["init", "store"]);
     assert_eq!(again.code, Some(2), "{again:?}");
-    assert!(again.err.contains("not empty"), "{again:?}");
+    assert!(again.err.contains("a gdd store already; choose an empty directory"), "{again:?}");
     place.ok(&["fsck"]);
 }
 
