@@ -30,7 +30,7 @@ fn pack<'a>(buffer: IoBuf, chunks: impl Iterator<Item = &'a [u8]>, hash: ChunkHa
             break;
         }
         let raw_len = u32::try_from(stored.len()).expect("a chunk is small");
-        batch.push(&Payload { hash, raw_len, codec: Codec::None, stored });
+        batch.push(&Payload { hash, raw_len, codec: Codec::None, stored, next: &[] });
     }
     batch.close().record_count as usize
 }

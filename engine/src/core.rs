@@ -23,7 +23,7 @@ use crate::limits::{EXTENT_SIZE, UNCOMMITTED_BYTES_MAX};
 use crate::options::Budget;
 use crate::paths::Paths;
 use crate::poison::Poison;
-use crate::shard::append::Appender;
+use crate::shard::append::{Appender, Sizes};
 use crate::shard::counters::Counters;
 use crate::shard::known::{Known, Sources};
 use crate::shard::mailbox::Door;
@@ -91,8 +91,11 @@ impl Seed {
             number,
             self.store,
             self.paths.clone(),
-            self.settings.chunk_size_max,
-            self.settings.container_size,
+            Sizes {
+                chunk_max: self.settings.chunk_size_max,
+                container: self.settings.container_size,
+                memory: self.budget.batches / self.workers,
+            },
             self.prepare.clone(),
             io.as_mut(),
         );

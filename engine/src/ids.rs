@@ -1,9 +1,10 @@
 //! Newtypes for everything the store names, so that one kind of number is never taken for another.
 
 use std::fmt;
+use std::hash::{BuildHasherDefault, Hash, Hasher};
 
 /// BLAKE3-256 of a chunk's uncompressed bytes: its identity.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ChunkHash(pub [u8; 32]);
 
 impl ChunkHash {
@@ -28,6 +29,37 @@ impl ChunkHash {
         let mut word = [0; 8];
         word.copy_from_slice(&self.0[n * 8..n * 8 + 8]);
         u64::from_le_bytes(word)
+    }
+}
+
+/// For maps keyed by [`ChunkHash`]: a chunk's hash is uniformly distributed already, so one word of it will do.
+pub type WordHashed = BuildHasherDefault<WordHasher>;
+
+/// See [`WordHashed`].
+#[derive(Clone, Copy, Debug, Default)]
+pub struct WordHasher(u64);
+
+impl Hasher for WordHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        for word in bytes.chunks(8) {
+            let mut padded = [0; 8];
+            padded[..word.len()].copy_from_slice(word);
+            self.0 ^= u64::from_le_bytes(padded);
+        }
+    }
+
+    fn write_u64(&mut self, word: u64) {
+        self.0 ^= word;
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
+impl Hash for ChunkHash {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.word(2));
     }
 }
 

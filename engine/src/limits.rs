@@ -26,6 +26,10 @@ const _: () = assert!(CONTAINER_SIZE_MAX < u32::MAX as u64);
 /// New bytes that a worker may have appended without a group commit. Bounds the pending map and the recovery scan.
 pub const UNCOMMITTED_BYTES_MAX: u64 = 512 * MIB;
 
+/// New bytes after which a worker commits although nobody waits: the end of a stream has no more than that to wait for.
+pub const COMMIT_BYTES: u64 = 128 * MIB;
+const _: () = assert!(COMMIT_BYTES < UNCOMMITTED_BYTES_MAX);
+
 /// Longest stream name in bytes: it fits the recipe's header block.
 pub const STREAM_NAME_MAX: usize = 1024;
 

@@ -64,6 +64,8 @@ pub struct Budget {
     pub locality: usize,
     /// Segments read for restores.
     pub segments: usize,
+    /// Batches being filled and written, all workers together.
+    pub batches: usize,
 }
 
 impl Budget {
@@ -71,6 +73,6 @@ impl Budget {
     #[must_use]
     pub fn of(bytes: u64) -> Self {
         let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
-        Self { index: bytes / 8, locality: bytes / 8, segments: bytes / 4 }
+        Self { index: bytes / 8, locality: bytes / 8, segments: bytes / 4, batches: bytes / 10 }
     }
 }

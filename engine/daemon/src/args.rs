@@ -289,6 +289,18 @@ pub struct BenchIngest {
     /// Runs; medians are shown
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=100))]
     pub runs: u64,
+    /// Measure only this, and neither the device nor the cores (for a profiler)
+    #[arg(long, value_enum)]
+    pub only: Option<IngestPart>,
+}
+
+/// What `gdd bench ingest --only` measures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum IngestPart {
+    /// Data the store has never seen, one stream and several
+    New,
+    /// Data the store has already, one stream and several
+    Known,
 }
 
 /// `gdd bench recall`.

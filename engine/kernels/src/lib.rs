@@ -11,6 +11,7 @@
 //! There is no I/O here and no thread. The only global state is which of two equal kernels was faster at the first try.
 
 mod chunker;
+mod copy;
 mod hash;
 mod level;
 mod params;
@@ -21,6 +22,7 @@ mod stitch;
 mod zero;
 
 pub use chunker::{Chunker, Cut};
+pub use copy::copy_with_crc;
 pub use hash::{hash_cuts, hash_many};
 pub use level::Level;
 pub use params::{Params, ParamsError};

@@ -3,6 +3,7 @@
 //! The batch is the unit of write and of crash recovery. Its header says where it belongs and carries a digest chained
 //! over every record header of the container so far: a batch that was lost, torn or written elsewhere is noticed.
 
+use gdd_kernels::copy_with_crc;
 use gdd_uring::buffer::IoBuf;
 
 use crate::format::batch::{BatchHeader, Chain};
@@ -37,6 +38,8 @@ pub struct Payload<'a> {
     pub codec: Codec,
     /// The bytes to keep.
     pub stored: &'a [u8],
+    /// What will probably be packed next: fetched ahead, and otherwise without effect.
+    pub next: &'a [u8],
 }
 
 /// See the module.
@@ -92,6 +95,9 @@ impl BatchBuilder {
     pub fn push(&mut self, payload: &Payload<'_>) -> u64 {
         assert!(self.fits(payload.stored.len()), "the caller asked whether it fits");
         let offset = self.position.offset + self.used as u64;
+        let body = self.used + RecordHeader::SIZE;
+        let end = body + payload.stored.len();
+        let payload_crc = copy_with_crc(&mut self.buffer[body..end], payload.stored, payload.next);
         let header = RecordHeader {
             codec: payload.codec,
             container: self.position.container,
@@ -100,14 +106,12 @@ impl BatchBuilder {
             raw_len: payload.raw_len,
             stored_len: u32::try_from(payload.stored.len()).expect("a payload is at most CHUNK_SIZE_MAX"),
             hash: payload.hash,
-            payload_crc: crc32fast::hash(payload.stored),
+            payload_crc,
         }
         .encode();
-        let body = self.used + header.len();
         self.buffer[self.used..body].copy_from_slice(&header);
-        self.buffer[body..body + payload.stored.len()].copy_from_slice(payload.stored);
         self.chain.add(&header);
-        self.used = body + payload.stored.len();
+        self.used = end;
         self.record_count += 1;
         offset
     }

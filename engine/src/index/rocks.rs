@@ -183,8 +183,9 @@ impl Index for RocksIndex {
         Ok(())
     }
 
-    fn commit(&self, batch: Batch) -> Result<()> {
+    fn commit(&self, mut batch: Batch) -> Result<()> {
         self.check()?;
+        batch.chunks.sort_by_key(|(hash, _)| hash.0); // What `options::synced` relies on for speed.
         assert_ne!(self.mode, Mode::ReadOnly, "nothing is committed to an index opened for reading");
         if let Err(error) = self.db.write_opt(self.encode(&batch), &options::synced()) {
             let error = self.failed("write", &error);

@@ -25,8 +25,9 @@ use crate::index::ContainerRow;
 use crate::limits::{BATCH_SIZE, BLOCK_SIZE};
 use crate::paths::Paths;
 
-/// Batch buffers of one worker, and so the most batches it has in flight.
-const BUFFERS: usize = 16;
+/// Batch buffers of one worker, and so the most batches it has in flight: enough to go on while a sync of an earlier
+/// round holds up the device, as far as the memory budget allows.
+const BUFFERS: std::ops::RangeInclusive<usize> = 8..=48;
 
 /// A container is ordered ahead when the current one is this full.
 const ORDER_AT_FULLNESS: f64 = 0.5;
@@ -62,21 +63,32 @@ pub struct Appender {
     written_since_round: bool,
 }
 
+/// What an [`Appender`] must know about sizes, in bytes.
+#[derive(Clone, Copy, Debug)]
+pub struct Sizes {
+    /// The longest chunk.
+    pub chunk_max: u32,
+    /// A container.
+    pub container: u64,
+    /// Memory for batches.
+    pub memory: usize,
+}
+
 impl Appender {
     /// An appender for `worker`, with no container yet.
     pub fn new(
         worker: usize,
         store: StoreId,
         paths: Paths,
-        chunk_size_max: u32,
-        container_size: u64,
+        sizes: Sizes,
         desk: PrepareDesk,
         io: &mut dyn Io,
     ) -> Self {
         let framing = (BatchHeader::SIZE + RecordHeader::SIZE) as u64;
-        let one_chunk = (u64::from(chunk_size_max) + framing).next_multiple_of(BLOCK_SIZE);
-        let batch_size = one_chunk.max(BATCH_SIZE.min(container_size / 4 / BLOCK_SIZE * BLOCK_SIZE));
-        let pool = Pool::new(usize::try_from(batch_size).expect("a batch fits memory"), BUFFERS);
+        let one_chunk = (u64::from(sizes.chunk_max) + framing).next_multiple_of(BLOCK_SIZE);
+        let batch_size = one_chunk.max(BATCH_SIZE.min(sizes.container / 4 / BLOCK_SIZE * BLOCK_SIZE));
+        let batch_size = usize::try_from(batch_size).expect("a batch fits memory");
+        let pool = Pool::new(batch_size, (sizes.memory / batch_size).clamp(*BUFFERS.start(), *BUFFERS.end()));
         io.register(&pool);
         Self {
             worker,

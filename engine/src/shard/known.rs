@@ -22,7 +22,7 @@ use crate::error::{Error, Result};
 use crate::filter::{Answer, Filter};
 use crate::format::StoreId;
 use crate::format::footer::DirectoryEntry;
-use crate::ids::{ChunkHash, ContainerId};
+use crate::ids::{ChunkHash, ContainerId, WordHashed};
 use crate::index::{ChunkEntry, ContainerState, Index, Status};
 use crate::locality::LocalityCache;
 use crate::paths::Paths;
@@ -52,7 +52,7 @@ pub struct Known {
     damaged: Arc<HashSet<ContainerId>>,
     locality: LocalityCache,
     /// Appended and not yet durable in the index: never forgotten before it is.
-    pending: HashMap<ChunkHash, ChunkEntry>,
+    pending: HashMap<ChunkHash, ChunkEntry, WordHashed>,
     loads: HashMap<u64, Load>,
     loads_begun: u64,
     /// Containers without a usable footer: asked once.
@@ -94,7 +94,7 @@ impl Known {
             filter: sources.filter,
             damaged: sources.damaged,
             locality: LocalityCache::new(sources.locality_budget),
-            pending: HashMap::new(),
+            pending: HashMap::default(),
             loads: HashMap::new(),
             loads_begun: 0,
             unloadable: HashSet::new(),

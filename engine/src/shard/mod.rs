@@ -32,6 +32,7 @@ use crate::driver::{Task, Turn};
 use crate::error::{Error, Result};
 use crate::ids::{ChunkHash, Epoch};
 use crate::index::{ChunkEntry, Status};
+use crate::limits::COMMIT_BYTES;
 use crate::planted::{self, Bug};
 use crate::poison::Poison;
 use append::{Appender, Blocked, Retired};
@@ -228,7 +229,9 @@ impl Shard {
         let chunk = placing.placement.chunks[placing.next];
         let raw = placing.placement.bytes(&chunk);
         let (codec, stored) = self.parts.compressor.compress(raw);
-        let payload = Payload { hash: chunk.hash, raw_len: chunk.len, codec, stored };
+        let next = placing.placement.chunks.get(placing.next + 1);
+        let next = next.map_or(&[][..], |next| placing.placement.bytes(next));
+        let payload = Payload { hash: chunk.hash, raw_len: chunk.len, codec, stored, next };
         let tag = self.streams.tag(stream);
         match self.parts.appender.append(self.parts.io.as_mut(), &payload, tag)? {
             Ok((container, entry)) => {
@@ -289,7 +292,7 @@ impl Shard {
     /// Begin a round if somebody waits for one, or enough is waiting.
     fn begin_round(&mut self) -> bool {
         let due =
-            self.closing || !self.waiters.is_empty() || self.staged_bytes >= self.parts.uncommitted_max / 2;
+            self.closing || !self.waiters.is_empty() || self.staged_bytes >= COMMIT_BYTES.min(self.parts.uncommitted_max / 2);
         if !due {
             return false;
         }

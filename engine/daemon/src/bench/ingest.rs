@@ -17,7 +17,7 @@ use super::data::Extents;
 use super::device::{Device, LARGE, Way};
 use super::report::{Hardware, Series};
 use super::scratch::Scratch;
-use crate::args::{BenchIngest, Common};
+use crate::args::{BenchIngest, Common, IngestPart};
 use crate::failure::{Failure, Result};
 use crate::output::{Outcome, Table};
 use crate::progress::Bar;
@@ -79,19 +79,25 @@ pub fn run(arguments: &BenchIngest, common: &Common) -> Result<Outcome> {
     let mut figures = Figures::default();
     for run in 1..=arguments.runs {
         let step = |what: &str| bar.step(format!("run {run} of {}: {what}", arguments.runs));
-        step("the device");
-        ceiling(&scratch, &options, extents.bytes(), &mut figures)?;
-        step("one core");
-        figures.cut_and_hash_per_core.add(cut_and_hash(&extents));
+        if arguments.only.is_none() {
+            step("the device");
+            ceiling(&scratch, &options, extents.bytes(), &mut figures)?;
+            step("one core");
+            figures.cut_and_hash_per_core.add(cut_and_hash(&extents));
+        }
         for (streams, new, known) in [
             (1, &mut figures.new_one, &mut figures.known_one),
             (arguments.streams, &mut figures.new_many, &mut figures.known_many),
         ] {
-            extents.renew();
-            step(&format!("new data, {streams} streams"));
-            new.add(ingest(&store, &extents, &format!("{run}-{streams}-new"), streams)?);
-            step(&format!("known data, {streams} streams"));
-            known.add(ingest(&store, &extents, &format!("{run}-{streams}-known"), streams)?);
+            if run == 1 || arguments.only != Some(IngestPart::Known) {
+                extents.renew();
+                step(&format!("new data, {streams} streams"));
+                new.add(ingest(&store, &extents, &format!("{run}-{streams}-new"), streams)?);
+            }
+            if arguments.only != Some(IngestPart::New) {
+                step(&format!("known data, {streams} streams"));
+                known.add(ingest(&store, &extents, &format!("{run}-{streams}-known"), streams)?);
+            }
         }
     }
     store.close()?;
@@ -175,7 +181,11 @@ fn answer(
         ("known data, 1 stream".to_owned(), &figures.known_one, Some(known)),
         (format!("known data, {streams} streams"), &figures.known_many, Some(known)),
     ] {
+        if series.is_empty() {
+            continue; // `--only` left it out.
+        }
         let median = series.median();
+        let ceiling = ceiling.filter(|ceiling| *ceiling > 0.0);
         let beside = |text: &dyn Fn(f64) -> String| ceiling.map_or_else(String::new, text);
         table.row([
             name,

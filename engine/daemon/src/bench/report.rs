@@ -20,6 +20,12 @@ impl Series {
         self.values.push(value);
     }
 
+    /// Whether nothing was noted.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.values.is_empty()
+    }
+
     /// The middle one; the mean of the two middle ones of an even number; 0 of none.
     #[must_use]
     pub fn median(&self) -> f64 {

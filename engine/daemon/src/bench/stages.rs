@@ -150,6 +150,7 @@ impl Stages {
                     raw_len: u32::try_from(chunk.len()).expect("a chunk is short"),
                     codec: Codec::None,
                     stored: chunk,
+                    next: &[],
                 });
                 batch = Some(open);
             });
