@@ -12,6 +12,10 @@
 //!   makes do with memory of its own for one read.
 //! - The memory of the directory is bounded by a share of the same budget.
 //!
+//! Memory that was never used costs a page fault, and where a hypervisor must find it first, far more than the read. So
+//! the cache begins small and recycles; it grows towards its budget when everything it has is held, and when something
+//! is read again that was evicted: then more memory would have helped.
+//!
 //! Eviction takes whole buffers, in the order of [`super::evict`]. A use counts only from the second on: the one that
 //! brought a chunk in says nothing about another.
 
@@ -22,7 +26,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use gdd_uring::buffer::{ALIGN, IoBuf, Pool, Shared};
 
 use super::evict::{Judge, Queues, USES_MAX};
-use crate::ids::ChunkHash;
+use crate::ids::{ChunkHash, WordHashed};
 use crate::limits::CHUNK_SIZE_MAX;
 
 /// Bytes of a buffer: the largest record, wherever it starts in its first block.
@@ -31,6 +35,9 @@ pub const BUFFER_SIZE: usize = CHUNK_SIZE_MAX as usize + 16 * ALIGN;
 
 /// With fewer buffers nothing can be read ahead while something is handed out.
 const BUFFERS_MIN: usize = 2;
+
+/// Buffers that are used before the first is recycled.
+const BUFFERS_AT_FIRST: usize = 8;
 
 /// One byte in so many of the budget pays for the directory.
 const DIRECTORY_SHARE: u64 = 64;
@@ -109,11 +116,13 @@ impl Judge for Buffers {
 
 #[derive(Debug, Default)]
 struct State {
-    directory: HashMap<ChunkHash, Slot>,
+    directory: HashMap<ChunkHash, Slot, WordHashed>,
     buffers: Buffers,
     queues: Queues,
     /// First chunks of parts evicted lately: read again, they were evicted too early.
     ghosts: super::ghosts::Ghosts,
+    /// Buffers in use from which on one is recycled rather than a fresh one taken.
+    enough: usize,
     stats: CacheStats,
 }
 
@@ -173,6 +182,7 @@ impl SegmentCache {
         let pool = Pool::new(buffer_size, count);
         let mut state = State::default();
         state.ghosts.resize(count * GHOSTS_PER_BUFFER);
+        state.enough = BUFFERS_AT_FIRST;
         state.stats.capacity = (count * buffer_size) as u64;
         Self { pool, directory_max, state: Mutex::new(state) }
     }
@@ -257,6 +267,7 @@ impl SegmentCache {
                 kept = true;
                 if state.ghosts.remove(hash) {
                     buffer.uses = buffer.uses.max(1);
+                    state.enough += 1;
                 }
             }
         }
@@ -293,11 +304,15 @@ impl State {
     /// A free buffer, by eviction if need be.
     fn take(&mut self, pool: &Pool) -> Option<IoBuf> {
         loop {
-            if let Some(buffer) = pool.take() {
+            let in_use = pool.count() - pool.available();
+            if let Some(buffer) = (in_use < self.enough).then(|| pool.take()).flatten() {
                 return Some(buffer);
             }
             if !self.evict() {
-                return None;
+                if in_use == pool.count() {
+                    return None;
+                }
+                self.enough = in_use + 1;
             }
         }
     }

@@ -35,7 +35,7 @@ fn usable(hash: ChunkHash, entry: Option<ChunkEntry>) -> Result<Located> {
         let why = "the index does not know it; `gdd fsck` tells what else is missing, `gdd rebuild-index` finds what is there";
         return Err(lost(&hash, why));
     };
-    let place = format!("in container {} at byte {}", entry.container, entry.offset);
+    let place = format_args!("in container {} at byte {}", entry.container, entry.offset);
     match entry.status {
         Status::Corrupted => return Err(lost(&hash, format!("known to be damaged {place}"))),
         Status::Condemned => return Err(lost(&hash, format!("condemned by the vacuum {place}"))),

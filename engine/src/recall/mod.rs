@@ -71,7 +71,7 @@ pub struct RecallConfig {
 impl Default for RecallConfig {
     fn default() -> Self {
         Self {
-            window: 64 * MIB,
+            window: 32 * MIB,
             read_max: MIB,
             gap_max: 64 * KIB,
             piece_size: 512 * KIB,

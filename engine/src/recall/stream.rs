@@ -14,7 +14,7 @@ use gdd_uring::io::{Io, Wait};
 
 use crate::error::{Error, Result};
 use crate::format::recipe_block::RecipeEntry;
-use crate::ids::ChunkHash;
+use crate::ids::{ChunkHash, WordHashed};
 use crate::observe::Kind;
 use crate::recipe::RecipeReader;
 
@@ -117,7 +117,7 @@ pub struct StreamReader<E> {
     window_bytes: usize,
     reads: HashMap<ReadId, Pending>,
     /// Which read brings a chunk of the window.
-    coming: HashMap<ChunkHash, (ReadId, usize)>,
+    coming: HashMap<ChunkHash, (ReadId, usize), WordHashed>,
     /// A piece that is handed out again.
     repeated: Option<(Shared, u32)>,
     bytes_given: u64,
@@ -134,7 +134,7 @@ impl<E: Entries> StreamReader<E> {
             window: VecDeque::new(),
             window_bytes: 0,
             reads: HashMap::new(),
-            coming: HashMap::new(),
+            coming: HashMap::default(),
             repeated: None,
             bytes_given: 0,
             ended: false,
@@ -268,8 +268,8 @@ impl<E: Entries> StreamReader<E> {
 
     /// Find out where each entry's chunk is, and ask for what is on disk.
     fn resolve(&mut self, batch: Vec<RecipeEntry>) -> Result<()> {
-        let mut held: HashMap<ChunkHash, Shared> = HashMap::new();
-        let (mut unknown, mut seen) = (Vec::new(), HashSet::new());
+        let mut held: HashMap<ChunkHash, Shared, WordHashed> = HashMap::default();
+        let (mut unknown, mut seen) = (Vec::new(), HashSet::<_, WordHashed>::default());
         for entry in &batch {
             if self.coming.contains_key(&entry.hash) || !seen.insert(entry.hash) {
                 continue;
