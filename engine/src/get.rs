@@ -11,6 +11,7 @@ use crate::core::Core;
 use crate::error::{Error, Result};
 use crate::index::RecipeState;
 use crate::observe::RecallHistograms;
+use crate::options::Trust;
 use crate::recall::cache::SegmentCache;
 use crate::recall::stream::{RecipeEntries, StreamReader};
 use crate::recall::{Recall, RecallConfig};
@@ -34,10 +35,11 @@ pub struct Shelf {
 }
 
 impl Shelf {
-    /// With room for `bytes` of segments.
+    /// With room for `bytes` of segments, checked up to `trust`.
     #[must_use]
-    pub fn new(bytes: usize) -> Self {
-        Self { cache: Arc::new(SegmentCache::new(bytes as u64)), latencies: Arc::default() }
+    pub fn new(bytes: usize, trust: Trust) -> Self {
+        let cache = SegmentCache::new(bytes as u64).trusting(trust);
+        Self { cache: Arc::new(cache), latencies: Arc::default() }
     }
 }
 

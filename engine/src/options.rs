@@ -13,6 +13,17 @@ pub enum Access {
     ReadWrite,
 }
 
+/// What is believed of a chunk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Trust {
+    /// Its BLAKE3, computed from its bytes: what restores do that end here.
+    #[default]
+    Hash,
+    /// Its record names it, and the record's CRC-32s hold: for a receiver that checks the bytes from end to end itself, a
+    /// plugin that knows each chunk's BLAKE3 or a block's digest.
+    Crc,
+}
+
 /// Per-process choices.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -26,6 +37,8 @@ pub struct Options {
     pub io_mode: Mode,
     /// Refuse to run without direct I/O.
     pub require_direct: bool,
+    /// How far restores and recalls check what they give out.
+    pub trust: Trust,
 }
 
 impl Default for Options {
@@ -36,6 +49,7 @@ impl Default for Options {
             memory_budget: 1024 * MIB,
             io_mode: Mode::Auto,
             require_direct: false,
+            trust: Trust::Hash,
         }
     }
 }

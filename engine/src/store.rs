@@ -109,7 +109,7 @@ impl Store {
             core: Arc::new(Core::new(seed, Vec::new(), Vec::new())?),
             access,
             threads: Vec::new(),
-            shelf: Shelf::new(budget.segments),
+            shelf: Shelf::new(budget.segments, options.trust),
             notes,
             closed: false,
             _lock: lock,

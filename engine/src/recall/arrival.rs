@@ -11,6 +11,7 @@ use crate::format::codec::Codec;
 use crate::format::record::RecordHeader;
 use crate::format::{Bytes, Place};
 use crate::ids::ChunkHash;
+use crate::options::Trust;
 
 use super::cache::{Room, SegmentCache, Ticket};
 use super::locate::lost;
@@ -33,6 +34,7 @@ pub struct Arrival {
     /// No more bytes than this are valid: the file ended, or a piece failed.
     valid: usize,
     failure: Option<io::Error>,
+    trust: Trust,
     check: Check,
     /// Verdicts on the first records.
     verdicts: Vec<Result<()>>,
@@ -45,9 +47,15 @@ struct Piece {
 }
 
 impl Arrival {
-    /// Begin: `room` holds the read's memory. Returns the pieces to read, in order.
+    /// Begin: `room` holds the read's memory; what comes is checked up to `trust`. Returns the pieces to read, in order.
     #[must_use]
-    pub fn begin(read: Read, path: PathBuf, room: Room, piece_size: usize) -> (Self, Vec<IoBuf>) {
+    pub fn begin(
+        read: Read,
+        path: PathBuf,
+        room: Room,
+        piece_size: usize,
+        trust: Trust,
+    ) -> (Self, Vec<IoBuf>) {
         let Room { buffer: mut rest, ticket } = room;
         rest.truncate(read.len);
         let mut pieces = Vec::with_capacity(read.len.div_ceil(piece_size));
@@ -67,7 +75,8 @@ impl Arrival {
             next: 0,
             pieces_out: count,
             failure: None,
-            check: Check::default(),
+            trust,
+            check: Check::new(trust),
             verdicts: Vec::new(),
         };
         (arrival, pieces)
@@ -117,10 +126,10 @@ impl Arrival {
         let Some(prefix) = &self.prefix else { return };
         let bytes = &prefix[..prefix.len().min(self.valid)];
         while let Some(wanted) = self.read.records.get(self.verdicts.len()) {
-            if verify::is_small(wanted) {
+            if verify::is_small(wanted, self.trust) {
                 let rest = &self.read.records[self.verdicts.len()..];
                 let is_there = |wanted: &&Located| {
-                    verify::is_small(wanted) && payload_of(&self.read, wanted).end <= bytes.len()
+                    verify::is_small(wanted, self.trust) && payload_of(&self.read, wanted).end <= bytes.len()
                 };
                 let run = rest.iter().take_while(is_there).count();
                 if run == 0 {
@@ -135,7 +144,7 @@ impl Arrival {
                 Ok(false) => return,
                 Ok(true) => self.verdicts.push(Ok(())),
                 Err(error) => {
-                    self.check = Check::default();
+                    self.check = Check::new(self.trust);
                     self.verdicts.push(Err(error));
                 }
             }
@@ -195,7 +204,7 @@ impl Arrival {
             let range = end..end + wanted.entry.raw_len as usize;
             let place = Place::new(&self.path, u64::from(wanted.entry.offset));
             let payload = &whole[payload_of(&self.read, wanted)];
-            match verify::decode(payload, &mut buffer[range.clone()], wanted, place) {
+            match verify::decode(payload, &mut buffer[range.clone()], wanted, self.trust, place) {
                 Ok(()) => good.push((number, range.clone())),
                 Err(error) => out[number] = Some(Err(error)),
             }

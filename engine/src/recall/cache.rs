@@ -6,7 +6,7 @@
 //! handed out as views of the same memory.
 //!
 //! # Invariants
-//! - Only bytes whose BLAKE3 is their key enter; a chunk's bytes never change, so no entry is ever stale.
+//! - Only bytes that were checked to be their key's enter, see [`Trust`]; a chunk's bytes never change, so no entry is ever stale.
 //! - A buffer is reused only when nobody holds a view of it: the cache, its readers and their callers together never
 //!   have more than the budget. When every buffer is held, [`SegmentCache::room`] has none, and the reader waits or
 //!   makes do with memory of its own for one read.
@@ -28,6 +28,7 @@ use gdd_uring::buffer::{ALIGN, IoBuf, Pool, Shared};
 use super::evict::{Judge, Queues, USES_MAX};
 use crate::ids::{ChunkHash, WordHashed};
 use crate::limits::CHUNK_SIZE_MAX;
+use crate::options::Trust;
 
 /// Bytes of a buffer: the largest record, wherever it starts in its first block.
 #[expect(clippy::cast_possible_truncation, reason = "4 MiB fits any usize")]
@@ -131,6 +132,7 @@ struct State {
 pub struct SegmentCache {
     pool: Pool,
     directory_max: usize,
+    trust: Trust,
     state: Mutex<State>,
 }
 
@@ -184,7 +186,19 @@ impl SegmentCache {
         state.ghosts.resize(count * GHOSTS_PER_BUFFER);
         state.enough = BUFFERS_AT_FIRST;
         state.stats.capacity = (count * buffer_size) as u64;
-        Self { pool, directory_max, state: Mutex::new(state) }
+        Self { pool, directory_max, trust: Trust::default(), state: Mutex::new(state) }
+    }
+
+    /// The same for readers that are content with less than a chunk's BLAKE3, or insist on it.
+    #[must_use]
+    pub fn trusting(self, trust: Trust) -> Self {
+        Self { trust, ..self }
+    }
+
+    /// How far what is in it was checked: the same for all readers of one cache.
+    #[must_use]
+    pub fn trust(&self) -> Trust {
+        self.trust
     }
 
     /// Bytes of a buffer: the longest room.

@@ -318,7 +318,7 @@ impl Fetcher {
             }
         };
         let mut offset = read.start;
-        let (arrival, pieces) = Arrival::begin(read, path, room, self.piece_size);
+        let (arrival, pieces) = Arrival::begin(read, path, room, self.piece_size, self.cache.trust());
         for (number, buffer) in (0u64..).zip(pieces) {
             assert!(number < PIECES_MAX, "a read is a few MiB");
             let len = buffer.len() as u64;

@@ -6,7 +6,8 @@
 //! hash, container, file and offset, and never other bytes, fewer bytes, or zeros.
 //!
 //! # Invariants
-//! - Nothing is handed out, or enters the cache, before its BLAKE3 was computed and compared.
+//! - Nothing is handed out, or enters the cache, before it was checked: by BLAKE3, or where the receiver does that
+//!   itself, by the record's self-description and CRC-32 ([`crate::options::Trust`]).
 //! - One bad record costs one chunk: its neighbours in the same read are good, or are read again alone.
 //! - Memory: the cache's budget, and at most one read per reader besides, when others hold all of it.
 //!

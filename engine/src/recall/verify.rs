@@ -2,10 +2,10 @@
 //! the bytes are the chunk.
 //!
 //! A record names its container, offset, lengths and hash under a checksum, so a misdirected or stale sector is told
-//! from the right one. BLAKE3 of the uncompressed bytes is the chunk's identity and has the last word; it runs while
-//! later pieces of a large chunk are still on their way. The payload's CRC-32 is checked where it says more than BLAKE3
-//! will: before a decoder is let loose on the payload. Over a plain payload both cover the same bytes, and the weaker
-//! one, which is for scrubs and recovery, would cost a third more time.
+//! from the right one. Then there are two levels, see [`Trust`]. BLAKE3 of the uncompressed bytes is the chunk's identity
+//! and has the last word; it runs while later pieces of a large chunk are still on their way. The payload's CRC-32 is
+//! checked where BLAKE3 is not, and before a decoder is let loose on a payload. Over a plain payload both would cover
+//! the same bytes.
 
 use std::path::Path;
 
@@ -16,6 +16,7 @@ use crate::format::codec::Codec;
 use crate::format::record::RecordHeader;
 use crate::format::{Bytes, Crc, Hex, Place};
 use crate::ids::ChunkHash;
+use crate::options::Trust;
 use crate::planted::{self, Bug};
 
 use super::plan::Located;
@@ -27,8 +28,9 @@ const STEP: usize = 128 << 10;
 const SMALL_MAX: usize = 128 << 10;
 
 /// The check of one record whose bytes arrive bit by bit.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Check {
+    trust: Trust,
     header: Option<RecordHeader>,
     crc: crc32fast::Hasher,
     hash: blake3::Hasher,
@@ -37,6 +39,18 @@ pub struct Check {
 }
 
 impl Check {
+    /// The check of the next record, up to `trust`.
+    #[must_use]
+    pub fn new(trust: Trust) -> Self {
+        Self {
+            trust,
+            header: None,
+            crc: crc32fast::Hasher::new(),
+            hash: blake3::Hasher::new(),
+            covered: 0,
+        }
+    }
+
     /// Take what there is of the record so far: `bytes` starts at its header. Returns whether the record is complete,
     /// and its payload good; then the check is ready for the next record. A payload that is encoded is not yet known to
     /// be the chunk: see [`decode`].
@@ -52,7 +66,7 @@ impl Check {
         }
         let payload = &bytes[RecordHeader::SIZE..];
         let stored_len = wanted.entry.stored_len as usize;
-        let plain = wanted.entry.codec == Codec::None;
+        let by_hash = wanted.entry.codec == Codec::None && self.trust == Trust::Hash;
         let complete = payload.len() >= stored_len;
         while self.covered < stored_len {
             let end = (self.covered + STEP).min(stored_len);
@@ -60,7 +74,7 @@ impl Check {
                 return Ok(false);
             }
             let step = &payload[self.covered..end];
-            if plain {
+            if by_hash {
                 self.hash.update(step);
             } else {
                 self.crc.update(step);
@@ -68,10 +82,10 @@ impl Check {
             self.covered = end;
         }
         assert!(complete, "all of the payload was covered");
-        let check = std::mem::take(self);
+        let check = std::mem::replace(self, Self::new(self.trust));
         let header = check.header.expect("the header was checked first");
         let place = place.plus(RecordHeader::SIZE);
-        if plain {
+        if by_hash {
             expect_hash(wanted.hash, ChunkHash(*check.hash.finalize().as_bytes()), place)?;
         } else if !planted::has(Bug::IgnoreChecksum) {
             place.expect("chunk payload", Crc(header.payload_crc), Crc(check.crc.finalize()))?;
@@ -82,8 +96,10 @@ impl Check {
 
 /// Whether a record is hashed side by side with others: plain, and too small to fill the lanes of a wide CPU alone.
 #[must_use]
-pub fn is_small(wanted: &Located) -> bool {
-    wanted.entry.codec == Codec::None && wanted.entry.stored_len as usize <= SMALL_MAX
+pub fn is_small(wanted: &Located, trust: Trust) -> bool {
+    trust == Trust::Hash
+        && wanted.entry.codec == Codec::None
+        && wanted.entry.stored_len as usize <= SMALL_MAX
 }
 
 /// Check small records that are complete in `bytes`, which starts at byte `start` of the container file `path`.
@@ -126,11 +142,18 @@ fn header_of(bytes: &[u8], wanted: &Located, place: Place<'_>) -> Result<RecordH
     Ok(header)
 }
 
-/// Decode a payload that passed its check into `raw`, which is as long as the chunk, and check that it is the chunk.
+/// Decode a payload that passed its check into `raw`, which is as long as the chunk, and check that it is the chunk, as
+/// far as `trust` asks.
 ///
 /// # Errors
 /// `Corrupt`: it cannot be decoded, gives another length, or other bytes.
-pub fn decode(payload: &[u8], raw: &mut [u8], wanted: &Located, place: Place<'_>) -> Result<()> {
+pub fn decode(
+    payload: &[u8],
+    raw: &mut [u8],
+    wanted: &Located,
+    trust: Trust,
+    place: Place<'_>,
+) -> Result<()> {
     let place = place.plus(RecordHeader::SIZE);
     let decoded = match wanted.entry.codec {
         Codec::None => Err("it is not encoded".to_owned()),
@@ -139,7 +162,10 @@ pub fn decode(payload: &[u8], raw: &mut [u8], wanted: &Located, place: Place<'_>
     };
     let len = decoded.map_err(|why| place.refuse("compressed chunk", "one that can be decoded", why))?;
     place.expect("length of the decoded chunk", Bytes(raw.len()), Bytes(len))?;
-    expect_hash(wanted.hash, ChunkHash::of(raw), place)
+    match trust {
+        Trust::Hash => expect_hash(wanted.hash, ChunkHash::of(raw), place),
+        Trust::Crc => Ok(()),
+    }
 }
 
 fn expect_hash(expected: ChunkHash, found: ChunkHash, place: Place<'_>) -> Result<()> {
@@ -190,26 +216,26 @@ mod tests {
         Place::new(Path::new("container"), 4224)
     }
 
-    fn full(bytes: &[u8], wanted: &Located) -> Result<Vec<u8>> {
-        let complete = Check::default().take(bytes, wanted, place())?;
+    fn full(bytes: &[u8], wanted: &Located, trust: Trust) -> Result<Vec<u8>> {
+        let complete = Check::new(trust).take(bytes, wanted, place())?;
         assert!(complete);
         let payload = &bytes[RecordHeader::SIZE..][..wanted.entry.stored_len as usize];
         if wanted.entry.codec == Codec::None {
             return Ok(payload.to_vec());
         }
         let mut raw = vec![0; wanted.entry.raw_len as usize];
-        decode(payload, &mut raw, wanted, place()).map(|()| raw)
+        decode(payload, &mut raw, wanted, trust, place()).map(|()| raw)
     }
 
     #[test]
     fn any_changed_byte_is_refused() {
         let raw: Vec<u8> = (0..3000u32).flat_map(|n| (n / 9).to_le_bytes()).collect();
-        for codec in Codec::ALL {
+        for (codec, trust) in Codec::ALL.into_iter().flat_map(|codec| [(codec, Trust::Hash), (codec, Trust::Crc)]) {
             let (wanted, mut bytes) = record(&raw, codec);
-            assert_eq!(full(&bytes, &wanted).unwrap(), raw);
+            assert_eq!(full(&bytes, &wanted, trust).unwrap(), raw);
             for at in 0..bytes.len() {
                 bytes[at] ^= 0x10;
-                assert!(full(&bytes, &wanted).is_err(), "{codec:?} byte {at}");
+                assert!(full(&bytes, &wanted, trust).is_err(), "{codec:?} {trust:?} byte {at}");
                 bytes[at] ^= 0x10;
             }
         }
@@ -229,10 +255,10 @@ mod tests {
             };
             header.encode_into(&mut bytes);
             let entry = lied.entry;
-            assert!(full(&bytes, &Located { entry, ..wanted }).is_err(), "{codec:?}");
+            assert!(full(&bytes, &Located { entry, ..wanted }, Trust::Hash).is_err(), "{codec:?}");
             let mut short = Located { hash: wanted.hash, ..wanted };
             short.entry.raw_len -= 1;
-            assert!(full(&good, &short).is_err(), "the index and the record differ");
+            assert!(full(&good, &short, Trust::Crc).is_err(), "the index and the record differ");
         }
     }
 
@@ -244,7 +270,7 @@ mod tests {
             let payload = &bytes[RecordHeader::SIZE..];
             for len in [0, 1, 4999, 5001, 100_000] {
                 assert!(
-                    decode(payload, &mut vec![0; len], &wanted, place()).is_err(),
+                    decode(payload, &mut vec![0; len], &wanted, Trust::Crc, place()).is_err(),
                     "{codec:?} into {len}"
                 );
             }
@@ -256,7 +282,7 @@ mod tests {
         fn pieces_check_like_the_whole(len in 1usize..600_000, cuts in prop::collection::vec(0usize..600_100, 0..6)) {
             let raw: Vec<u8> = (0..len).map(|n| ((n * n) >> 3).to_le_bytes()[0]).collect();
             let (wanted, bytes) = record(&raw, Codec::None);
-            let mut check = Check::default();
+            let mut check = Check::new(if len % 2 == 0 { Trust::Hash } else { Trust::Crc });
             let mut ends: Vec<_> = cuts.into_iter().filter(|cut| *cut < bytes.len()).collect();
             ends.sort_unstable();
             for end in ends {

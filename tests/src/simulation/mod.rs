@@ -22,7 +22,7 @@ use gdd_engine::get::{Get, Shelf};
 use gdd_engine::index::simulated::SimulatedIndex;
 use gdd_engine::ingest::Put;
 use gdd_engine::opening::{self, Opening};
-use gdd_engine::options::Options;
+use gdd_engine::options::{Options, Trust};
 use gdd_engine::paths::Paths;
 use gdd_engine::stepped::{self, Steps};
 use gdd_engine::{core::Core, superblocks};
@@ -184,7 +184,7 @@ impl World {
             let _ = disk.skip_idle(); // Whether there was anything to skip to.
         };
         let (core, steps) = stepped::assemble(seed, self.random.bits(), idle)?;
-        Ok(Open { core, steps, shelf: Shelf::new(1 << 20) })
+        Ok(Open { core, steps, shelf: Shelf::new(1 << 20, Trust::Hash) })
     }
 
     fn close(&mut self, open: Open) {

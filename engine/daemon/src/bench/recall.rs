@@ -7,7 +7,8 @@
 //! - cache hit: a working set that fits the cache is asked for again and again; copied into one buffer, or borrowed.
 //! - read-ahead: a restore whose reader takes half as long again for each chunk as the disk does. A hit is a chunk that
 //!   was there when it was asked for, by the engine's own account; with waits, all behind the first eighth count.
-//! - cold: each chunk is asked for once, in random order, in a store just opened.
+//! - cold: each chunk is asked for once, in random order, in a store just opened; checked by its record's CRC-32s, as for
+//!   a receiver that checks from end to end itself, and by its BLAKE3, as restores that end here do.
 //! - raw: direct reads of as many bytes anywhere in the same containers, in one piece and in eight at once.
 
 use std::path::{Path, PathBuf};
@@ -16,7 +17,7 @@ use std::time::{Duration, Instant};
 use gdd_engine::format::superblock::Settings;
 use gdd_engine::ids::ChunkHash;
 use gdd_engine::observe::Kind;
-use gdd_engine::options::{Access, Options};
+use gdd_engine::options::{Access, Options, Trust};
 use gdd_engine::store::Store;
 use gdd_uring::buffer::IoBuf;
 use serde::Serialize;
@@ -57,6 +58,7 @@ struct Sized {
     size: u64,
     latencies: Vec<Latencies>,
     restore: Series,
+    restore_by_crc: Series,
     raw: Series,
 }
 
@@ -67,6 +69,7 @@ struct Row<'a> {
     microseconds: serde_json::Map<String, serde_json::Value>,
     cold_to_best_raw: f64,
     restore_bytes_per_second: &'a Series,
+    restore_by_crc_bytes_per_second: &'a Series,
     raw_bytes_per_second: &'a Series,
     restore_to_raw: f64,
 }
@@ -116,15 +119,16 @@ fn measure(size: u64, extents: &Extents, scratch: &Scratch, options: &Options, b
     let files = store(&directory, size, extents, options)?;
     let bench = Bench { directory: &directory, files: &files, options, size };
     step("restore");
-    let (restore, raw) = bench.restores()?;
+    let [raw, restore, restore_by_crc] = bench.restores()?;
     step("read-ahead");
     let ([ahead, waits], hashes) = bench.ahead(raw.median())?;
     step("cold");
-    let [cold, one, split] = bench.cold(&hashes)?;
+    let cold = bench.cold(&hashes)?;
     step("cache");
     let [copied, borrowed] = bench.hits(&hashes)?;
     std::fs::remove_dir_all(&directory).map_err(Failure::file("remove", &directory))?;
-    Ok(Sized { size, latencies: vec![borrowed, copied, ahead, waits, cold, one, split], restore, raw })
+    let latencies = [borrowed, copied, ahead, waits].into_iter().chain(cold).collect();
+    Ok(Sized { size, latencies, restore, restore_by_crc, raw })
 }
 
 /// Make a store with chunks of `size`; returns its containers, each with the bytes written to it.
@@ -163,27 +167,38 @@ struct Bench<'a> {
 impl Bench<'_> {
     /// A store with an empty cache.
     fn open(&self) -> Result<Store> {
-        Ok(Store::open(self.directory, Access::ReadOnly, self.options)?)
+        self.open_with(Trust::Hash)
+    }
+
+    fn open_with(&self, trust: Trust) -> Result<Store> {
+        let options = Options { trust, ..self.options.clone() };
+        Ok(Store::open(self.directory, Access::ReadOnly, &options)?)
     }
 
     fn device(&self) -> Result<Device> {
         Device::of_files(self.directory, self.options.io_mode, self.files)
     }
 
-    /// Rates of whole restores, and of reading the same containers from end to end.
-    fn restores(&self) -> Result<(Series, Series)> {
-        let (mut restore, mut raw) = (Series::default(), Series::default());
+    /// Rates of reading the containers from end to end, and of whole restores by BLAKE3 and by CRC-32.
+    fn restores(&self) -> Result<[Series; 3]> {
+        let [mut raw, mut by_hash, mut by_crc] = [const { Series::new() }; 3];
         for _ in 0..RESTORES {
             raw.add(self.device()?.transfer(Way::Read, u64::MAX, LARGE)?);
-            let store = self.open()?;
-            let (mut bytes, started) = (0, Instant::now());
-            let mut get = store.get(STREAM)?;
-            while let Some(chunk) = get.next()? {
-                bytes += std::hint::black_box(chunk).len() as u64;
-            }
-            restore.add(to_float(bytes) / started.elapsed().as_secs_f64());
+            by_hash.add(self.restore(Trust::Hash)?);
+            by_crc.add(self.restore(Trust::Crc)?);
         }
-        Ok((restore, raw))
+        Ok([raw, by_hash, by_crc])
+    }
+
+    /// Bytes per second of restoring the stream from a store just opened.
+    fn restore(&self, trust: Trust) -> Result<f64> {
+        let store = self.open_with(trust)?;
+        let (mut bytes, started) = (0, Instant::now());
+        let mut get = store.get(STREAM)?;
+        while let Some(chunk) = get.next()? {
+            bytes += std::hint::black_box(chunk).len() as u64;
+        }
+        Ok(to_float(bytes) / started.elapsed().as_secs_f64())
     }
 
     /// Latencies of a restore whose reader is slower than the disk, and the chunks of full size.
@@ -219,9 +234,9 @@ impl Bench<'_> {
         Ok(([hits, latencies], hashes))
     }
 
-    /// Cold chunks, raw reads in one piece, and raw reads in several, by turns.
-    fn cold(&self, hashes: &[ChunkHash]) -> Result<[Latencies; 3]> {
-        let mut found = ["cold", "raw read", "raw read, 8 pieces"].map(Latencies::new);
+    /// Cold chunks by CRC-32 and by BLAKE3, raw reads in one piece, and raw reads in several, by turns.
+    fn cold(&self, hashes: &[ChunkHash]) -> Result<[Latencies; 4]> {
+        let mut found = ["cold", "cold, BLAKE3", "raw read", "raw read, 8 pieces"].map(Latencies::new);
         let size = usize::try_from(self.size).expect("sizes were checked");
         let mut one = vec![IoBuf::zeroed(size)];
         let piece = (size / PIECES).max(4096).min(size);
@@ -229,15 +244,17 @@ impl Bench<'_> {
         let mut device = self.device()?;
         let (mut random, mut left) = (Random::default(), COLD);
         while left > 0 {
-            let store = self.open()?;
-            let mut recall = store.recall()?;
+            let stores = [self.open_with(Trust::Crc)?, self.open_with(Trust::Hash)?];
+            let mut recalls = [stores[0].recall()?, stores[1].recall()?];
             for hash in hashes.iter().take(left) {
-                let started = Instant::now();
-                let chunk = recall.chunk(hash)?;
-                found[0].add(started.elapsed());
-                drop(chunk);
-                found[1].add(device.read_somewhere(random.next(), &mut one)?);
-                found[2].add(device.read_somewhere(random.next(), &mut split)?);
+                for (recall, latencies) in recalls.iter_mut().zip(&mut found) {
+                    let started = Instant::now();
+                    let chunk = recall.chunk(hash)?;
+                    latencies.add(started.elapsed());
+                    drop(chunk);
+                }
+                found[2].add(device.read_somewhere(random.next(), &mut one)?);
+                found[3].add(device.read_somewhere(random.next(), &mut split)?);
             }
             left = left.saturating_sub(hashes.len());
         }
@@ -293,7 +310,7 @@ impl Random {
 
 fn answer(hardware: &report::Hardware, all: &[Sized], bytes: u64) -> Result<Outcome> {
     let mut table = Table::new(["microseconds", "p50", "p90", "p99", "max", "count", "beside raw p50"]);
-    let mut rates = Table::new(["restore of a whole stream", "median", "raw read", "ratio"]);
+    let mut rates = Table::new(["restore of a whole stream", "BLAKE3", "CRC-32", "raw read", "ratios", ""]);
     let mut rows = Vec::new();
     for sized in all {
         let size = show_binary(sized.size);
@@ -304,24 +321,28 @@ fn answer(hardware: &report::Hardware, all: &[Sized], bytes: u64) -> Result<Outc
         for latencies in &sized.latencies {
             let found = latencies.percentiles();
             let Percentiles { count, p50, p90, p99, max } = found;
-            let beside = if latencies.name == "cold" { format!("{:.2}", p50 / raw) } else { String::new() };
+            let beside = if latencies.name.starts_with("cold") { format!("{:.2}", p50 / raw) } else { String::new() };
             let [p50, p90, p99, max] = [p50, p90, p99, max].map(|value| format!("{value:.1}"));
             let name = format!("{size:>5} {}", latencies.name);
             table.row([name, p50, p90, p99, max, count.to_string(), beside]);
             microseconds.insert(latencies.name.clone(), serde_json::json!(found));
         }
-        let ratio = sized.restore.median() / sized.raw.median();
+        let [ratio, by_crc] =
+            [&sized.restore, &sized.restore_by_crc].map(|series| series.median() / sized.raw.median());
         rates.row([
             format!("{size:>5} chunks"),
             show_rate(sized.restore.median()),
+            show_rate(sized.restore_by_crc.median()),
             show_rate(sized.raw.median()),
             format!("{ratio:.2}"),
+            format!("{by_crc:.2}"),
         ]);
         rows.push(Row {
             chunk_size: sized.size,
             microseconds,
             cold_to_best_raw: p50("cold") / raw,
             restore_bytes_per_second: &sized.restore,
+            restore_by_crc_bytes_per_second: &sized.restore_by_crc,
             raw_bytes_per_second: &sized.raw,
             restore_to_raw: ratio,
         });

@@ -15,6 +15,12 @@ pub struct Series {
 }
 
 impl Series {
+    /// Nothing yet.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { values: Vec::new() }
+    }
+
     /// Note a value.
     pub fn add(&mut self, value: f64) {
         self.values.push(value);
