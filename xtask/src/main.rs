@@ -5,6 +5,7 @@
 
 mod bench;
 mod check;
+mod corpora;
 mod demo;
 mod dist;
 mod flamegraph;
@@ -20,7 +21,7 @@ type Result<T = ()> = std::result::Result<T, String>;
 type Chore = fn(&[String]) -> Result;
 
 /// Name, what it takes, what it does, and the function that does it.
-const CHORES: [(&str, &str, &str, Chore); 7] = [
+const CHORES: [(&str, &str, &str, Chore); 8] = [
     (
         "demo",
         "[--keep] [--source DIR]",
@@ -37,6 +38,7 @@ const CHORES: [(&str, &str, &str, Chore); 7] = [
     ),
     ("dist", "", "collect what an operator installs under target/dist", dist::run),
     ("bench", "[ARGUMENTS]", "build gdd and run `gdd bench` and the benchmark suite", bench::run),
+    ("corpora", "DIR [--seed N]", "make the data that our figures refer to (17 GB)", corpora::run),
     ("flamegraph", "SCENARIO", "profile one `gdd bench` scenario into flamegraphs/", flamegraph::run),
 ];
 
