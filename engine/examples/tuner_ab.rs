@@ -2,7 +2,7 @@
 //! off, with it on, and with chunks four times as large from the start.
 //!
 //! `cargo run --release -p gdd-engine --example tuner_ab -- [MIB [GENERATIONS [DIRECTORY]]]`; 256 MiB, 6 generations,
-//! below the temporary directory by default. Everything but the files below /usr comes from seeds.
+//! below the temporary directory by default. The rate is the median over the streams of a store. Everything but the files below /usr comes from seeds.
 #![allow(missing_docs)]
 
 use std::path::{Path, PathBuf};
@@ -20,33 +20,35 @@ fn main() -> Result<(), Error> {
     let mut number = |default: usize| arguments.next().and_then(|text| text.parse().ok()).unwrap_or(default);
     let (len, generations) = (number(256) << 20, number(6) as u64);
     let below = arguments.next().map_or_else(std::env::temp_dir, PathBuf::from);
-    let corpora: [(&str, fn(u64, usize) -> Vec<u8>); 6] = [
-        ("files of /usr, 2 % of them changed", files),
-        ("image, 1 % of 4 KiB blocks changed", image),
-        ("database, 5 % appended, 0.2 % changed", database),
-        ("two parts, the first one replaced", halves),
-        ("random, new each time", random),
-        ("random 4 times, then as the image", begins_to_repeat),
+    let corpora: [(&str, u64, fn(u64, usize) -> Vec<u8>); 7] = [
+        ("files of /usr, 2 % of them changed", 1, files),
+        ("image, 1 % of 4 KiB blocks changed", 1, image),
+        ("database, 5 % appended, 0.2 % changed", 1, database),
+        ("two parts, the first one replaced", 1, halves),
+        ("random, new each time", 1, random),
+        ("random 4 times, then as the image", 1, begins_to_repeat),
+        ("random, each stored in two lineages", 2, random),
     ];
     println!("{} MiB, {generations} generations", len >> 20);
     println!(
         "{:<38} {:<8} {:>10} {:>10} {:>7} {:>8} {:>8}  sizes of the last",
         "corpus", "tuner", "MB", "new MB", "ratio", "chunks", "MB/s"
     );
-    for (name, make) in corpora {
+    for (name, lineages, make) in corpora {
         for (mode, tuner, factor) in [("off", false, 1), ("on", true, 1), ("off, x4", false, 4)] {
-            let row = run(&below, (tuner, factor), generations, &|generation| make(generation, len))?;
+            let make = |generation| make(generation, len);
+            let row = run(&below, (tuner, factor), (generations, lineages), &make)?;
             println!("{name:<38} {mode:<8} {row}");
         }
     }
     Ok(())
 }
 
-/// Store all generations; returns the rest of the row.
+/// Store all generations of all lineages, which are alike; returns the rest of the row.
 fn run(
     below: &Path,
     (tuner, factor): (bool, u32),
-    generations: u64,
+    (generations, lineages): (u64, u64),
     make: &dyn Fn(u64) -> Vec<u8>,
 ) -> Result<String, Error> {
     let dir = below.join(format!("gdd-tuner-ab-{}", std::process::id()));
@@ -61,16 +63,17 @@ fn run(
     let options = Options::default();
     Store::init(&dir, &settings, &options)?;
     let store = Store::open(&dir, Access::ReadWrite, &options)?;
-    let (mut bytes, mut new_bytes, mut seconds, mut last) = (0, 0, 0.0, String::new());
-    for generation in 1..=generations {
-        let data = make(generation);
-        let lineage = PutOptions { lineage: Some("corpus".to_owned()), ..PutOptions::default() };
-        let mut put = store.put_with(&generation.to_string(), lineage)?;
+    let (mut bytes, mut new_bytes, mut rates, mut last) = (0, 0, Vec::new(), String::new());
+    for stream in 0..generations * lineages {
+        let data = make(stream / lineages + 1);
+        let lineage = format!("corpus-{}", stream % lineages);
+        let options = PutOptions { lineage: Some(lineage), ..PutOptions::default() };
+        let mut put = store.put_with(&stream.to_string(), options)?;
         put.write(&data)?;
         let summary = put.finish()?;
         bytes += summary.bytes;
         new_bytes += summary.new_bytes;
-        seconds += summary.seconds;
+        rates.push(summary.throughput_bytes_per_second / 1e6);
         last = format!("{}k", summary.chunk_size_avg >> 10);
         if let Some(switch) = summary.chunk_size_switch {
             last += &format!(", {}k from {} MiB on", switch.chunk_size_avg >> 10, switch.at >> 20);
@@ -80,7 +83,8 @@ fn run(
     store.close()?;
     std::fs::remove_dir_all(&dir).map_err(Error::io("remove", &dir))?;
     let mb = |bytes: u64| bytes as f64 / 1e6;
-    let (ratio, rate) = (bytes as f64 / new_bytes.max(1) as f64, mb(bytes) / seconds);
+    rates.sort_by(f64::total_cmp);
+    let (ratio, rate) = (bytes as f64 / new_bytes.max(1) as f64, rates[rates.len() / 2]);
     let (bytes, new_bytes) = (mb(bytes), mb(new_bytes));
     Ok(format!("{bytes:>10.1} {new_bytes:>10.1} {ratio:>7.3} {chunks:>8} {rate:>8.0}  {last}"))
 }

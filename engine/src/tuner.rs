@@ -8,8 +8,10 @@
 //! # Invariants
 //! - A lineage's first generation is cut with the store's own sizes: nothing is known of it, and other lineages share
 //!   chunks with it.
-//! - Each generation is cut as the one before, up to the *point*: there, and only there, the sizes may change, and only
+//! - Each generation is cut as the one before, up to its *point*: there, and only there, the sizes may change, and only
 //!   when nothing that came before the point was known and the two generations before agree (hysteresis).
+//! - A stream that repeats another one, its *twin*, of whatever lineage, is cut on as the twin was: wherever some
+//!   stream changed its sizes, the caller looks for a twin.
 //! - Larger only for a lineage whose last two generations brought next to nothing that was known: there is no boundary
 //!   history to lose. The point comes a window into the stream, cut with the old sizes: a probe for repetition.
 //! - Smaller only behind as many new bytes as the whole generation before had: what could be known lies before it.
@@ -17,6 +19,7 @@
 //!
 //! It does no I/O and keeps no clock.
 
+use std::cmp::Reverse;
 use std::collections::VecDeque;
 
 use gdd_kernels::Params;
@@ -185,14 +188,23 @@ impl Past {
     }
 }
 
+/// A stored stream that begins as this one does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Twin {
+    /// Where and to what its sizes changed.
+    pub switch: Option<(u64, ChunkParams)>,
+}
+
 /// See the module: the tuner of one stream.
 #[derive(Debug)]
 pub struct Tuner {
     ladder: Ladder,
     past: Option<Past>,
     wanted: Aim,
-    /// Bytes of the stream before the point, until it is passed.
-    point: Option<u64>,
+    /// Bytes of the stream before its own point, until it is passed.
+    own_point: Option<u64>,
+    /// Where it may have to follow a twin; the next one last.
+    points: Vec<u64>,
     switch: Option<(u64, ChunkParams)>,
     window: Window,
     total: Sample,
@@ -203,9 +215,10 @@ pub struct Tuner {
 }
 
 impl Tuner {
-    /// A tuner for the next generation of the lineage that has this `past`; `window_bytes` make a window.
+    /// A tuner for the next generation of the lineage that has this `past`; `switches` are the bytes at which other
+    /// streams changed their sizes, and `window_bytes` make a window.
     #[must_use]
-    pub fn new(ladder: Ladder, past: Option<Past>, window_bytes: u64) -> Self {
+    pub fn new(ladder: Ladder, past: Option<Past>, switches: &[u64], window_bytes: u64) -> Self {
         let window = Window { limit: window_bytes.max(1), samples: VecDeque::new(), sum: Sample::default() };
         let votes = past.map_or(0, |past| past.tuning.votes);
         let wanted = match votes {
@@ -213,12 +226,15 @@ impl Tuner {
             votes if votes <= -VOTES_MIN => Aim::Smaller,
             _ => Aim::Keep,
         };
-        let point = past.and_then(|past| match (past.switch(), wanted) {
+        let own_point = past.and_then(|past| match (past.switch(), wanted) {
             (Some((at, _)), _) => Some(at),
             (None, Aim::Larger) => Some(window.limit),
             (None, Aim::Smaller) => Some(window.limit.max(past.bytes)),
             (None, Aim::Keep) => None,
         });
+        let mut points: Vec<u64> = switches.iter().copied().chain(own_point).filter(|at| *at > 0).collect();
+        points.sort_unstable_by_key(|at| Reverse(*at));
+        points.dedup();
         let why = match past {
             None => "first of its lineage: cut with the store's sizes".to_owned(),
             Some(_) => "cut as its lineage was".to_owned(),
@@ -227,7 +243,8 @@ impl Tuner {
             ladder,
             past,
             wanted,
-            point,
+            own_point,
+            points,
             switch: None,
             window,
             total: Sample::default(),
@@ -246,7 +263,13 @@ impl Tuner {
     /// Byte of the stream before which [`Tuner::decide`] is due, with everything before it sampled.
     #[must_use]
     pub fn point(&self) -> Option<u64> {
-        self.point
+        self.points.last().copied()
+    }
+
+    /// Whether the stream, at its point, may repeat another one.
+    #[must_use]
+    pub fn may_have_twin(&self) -> bool {
+        !self.met_nothing()
     }
 
     /// Take in what came of the next bytes of the stream.
@@ -258,9 +281,19 @@ impl Tuner {
         }
     }
 
-    /// The stream has reached the point and goes on: the sizes of what follows, where they are others.
-    pub fn decide(&mut self) -> Option<ChunkParams> {
-        let (at, past) = (self.point.take()?, self.past?);
+    /// The stream has reached the point and goes on: the sizes of what follows, where they are others. A `twin` is a
+    /// stream that is longer than this, began with the same sizes, and has most of what came so far.
+    pub fn decide(&mut self, twin: Option<Twin>) -> Option<ChunkParams> {
+        let at = self.points.pop()?;
+        if let Some(twin) = twin {
+            return self.follow(at, twin);
+        }
+        if self.own_point != Some(at) {
+            return None;
+        }
+        self.own_point = None;
+        self.points.clear();
+        let past = self.past?;
         let (recorded, before) = (past.switch().map(|(_, sizes)| sizes), self.start());
         let target = match self.wanted {
             Aim::Larger if self.met_nothing() => self.ladder.larger(recorded.unwrap_or(before)),
@@ -277,6 +310,18 @@ impl Tuner {
         }
         self.switch = target.or(recorded).map(|sizes| (at, sizes));
         self.switch.map(|(_, sizes)| sizes).filter(|sizes| *sizes != before)
+    }
+
+    /// Cut on as the twin was.
+    fn follow(&mut self, at: u64, twin: Twin) -> Option<ChunkParams> {
+        self.own_point = None;
+        self.points.retain(|later| twin.switch.is_some_and(|(switch_at, _)| switch_at == *later));
+        self.switch = twin.switch.filter(|(switch_at, _)| *switch_at == at);
+        self.why = "cut as the stream that it repeats".to_owned();
+        if self.switch.is_some() {
+            self.points.clear();
+        }
+        self.switch.map(|(_, sizes)| sizes).filter(|sizes| *sizes != self.start())
     }
 
     /// Whether what was sampled so far is new, the last window and all before it.
@@ -302,7 +347,7 @@ impl Tuner {
     #[must_use]
     pub fn record(&self) -> Tuning {
         // A stream that ended before its point leaves the point to the next one.
-        let left = self.past.filter(|_| self.point.is_some()).and_then(|past| past.switch());
+        let left = self.past.filter(|_| self.own_point.is_some()).and_then(|past| past.switch());
         let (switch_at, later) = self.switch.or(left).unwrap_or_default();
         let generation = self.past.map_or(0, |past| past.tuning.generation).saturating_add(1);
         Tuning { generation, votes: self.votes(), switch_at, later }

@@ -43,7 +43,11 @@ fn make(dir: &Path, tuner: bool) {
 }
 
 fn put(store: &Store, name: &str, bytes: &[u8]) -> PutSummary {
-    let options = PutOptions { lineage: Some("lineage".to_owned()), tuner_window: WINDOW };
+    put_as(store, "lineage", name, bytes)
+}
+
+fn put_as(store: &Store, lineage: &str, name: &str, bytes: &[u8]) -> PutSummary {
+    let options = PutOptions { lineage: Some(lineage.to_owned()), tuner_window: WINDOW };
     let mut put = store.put_with(name, options).unwrap();
     put.write(bytes).unwrap();
     put.finish().unwrap()
@@ -86,6 +90,8 @@ fn a_lineage_that_never_repeats_gets_larger_chunks_and_is_cut_again_as_it_was() 
     assert!(fourth.chunk_size_why.contains("nothing was known"), "{fourth:?}");
     let again = put(&store, "5", &last);
     assert_eq!((again.new_bytes, again.chunk_size_switch), (0, Some(switch)));
+    let old = put(&store, "old", &noise(3, LEN));
+    assert_eq!((old.new_bytes, old.chunk_size_switch), (0, None), "a twin from before the change");
     store.close().unwrap();
 
     // The memory is the recipes: it outlives the index.
@@ -133,10 +139,7 @@ fn lineages_do_not_mix_and_damage_does_not_stop_a_put() {
     for seed in 1..=3 {
         put(&store, &seed.to_string(), &noise(seed, LEN));
     }
-    let other = PutOptions { lineage: Some("other".to_owned()), tuner_window: WINDOW };
-    let mut stream = store.put_with("other", other).unwrap();
-    stream.write(&noise(9, LEN)).unwrap();
-    let summary = stream.finish().unwrap();
+    let summary = put_as(&store, "other", "other", &noise(9, LEN));
     assert_eq!(summary.chunk_size_switch, None, "{summary:?}");
     let mut stream = store.put("none").unwrap();
     stream.write(&noise(10, LEN)).unwrap();
@@ -153,25 +156,44 @@ fn lineages_do_not_mix_and_damage_does_not_stop_a_put() {
 }
 
 #[test]
+fn the_same_data_in_two_lineages_is_stored_once() {
+    let root = tempfile::tempdir().unwrap();
+    make(root.path(), true);
+    let store = Store::open(root.path(), Access::ReadWrite, &options()).unwrap();
+    for seed in 1..=7 {
+        let mut bytes = noise(seed, LEN);
+        let first = put_as(&store, "first", &format!("first-{seed}"), &bytes);
+        assert_eq!(first.chunk_size_switch.is_some(), seed > 3, "{first:?}");
+        bytes.insert(100, 7); // The other one has a header.
+        let other = put_as(&store, "other", &format!("other-{seed}"), &bytes);
+        assert_eq!(other.chunk_size_switch, first.chunk_size_switch);
+        assert!(other.new_chunks <= 4, "{other:?}");
+    }
+    store.close().unwrap();
+}
+
+#[test]
 fn repeated_data_dedups_as_without_the_tuner() {
     let base = noise(1, LEN);
-    let scattered = |seed: u64| {
+    let scattered = |seed: usize| {
         let mut bytes = base.clone();
         for number in 0..8 {
-            let at = (seed * 7919 + number * 104_729) as usize % (LEN - 4096);
-            bytes[at..at + 4096].copy_from_slice(&noise(seed * 100 + number, 4096));
+            let at = (seed * 7919 + number * 104_729) % (LEN - 4096);
+            bytes[at..at + 4096].copy_from_slice(&noise((seed * 100 + number) as u64, 4096));
         }
         bytes
     };
     let grown = |count: u64| (1..=count).flat_map(|seed| noise(seed, LEN / 2)).collect::<Vec<u8>>();
-    let shifted = |count: u64| [noise(99, count as usize * 1000), base.clone()].concat();
+    let shifted = |count: usize| [noise(99, count * 1000), base.clone()].concat();
     let replaced = |seed: u64| [noise(100 + seed, LEN / 2), base.clone()].concat();
-    let corpora: [(&str, Vec<Vec<u8>>); 6] = [
+    let corpora: [(&str, Vec<Vec<u8>>); 7] = [
         ("unchanged", vec![base.clone(); 6]),
         ("scattered writes", (1..=6).map(scattered).collect()),
         ("appended", (1..=6).map(grown).collect()),
         ("shifted", (1..=6).map(shifted).collect()),
         ("a new part before a known one", (1..=6).map(replaced).collect()),
+        // The probe meets the third again.
+        ("new, then the last again", [1, 2, 3, 3, 3, 3].map(|seed| noise(seed, LEN)).to_vec()),
         // Larger chunks from the fourth on; then it repeats.
         ("new, then repeated", [1, 2, 3, 4, 4, 4].map(|seed| noise(seed, LEN)).to_vec()),
     ];

@@ -18,6 +18,9 @@ use crate::tuner::Past;
 /// of another lineage with the same mark.
 const TRIES: usize = 3;
 
+/// Places in a stream at which it waits and looks for a twin: nearly all streams change their sizes at the first window.
+const SWITCHES_MAX: usize = 4;
+
 /// The lineage of a stream that nobody named one for: its name without the digits at its end, and without what
 /// separates the parts of a date and a time. `disk-2024-05-01T03:00:00Z` and `disk-7` are of lineage `disk`; a name
 /// that would leave nothing is its own lineage.
@@ -50,24 +53,45 @@ pub fn check(lineage: &str) -> Result<()> {
     name_problem(lineage).map_or(Ok(()), |problem| Err(Error::Invalid(format!("the lineage: {problem}"))))
 }
 
-/// What the latest stream of `lineage` has left; nothing for the first. A stream whose recipe cannot be read or used
-/// is passed over with a warning: tuning never keeps data out of the store.
+/// What a new stream finds in the store.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// What the latest stream of its lineage has left; nothing for the first.
+    pub past: Option<Past>,
+    /// The bytes at which streams of any lineage changed their chunk sizes, the latest first; not all of very many.
+    pub switches: Vec<u64>,
+}
+
+/// Look for what matters to the next stream of `lineage`. A stream whose recipe cannot be read or used is passed over
+/// with a warning: tuning never keeps data out of the store.
 ///
 /// # Errors
 /// The index failed.
-pub fn latest(core: &Core, io: &mut dyn Io, lineage: &str) -> Result<Option<Past>> {
+pub fn find(core: &Core, io: &mut dyn Io, lineage: &str) -> Result<Found> {
     let mark = lineage_mark(lineage);
     let mut rows = core.index.recipes()?;
-    rows.retain(|row| row.state == RecipeState::Live && row.lineage_mark == mark);
+    rows.retain(|row| row.state == RecipeState::Live);
     rows.sort_by_key(|row| Reverse(row.recipe)); // Ids grow with time.
-    for row in rows.iter().take(TRIES) {
+    let mut found = Found::default();
+    for row in &rows {
+        if row.switch_at > 0
+            && !found.switches.contains(&row.switch_at)
+            && found.switches.len() < SWITCHES_MAX
+        {
+            found.switches.push(row.switch_at);
+        }
+    }
+    for row in rows.iter().filter(|row| row.lineage_mark == mark).take(TRIES) {
         match past(core, io, lineage, row) {
-            Ok(Some(past)) => return Ok(Some(past)),
+            Ok(Some(past)) => {
+                found.past = Some(past);
+                break;
+            }
             Ok(None) => {}
             Err(error) => tracing::warn!("stream {:?} does not help to tune {lineage:?}: {error}", row.name),
         }
     }
-    Ok(None)
+    Ok(found)
 }
 
 /// What one stream has left, if it is of this lineage and was tuned.

@@ -11,6 +11,7 @@
 
 pub mod front;
 pub mod lineage;
+pub mod twin;
 
 use std::io::Read;
 use std::sync::Arc;
@@ -114,6 +115,8 @@ pub struct Put {
     lineage: Option<String>,
     params: ChunkParams,
     tuner: Option<Tuner>,
+    /// How the stream began, while the tuner has a point ahead.
+    head: twin::Head,
 }
 
 impl Put {
@@ -163,6 +166,7 @@ impl Put {
             lineage: options.lineage,
             params,
             tuner,
+            head: twin::Head::default(),
         })
     }
 
@@ -317,7 +321,12 @@ impl Put {
     fn pass_point(&mut self) -> Result<()> {
         self.front.settle()?;
         self.note_chunks()?;
-        match self.tuner.as_mut().and_then(Tuner::decide) {
+        let (Some(tuner), Some(lineage)) = (&mut self.tuner, &self.lineage) else { return Ok(()) };
+        let twin = match tuner.may_have_twin() {
+            true => twin::find(&self.core, self.io.as_mut(), lineage, (self.bytes, self.params), &self.head)?,
+            false => None,
+        };
+        match tuner.decide(twin) {
             Some(sizes) => self.front.switch(chunker_of(sizes)?),
             None => Ok(()),
         }
@@ -334,8 +343,12 @@ impl Put {
 
     fn note_chunks(&mut self) -> Result<()> {
         let recipe = self.recipe.as_mut().expect("the stream is not finished");
+        let follows = self.tuner.as_ref().is_some_and(|tuner| tuner.point().is_some());
         for chunk in self.front.take_chunks() {
             recipe.push(self.io.as_mut(), chunk.hash, 0, chunk.len)?;
+            if follows {
+                self.head.push(chunk.hash);
+            }
         }
         for sample in self.front.take_samples() {
             if let Some(tuner) = &mut self.tuner {
@@ -357,8 +370,8 @@ impl Drop for Put {
 /// The tuner of a stream, where there is one.
 fn tuner_of(core: &Core, io: &mut dyn Io, options: &PutOptions) -> Result<Option<Tuner>> {
     let Some(lineage) = options.lineage.as_deref().filter(|_| core.settings.tuner) else { return Ok(None) };
-    let past = lineage::latest(core, io, lineage)?;
-    Ok(Some(Tuner::new(core.ladder(), past, options.tuner_window)))
+    let found = lineage::find(core, io, lineage)?;
+    Ok(Some(Tuner::new(core.ladder(), found.past, &found.switches, options.tuner_window)))
 }
 
 fn chunker_of(sizes: ChunkParams) -> Result<Chunker> {

@@ -15,12 +15,12 @@ fn times(factor: u32) -> ChunkParams {
 
 /// Run a stream of `parts`, each ten bytes of which so many are new; returns the tuner and the sizes of each part.
 fn run(past: Option<Past>, parts: &[u64]) -> (Tuner, Vec<ChunkParams>) {
-    let mut tuner = Tuner::new(ladder(), past, WINDOW);
+    let mut tuner = Tuner::new(ladder(), past, &[], WINDOW);
     let mut sizes = tuner.start();
     let mut cut = Vec::new();
     for (number, new_bytes) in parts.iter().enumerate() {
         if tuner.point().is_some_and(|point| point <= 10 * number as u64) {
-            sizes = tuner.decide().unwrap_or(sizes);
+            sizes = tuner.decide(None).unwrap_or(sizes);
         }
         cut.push(sizes);
         tuner.sample(Sample { bytes: 10, new_bytes: *new_bytes });
@@ -147,4 +147,39 @@ fn thresholds_are_exclusive() {
     assert_eq!(aims, [Aim::Keep, Aim::Larger, Aim::Keep, Aim::Smaller]);
     assert_eq!(Sample::default().known_ppm(), 0);
     assert_eq!(Sample { bytes: u64::MAX, new_bytes: 0 }.known_ppm(), 1_000_000);
+}
+
+#[test]
+fn a_stream_follows_its_twin() {
+    let met = Sample { bytes: 100, new_bytes: 0 };
+    let twin = |at, factor| Some(Twin { switch: Some((at, times(factor))) });
+    let start = |past| {
+        let mut tuner = Tuner::new(ladder(), past, &[100, 200, 300], WINDOW);
+        tuner.sample(met);
+        assert!(tuner.may_have_twin() && tuner.point() == Some(100));
+        tuner
+    };
+    let mut tuner = start(None);
+    assert_eq!(tuner.decide(twin(100, 4)), Some(times(4)));
+    assert_eq!((tuner.point(), tuner.switch()), (None, Some((100, times(4)))));
+    assert_eq!(tuner.record().switch_at, 100);
+
+    let mut tuner = start(None);
+    assert_eq!((tuner.decide(None), tuner.point()), (None, Some(200)));
+    tuner.sample(met);
+    assert_eq!((tuner.decide(twin(300, 2)), tuner.point()), (None, Some(300)));
+    tuner.sample(met);
+    assert_eq!((tuner.decide(twin(300, 2)), tuner.point()), (Some(times(2)), None));
+
+    let larger = after(&[&NEW, &NEW, &NEW, &NEW]);
+    let mut tuner = start(larger);
+    assert_eq!(
+        tuner.decide(Some(Twin { switch: None })),
+        None,
+        "an earlier generation, from before the change"
+    );
+    assert_eq!((tuner.point(), tuner.switch(), tuner.record().switch_at), (None, None, 0));
+    let mut tuner = start(larger);
+    assert_eq!(tuner.decide(None), Some(times(2)), "its own point, without a twin");
+    assert_eq!(tuner.point(), None);
 }

@@ -29,8 +29,8 @@ const CHUNK_AVG: Field<u32> = CHUNK_MIN.then();
 const CHUNK_MAX: Field<u32> = CHUNK_AVG.then();
 const DIGEST: Field<[u8; 32]> = CHUNK_MAX.then();
 const LINEAGE_MARK: Field<u64> = DIGEST.then();
-const RESERVED: Field<[u8; 8]> = LINEAGE_MARK.then();
-const CRC: Field<u32> = RESERVED.then();
+const SWITCH_AT: Field<u64> = LINEAGE_MARK.then();
+const CRC: Field<u32> = SWITCH_AT.then();
 const _: () = assert!(CRC.end() == SIZE);
 
 /// A stream's place in its life. The numbers are on disk and never change.
@@ -84,6 +84,10 @@ pub struct RecipeRow {
     /// The mark of its lineage, see [`lineage_mark`]; 0 for none.
     #[serde(skip)]
     pub lineage_mark: u64,
+    /// Byte from which on it was cut with other sizes; 0 for none. See
+    /// [`Tuning`](crate::format::recipe_trailer::Tuning).
+    #[serde(skip)]
+    pub switch_at: u64,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
@@ -119,6 +123,7 @@ impl RecipeRow {
             params: header.params,
             digest: trailer.digest,
             lineage_mark: lineage_mark(&header.lineage),
+            switch_at: trailer.tuning.switch_at,
         }
     }
 
@@ -141,6 +146,7 @@ impl RecipeRow {
         CHUNK_MAX.put(&mut value, self.params.max);
         DIGEST.put(&mut value, self.digest);
         LINEAGE_MARK.put(&mut value, self.lineage_mark);
+        SWITCH_AT.put(&mut value, self.switch_at);
         super::seal(Kind::Recipe, VERSION, self.name.as_bytes(), &mut value);
         value
     }
@@ -177,6 +183,7 @@ impl RecipeRow {
             },
             digest: DIGEST.get(value),
             lineage_mark: LINEAGE_MARK.get(value),
+            switch_at: SWITCH_AT.get(value),
         })
     }
 }
@@ -203,6 +210,7 @@ pub(crate) mod tests {
             params: ChunkParams { min: 1, avg: 2, max: 3 },
             digest: [4; 32],
             lineage_mark: 5,
+            switch_at: 6,
         }
     }
 
@@ -216,7 +224,7 @@ pub(crate) mod tests {
                 created_unix: CREATED_UNIX, logical_bytes: LOGICAL_BYTES, chunk_count: CHUNK_COUNT,
                 new_bytes: NEW_BYTES, new_chunks: NEW_CHUNKS, stored_bytes: STORED_BYTES,
                 chunk_min: CHUNK_MIN, chunk_avg: CHUNK_AVG, chunk_max: CHUNK_MAX, digest: DIGEST,
-                lineage_mark: LINEAGE_MARK, reserved: RESERVED, crc: CRC,
+                lineage_mark: LINEAGE_MARK, switch_at: SWITCH_AT, crc: CRC,
             ],
         );
     }
