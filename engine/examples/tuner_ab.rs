@@ -1,8 +1,9 @@
 //! What the chunk tuner does to ratio, index and rate: the same generations of each corpus into stores with the tuner
 //! off, with it on, and with chunks four times as large from the start.
 //!
-//! `cargo run --release -p gdd-engine --example tuner_ab -- [MIB [GENERATIONS [DIRECTORY]]]`; 256 MiB, 6 generations,
-//! below the temporary directory by default. The rate is the median over the streams of a store. Everything but the files below /usr comes from seeds.
+//! `cargo run --release -p gdd-engine --example tuner_ab -- [MIB [GENERATIONS [DIRECTORY [WORD]]]]`; by default 256 MiB
+//! and 6 generations of each corpus (with WORD, of those whose names have it), below the temporary directory. The rate
+//! is the median over the streams of a store. Everything but the files below /usr comes from seeds.
 #![allow(missing_docs)]
 
 use std::path::{Path, PathBuf};
@@ -15,12 +16,16 @@ use gdd_engine::store::Store;
 
 const BLOCK: usize = 4096;
 
+/// Makes a generation, 1 and up, of about so many bytes.
+type Make = fn(u64, usize) -> Vec<u8>;
+
 fn main() -> Result<(), Error> {
     let mut arguments = std::env::args().skip(1);
     let mut number = |default: usize| arguments.next().and_then(|text| text.parse().ok()).unwrap_or(default);
     let (len, generations) = (number(256) << 20, number(6) as u64);
     let below = arguments.next().map_or_else(std::env::temp_dir, PathBuf::from);
-    let corpora: [(&str, u64, fn(u64, usize) -> Vec<u8>); 7] = [
+    let word = arguments.next().unwrap_or_default();
+    let corpora: [(&str, u64, Make); 7] = [
         ("files of /usr, 2 % of them changed", 1, files),
         ("image, 1 % of 4 KiB blocks changed", 1, image),
         ("database, 5 % appended, 0.2 % changed", 1, database),
@@ -34,7 +39,7 @@ fn main() -> Result<(), Error> {
         "{:<38} {:<8} {:>10} {:>10} {:>7} {:>8} {:>8}  sizes of the last",
         "corpus", "tuner", "MB", "new MB", "ratio", "chunks", "MB/s"
     );
-    for (name, lineages, make) in corpora {
+    for (name, lineages, make) in corpora.into_iter().filter(|(name, ..)| name.contains(&word)) {
         for (mode, tuner, factor) in [("off", false, 1), ("on", true, 1), ("off, x4", false, 4)] {
             let make = |generation| make(generation, len);
             let row = run(&below, (tuner, factor), (generations, lineages), &make)?;
@@ -112,7 +117,7 @@ fn scatter(bytes: &mut [u8], generation: u64, one_in: u64) {
     for generation in 2..=generation {
         let mut state = generation.wrapping_mul(0x9e37_79b9) | 1;
         for (number, block) in bytes.chunks_exact_mut(BLOCK).enumerate() {
-            if step(&mut state) % one_in == 0 {
+            if step(&mut state).is_multiple_of(one_in) {
                 block.copy_from_slice(&noise(generation << 32 | number as u64, BLOCK));
             }
         }
@@ -126,7 +131,8 @@ fn image(generation: u64, len: usize) -> Vec<u8> {
 }
 
 fn database(generation: u64, len: usize) -> Vec<u8> {
-    let grown = len / 4 * 3 + len / 20 * (generation as usize - 1);
+    let steps = usize::try_from(generation - 1).unwrap_or(usize::MAX);
+    let grown = len / 4 * 3 + len / 20 * steps;
     let mut bytes = noise(2, grown);
     scatter(&mut bytes, generation, 500);
     bytes
