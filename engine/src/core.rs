@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use gdd_kernels::{Chunker, Params};
+use gdd_kernels::Params;
 use gdd_uring::io::{Io, IoSource};
 
 use crate::commit::{CommitDesk, Committer};
@@ -15,11 +15,11 @@ use crate::container::prepare::{Plan, PrepareDesk, Preparer};
 use crate::error::{Error, Result};
 use crate::filter::Filter;
 use crate::format::StoreId;
-use crate::format::recipe::name_problem;
+use crate::format::recipe::{ChunkParams, name_problem};
 use crate::format::superblock::Settings;
 use crate::ids::{ContainerId, Epoch, RecipeId};
 use crate::index::{ContainerRow, Index};
-use crate::limits::{EXTENT_SIZE, UNCOMMITTED_BYTES_MAX};
+use crate::limits::{CHUNK_SIZE_MAX, EXTENT_SIZE, UNCOMMITTED_BYTES_MAX};
 use crate::options::Budget;
 use crate::paths::Paths;
 use crate::poison::Poison;
@@ -28,6 +28,7 @@ use crate::shard::counters::Counters;
 use crate::shard::known::{Known, Sources};
 use crate::shard::mailbox::Door;
 use crate::shard::{Parts, Shard};
+use crate::tuner::Ladder;
 
 /// What the tasks of one opening are made from. Cheap to clone.
 #[derive(Clone)]
@@ -67,6 +68,19 @@ pub struct Seed {
 }
 
 impl Seed {
+    /// The sets of chunk sizes that streams may be cut with.
+    #[must_use]
+    pub fn ladder(&self) -> Ladder {
+        let Settings { chunk_size_min: min, chunk_size_avg: avg, chunk_size_max: max, .. } = self.settings;
+        let most = CHUNK_SIZE_MAX.min(self.settings.container_size / 4);
+        Ladder::new(ChunkParams { min, avg, max }, u32::try_from(most).expect("a chunk size fits 32 bits"))
+    }
+
+    /// Bytes of the longest chunk that may come.
+    fn largest_chunk_size(&self) -> u32 {
+        if self.settings.tuner { self.ladder().largest().max } else { self.settings.chunk_size_max }
+    }
+
     /// Make worker `number`, with its own door to the disk.
     ///
     /// # Errors
@@ -92,7 +106,7 @@ impl Seed {
             self.store,
             self.paths.clone(),
             Sizes {
-                chunk_max: self.settings.chunk_size_max,
+                chunk_max: self.largest_chunk_size(),
                 container: self.settings.container_size,
                 memory: self.budget.batches / self.workers,
             },
@@ -102,7 +116,6 @@ impl Seed {
         let parts = Parts {
             io,
             door: door.clone(),
-            chunker: Chunker::new(params_of(&self.settings)?),
             compressor: Compressor::new(self.settings.compression)?,
             known: Known::new(number, self.workers, sources, Arc::clone(&counters)),
             appender,

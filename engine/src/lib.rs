@@ -41,3 +41,4 @@ pub mod store;
 pub mod superblocks;
 #[cfg(test)]
 mod testing;
+pub mod tuner;

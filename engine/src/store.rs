@@ -22,7 +22,7 @@ use crate::get::{self, Get, Shelf};
 use crate::ids::Epoch;
 use crate::index::rocks::RocksIndex;
 use crate::index::{Index, RecipeRow, RecipeState};
-use crate::ingest::Put;
+use crate::ingest::{Put, PutOptions};
 use crate::observe::RecallHistograms;
 use crate::opening::{self, Opening};
 use crate::options::{Access, Options};
@@ -127,6 +127,15 @@ impl Store {
     pub fn put(&self, name: &str) -> Result<Put> {
         self.writable()?;
         Put::begin(Arc::clone(&self.core), name, Box::new(Sleep))
+    }
+
+    /// The same with options.
+    ///
+    /// # Errors
+    /// As [`Store::put`]; or the lineage is unusable.
+    pub fn put_with(&self, name: &str, options: PutOptions) -> Result<Put> {
+        self.writable()?;
+        Put::begin_with(Arc::clone(&self.core), name, options, Box::new(Sleep))
     }
 
     /// Begin to restore a stream.

@@ -36,6 +36,26 @@ fn put_counts_what_is_new() {
 }
 
 #[test]
+fn the_tuner_says_what_it_does() {
+    let place = Place::empty();
+    assert_eq!(place.run(&["init", "store", "--tuner", "on"]).code, Some(0));
+    assert!(place.ok(&["stats"]).text().contains("tuner        on\n"));
+    assert_eq!(place.ok(&["stats", "--json"]).object()["settings"]["tuner"], true);
+    let first = place.put("disk-1", b"one");
+    assert_eq!((&first["lineage"], &first["chunk_size_avg"]), (&"disk".into(), &16384.into()), "{first}");
+    assert!(first["chunk_size_switch"].is_null());
+    assert!(first["chunk_size_why"].as_str().unwrap().starts_with("first of its lineage"), "{first}");
+    let second = place.put("disk-2", b"two");
+    assert!(second["chunk_size_why"].as_str().unwrap().starts_with("cut as its lineage was"), "{second}");
+    std::fs::write(place.join("file"), b"three").unwrap();
+    let third = place.ok(&["put", "disk-3", "file", "--lineage", "other", "--json"]).object();
+    assert!(third["chunk_size_why"].as_str().unwrap().starts_with("first of its lineage"), "{third}");
+    assert_eq!(place.run(&["put", "disk-4", "file", "--lineage", ""]).code, Some(2));
+    let off = Place::new().put("disk-1", b"one");
+    assert!(off["chunk_size_why"].as_str().unwrap().starts_with("the tuner is off"), "{off}");
+}
+
+#[test]
 fn a_file_is_stored_as_it_is() {
     let place = Place::new();
     let bytes = random(8, 300_000);

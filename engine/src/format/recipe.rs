@@ -28,11 +28,13 @@ const CHUNK_MAX: Field<u32> = CHUNK_AVG.then();
 const OWNER: Field<u8> = CHUNK_MAX.then();
 const NAME_LEN: Field<u16> = OWNER.then();
 const NAME: Field<[u8; STREAM_NAME_MAX]> = NAME_LEN.then();
+const LINEAGE_LEN: Field<u16> = NAME.then();
+const LINEAGE: Field<[u8; STREAM_NAME_MAX]> = LINEAGE_LEN.then();
 const CRC: Field<u32> = Field::at(HEADER_SIZE - 4);
-const _: () = assert!(NAME.end() <= CRC.start());
+const _: () = assert!(LINEAGE.end() <= CRC.start());
 
 /// The chunking parameters a stream was cut with, so that its next version is cut alike. Bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct ChunkParams {
     /// Smallest chunk, except the last.
     pub min: u32,
@@ -79,10 +81,21 @@ pub struct RecipeHeader {
     pub created_unix: u64,
     /// The stream's name: 1 to [`STREAM_NAME_MAX`] bytes.
     pub name: String,
-    /// How the stream was cut.
+    /// How the stream was cut; from its start, if the trailer says that the sizes changed.
     pub params: ChunkParams,
     /// Who keeps it alive.
     pub owner: Owner,
+    /// Which streams it is a later or earlier version of: their common name, as usable as a stream's. Empty: of none.
+    pub lineage: String,
+}
+
+/// The mark of a lineage in index rows, by which its streams are found; 0 for none. The first eight bytes of its
+/// BLAKE3: two lineages may have one mark, so the recipe's header has the last word.
+#[must_use]
+pub fn lineage_mark(lineage: &str) -> u64 {
+    let hash = blake3::hash(lineage.as_bytes());
+    let mark = u64::from_le_bytes(*hash.as_bytes().first_chunk().expect("a hash has 32 bytes"));
+    if lineage.is_empty() { 0 } else { mark.max(1) }
 }
 
 /// Why `name` cannot name a stream, if so: a sentence for the operator.
@@ -98,10 +111,11 @@ impl RecipeHeader {
     /// Encode into a block.
     ///
     /// # Panics
-    /// When the name is one that [`name_problem`] refuses.
+    /// When the name, or a lineage that is not empty, is one that [`name_problem`] refuses.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         assert_eq!(name_problem(&self.name), None, "names are checked before they are written");
+        assert!(self.lineage.is_empty() || name_problem(&self.lineage).is_none(), "and so are lineages");
         let mut block = vec![0; HEADER_SIZE];
         MAGIC.put(&mut block, MAGIC_VALUE);
         FORMAT.put(&mut block, VERSION);
@@ -113,9 +127,8 @@ impl RecipeHeader {
         CHUNK_AVG.put(&mut block, self.params.avg);
         CHUNK_MAX.put(&mut block, self.params.max);
         OWNER.put(&mut block, self.owner as u8);
-        let name = self.name.as_bytes();
-        NAME_LEN.put(&mut block, u16::try_from(name.len()).expect("a name fits its field"));
-        block[NAME.start()..NAME.start() + name.len()].copy_from_slice(name);
+        put_text(&mut block, (NAME_LEN, NAME), &self.name);
+        put_text(&mut block, (LINEAGE_LEN, LINEAGE), &self.lineage);
         seal(&mut block);
         block
     }
@@ -131,13 +144,11 @@ impl RecipeHeader {
         place.expect("store of the recipe", store, STORE.get(block))?;
         place.expect("id of the recipe", recipe, RECIPE.get(block))?;
         let owner = OWNER.get(block);
-        let name_len = usize::from(NAME_LEN.get(block));
-        place.require(name_len <= STREAM_NAME_MAX, "length of the name", STREAM_NAME_MAX, name_len)?;
-        let name = std::str::from_utf8(&block[NAME.start()..NAME.start() + name_len])
-            .map_err(|error| place.refuse("name of the recipe", "UTF-8", error))?;
-        if let Some(problem) = name_problem(name) {
-            return Err(place.refuse("name of the recipe", "a usable one", problem));
-        }
+        let name = text(block, (NAME_LEN, NAME), "name of the recipe", place)?;
+        let lineage = match LINEAGE_LEN.get(block) {
+            0 => "",
+            _ => text(block, (LINEAGE_LEN, LINEAGE), "lineage of the recipe", place)?,
+        };
         Ok(Self {
             store,
             recipe,
@@ -151,7 +162,27 @@ impl RecipeHeader {
             },
             owner: Owner::from_id(owner)
                 .ok_or_else(|| place.refuse("owner of the recipe", "0..=2", owner))?,
+            lineage: lineage.to_owned(),
         })
+    }
+}
+
+/// A length and the bytes behind it.
+type Text = (Field<u16>, Field<[u8; STREAM_NAME_MAX]>);
+
+fn put_text(block: &mut [u8], (len, bytes): Text, text: &str) {
+    len.put(block, u16::try_from(text.len()).expect("a name fits its field"));
+    block[bytes.start()..bytes.start() + text.len()].copy_from_slice(text.as_bytes());
+}
+
+fn text<'a>(block: &'a [u8], (len, bytes): Text, what: &'static str, place: Place<'_>) -> Result<&'a str> {
+    let len = usize::from(len.get(block));
+    place.require(len <= STREAM_NAME_MAX, what, "at most 1024 bytes", len)?;
+    let text = std::str::from_utf8(&block[bytes.start()..bytes.start() + len])
+        .map_err(|error| place.refuse(what, "UTF-8", error))?;
+    match name_problem(text) {
+        None => Ok(text),
+        Some(problem) => Err(place.refuse(what, "a usable one", problem)),
     }
 }
 
@@ -170,6 +201,7 @@ mod tests {
             name: name.to_owned(),
             params: ChunkParams { min: 4096, avg: 16384, max: 65536 },
             owner: Owner::Manual,
+            lineage: String::new(),
         }
     }
 
@@ -186,7 +218,7 @@ mod tests {
                 magic: MAGIC, version: FORMAT, store: STORE, recipe: RECIPE,
                 created_epoch: CREATED_EPOCH, created_unix: CREATED_UNIX, chunk_min: CHUNK_MIN,
                 chunk_avg: CHUNK_AVG, chunk_max: CHUNK_MAX, owner: OWNER, name_len: NAME_LEN,
-                name: NAME, crc: CRC,
+                name: NAME, lineage_len: LINEAGE_LEN, lineage: LINEAGE, crc: CRC,
             ],
         );
     }
@@ -216,14 +248,29 @@ mod tests {
         for (len, first) in [(0, b'x'), (1025, b'x'), (u16::MAX, b'x'), (3, 0xff), (3, b'\n')] {
             assert!(decode(&with_name(len, first)).is_err(), "{len} {first}");
         }
+        let mut block = RecipeHeader { lineage: "etc".to_owned(), ..example("etc") }.encode();
+        block[LINEAGE.start()] = b'\n';
+        seal(&mut block);
+        assert!(decode(&block).is_err(), "an unusable lineage");
         assert!(name_problem(&"x".repeat(STREAM_NAME_MAX)).is_none());
         assert!(name_problem(&"x".repeat(STREAM_NAME_MAX + 1)).is_some());
     }
 
+    #[test]
+    fn lineages_have_marks() {
+        assert_eq!(lineage_mark(""), 0);
+        assert_ne!(lineage_mark("etc"), 0);
+        assert_ne!(lineage_mark("etc"), lineage_mark("usr"));
+    }
+
     proptest! {
         #[test]
-        fn round_trip(name in "\\PC{1,200}", epoch: u32, unix: u64, owner in 0usize..3, params: [u32; 3]) {
+        fn round_trip(
+            name in "\\PC{1,200}", lineage in "\\PC{0,200}", epoch: u32, unix: u64, owner in 0usize..3,
+            params: [u32; 3],
+        ) {
             let header = RecipeHeader {
+                lineage,
                 created_epoch: Epoch(epoch), created_unix: unix, owner: Owner::ALL[owner],
                 params: ChunkParams { min: params[0], avg: params[1], max: params[2] },
                 ..example(&name)

@@ -1,6 +1,7 @@
 //! The last block of a recipe file: what the whole must add up to.
 
 use super::field::Field;
+use super::recipe::ChunkParams;
 use super::{HEADER_SIZE, Place, check_block, seal};
 use crate::error::Result;
 use crate::ids::RecipeId;
@@ -19,8 +20,27 @@ const NEW_BYTES: Field<u64> = CHUNK_COUNT.then();
 const NEW_CHUNKS: Field<u64> = NEW_BYTES.then();
 const STORED_BYTES: Field<u64> = NEW_CHUNKS.then();
 const DIGEST: Field<[u8; 32]> = STORED_BYTES.then();
+const GENERATION: Field<u32> = DIGEST.then();
+const VOTES: Field<i8> = GENERATION.then();
+const SWITCH_AT: Field<u64> = VOTES.then();
+const LATER_MIN: Field<u32> = SWITCH_AT.then();
+const LATER_AVG: Field<u32> = LATER_MIN.then();
+const LATER_MAX: Field<u32> = LATER_AVG.then();
 const CRC: Field<u32> = Field::at(HEADER_SIZE - 4);
-const _: () = assert!(DIGEST.end() <= CRC.start());
+const _: () = assert!(LATER_MAX.end() <= CRC.start());
+
+/// What the chunk tuner leaves for the next stream of the same lineage; all zero where it was not at work.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tuning {
+    /// 1 for the first stream of its lineage; 0 when the tuner was off.
+    pub generation: u32,
+    /// Generations in a row that ask for larger chunks (above 0) or smaller ones (below 0).
+    pub votes: i8,
+    /// Byte of the stream from which on it was cut with other sizes, after a forced cut; 0 when it was not.
+    pub switch_at: u64,
+    /// Those sizes. A stream may be shorter than `switch_at`: then they are what its lineage had before it.
+    pub later: ChunkParams,
+}
 
 /// The last block of a recipe file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,6 +63,8 @@ pub struct RecipeTrailer {
     pub stored_bytes: u64,
     /// BLAKE3 over all encoded entries in order.
     pub digest: [u8; 32],
+    /// The chunk tuner's record.
+    pub tuning: Tuning,
 }
 
 impl RecipeTrailer {
@@ -61,6 +83,12 @@ impl RecipeTrailer {
         NEW_CHUNKS.put(&mut block, self.new_chunks);
         STORED_BYTES.put(&mut block, self.stored_bytes);
         DIGEST.put(&mut block, self.digest);
+        GENERATION.put(&mut block, self.tuning.generation);
+        VOTES.put(&mut block, self.tuning.votes);
+        SWITCH_AT.put(&mut block, self.tuning.switch_at);
+        LATER_MIN.put(&mut block, self.tuning.later.min);
+        LATER_AVG.put(&mut block, self.tuning.later.avg);
+        LATER_MAX.put(&mut block, self.tuning.later.max);
         seal(&mut block);
         block
     }
@@ -84,6 +112,16 @@ impl RecipeTrailer {
             new_chunks: NEW_CHUNKS.get(block),
             stored_bytes: STORED_BYTES.get(block),
             digest: DIGEST.get(block),
+            tuning: Tuning {
+                generation: GENERATION.get(block),
+                votes: VOTES.get(block),
+                switch_at: SWITCH_AT.get(block),
+                later: ChunkParams {
+                    min: LATER_MIN.get(block),
+                    avg: LATER_AVG.get(block),
+                    max: LATER_MAX.get(block),
+                },
+            },
         })
     }
 }
@@ -107,6 +145,7 @@ mod tests {
             new_chunks: n[5],
             stored_bytes: n[6],
             digest: [3; 32],
+            tuning: Tuning::default(),
         }
     }
 
@@ -119,7 +158,8 @@ mod tests {
                 magic: MAGIC, version: FORMAT, recipe: RECIPE, block_count: BLOCK_COUNT,
                 entry_count: ENTRY_COUNT, logical_bytes: LOGICAL_BYTES, chunk_count: CHUNK_COUNT,
                 new_bytes: NEW_BYTES, new_chunks: NEW_CHUNKS, stored_bytes: STORED_BYTES,
-                digest: DIGEST, crc: CRC,
+                digest: DIGEST, generation: GENERATION, votes: VOTES, switch_at: SWITCH_AT,
+                later_min: LATER_MIN, later_avg: LATER_AVG, later_max: LATER_MAX, crc: CRC,
             ],
         );
     }
@@ -133,8 +173,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn round_trip(numbers: [u64; 7]) {
-            let trailer = example(numbers);
+        fn round_trip(numbers: [u64; 7], generation: u32, votes: i8, switch_at: u64, sizes: [u32; 3]) {
+            let later = ChunkParams { min: sizes[0], avg: sizes[1], max: sizes[2] };
+            let tuning = Tuning { generation, votes, switch_at, later };
+            let trailer = RecipeTrailer { tuning, ..example(numbers) };
             prop_assert_eq!(RecipeTrailer::decode(&trailer.encode(), RECIPE_ID, place()).unwrap(), trailer);
         }
     }

@@ -20,6 +20,7 @@ use crate::error::{Error, Result};
 use crate::ids::ChunkHash;
 use crate::shard::mailbox::{Added, Door, Link, Placement, Reply, Request, WINDOW, Wanted};
 use crate::shard::route;
+use crate::tuner::Sample;
 
 /// A chunk of the stream, in stream order, for its recipe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,19 +37,29 @@ struct Pending {
     cuts: Option<Vec<Cut>>,
 }
 
+/// An extent whose chunks are being placed.
+struct Owed {
+    /// Workers that have not answered.
+    workers: usize,
+    sample: Sample,
+}
+
 /// See the module.
 pub struct Front {
     links: Vec<Link>,
     signal: Signal,
     patience: Box<dyn Patience>,
+    chunker: Chunker,
     stitcher: Stitcher,
     stitched: Stitched,
     /// Extents sent for cutting and not yet stitched; the first has number `stitch_next`.
     cutting: VecDeque<Pending>,
     stitch_next: u64,
-    /// Workers that still owe a placement, per stitched extent; the first has number `place_next`.
-    placing: VecDeque<usize>,
+    /// Extents that are stitched and not yet placed; the first has number `place_next`.
+    placing: VecDeque<Owed>,
     place_next: u64,
+    /// What came of each extent that is placed.
+    samples: Vec<Sample>,
     spare_cuts: Vec<Vec<Cut>>,
     chunks: Vec<StreamChunk>,
     added: Added,
@@ -66,12 +77,14 @@ impl Front {
             links: doors.iter().map(|door| door.attach(signal.clone(), tag)).collect(),
             signal,
             patience,
-            stitcher: Stitcher::new(chunker),
+            stitcher: Stitcher::new(chunker.clone()),
+            chunker,
             stitched: Stitched::default(),
             cutting: VecDeque::with_capacity(WINDOW),
             stitch_next: 0,
             placing: VecDeque::with_capacity(WINDOW),
             place_next: 0,
+            samples: Vec::new(),
             spare_cuts: Vec::new(),
             chunks: Vec::new(),
             added: Added::default(),
@@ -93,7 +106,8 @@ impl Front {
         let extent_number = self.stitch_next + self.cutting.len() as u64;
         let worker = worker_of(extent_number, self.links.len());
         let cuts = self.spare_cuts.pop().unwrap_or_default();
-        self.links[worker].send(Request::Cut { extent_number, extent: extent.clone(), cuts });
+        let chunker = self.chunker.clone();
+        self.links[worker].send(Request::Cut { extent_number, extent: extent.clone(), cuts, chunker });
         self.cutting.push_back(Pending { extent, cuts: None });
         self.pump()
     }
@@ -106,9 +120,7 @@ impl Front {
         while !self.cutting.is_empty() {
             self.pause()?;
         }
-        // The end of the stream is only known now: what is left of it lies in the seam.
-        self.stitcher.extent(&[], &[], true, &mut self.stitched);
-        self.place(IoEmpty::extent());
+        self.cut_here(); // The end of the stream is only known now: what is left of it lies in the seam.
         for link in &mut self.links {
             link.send(Request::Flush);
         }
@@ -117,6 +129,29 @@ impl Front {
             self.pause()?;
         }
         assert!(self.placing.is_empty(), "a worker answers a flush after every placement before it");
+        Ok(())
+    }
+
+    /// Wait until what was sent is placed, but for the last bytes whose chunk is not complete.
+    ///
+    /// # Errors
+    /// The store failed; the stream is lost.
+    pub fn settle(&mut self) -> Result<()> {
+        while !self.cutting.is_empty() || !self.placing.is_empty() {
+            self.pause()?;
+        }
+        Ok(())
+    }
+
+    /// End the last chunk where the stream stands now, and cut what follows with `chunker`.
+    ///
+    /// # Errors
+    /// The store failed; the stream is lost.
+    pub fn switch(&mut self, chunker: Chunker) -> Result<()> {
+        self.settle()?;
+        self.cut_here();
+        self.stitcher = Stitcher::new(chunker.clone());
+        self.chunker = chunker;
         Ok(())
     }
 
@@ -131,6 +166,11 @@ impl Front {
     /// Chunks stitched since the last call, in stream order.
     pub fn take_chunks(&mut self) -> std::vec::Drain<'_, StreamChunk> {
         self.chunks.drain(..)
+    }
+
+    /// What came of the extents that were placed since the last call, in stream order.
+    pub fn take_samples(&mut self) -> std::vec::Drain<'_, Sample> {
+        self.samples.drain(..)
     }
 
     /// What the stream added to the store so far, and the chunks it has so far.
@@ -169,11 +209,9 @@ impl Front {
             Reply::Placed { extent_number, added } => {
                 self.added += added;
                 let slot = index_of(extent_number, self.place_next);
-                self.placing[slot] -= 1;
-                while self.placing.front() == Some(&0) {
-                    self.placing.pop_front();
-                    self.place_next += 1;
-                }
+                self.placing[slot].workers -= 1;
+                self.placing[slot].sample.new_bytes += added.bytes;
+                self.retire_placed();
             }
             Reply::Durable => self.durable_owed -= 1,
             Reply::Failed(why) => {
@@ -198,7 +236,9 @@ impl Front {
         let workers = self.links.len();
         let expected = self.stitched.chunks.len() / workers + self.stitched.chunks.len() / 4 + 8;
         let mut shares: Vec<Vec<Wanted>> = (0..workers).map(|_| Vec::with_capacity(expected)).collect();
+        let mut bytes = 0;
         for piece in self.stitched.chunks.drain(..) {
+            bytes += u64::from(piece.len);
             let hash = ChunkHash(piece.hash);
             self.chunks.push(StreamChunk { hash, len: piece.len });
             let in_seam = piece.place == Place::Seam;
@@ -206,19 +246,30 @@ impl Front {
             self.chunk_count += 1;
         }
         let seam = Arc::new(std::mem::take(&mut self.stitched.seam));
-        let mut owed = 0;
+        let mut owed = Owed { workers: 0, sample: Sample { bytes, new_bytes: 0 } };
         for (link, chunks) in self.links.iter_mut().zip(shares) {
             if !chunks.is_empty() {
-                owed += 1;
+                owed.workers += 1;
                 let (extent, seam) = (extent.clone(), Arc::clone(&seam));
                 link.send(Request::Place(Placement { extent_number, extent, seam, chunks }));
             }
         }
         self.placing.push_back(owed);
-        while self.placing.front() == Some(&0) {
+        self.retire_placed();
+    }
+
+    fn retire_placed(&mut self) {
+        while let Some(Owed { workers: 0, sample }) = self.placing.front() {
+            self.samples.push(*sample);
             self.placing.pop_front();
             self.place_next += 1;
         }
+    }
+
+    /// Complete the chunk that is not, as if the stream ended here; nothing is being cut.
+    fn cut_here(&mut self) {
+        self.stitcher.extent(&[], &[], true, &mut self.stitched);
+        self.place(IoEmpty::extent());
     }
 }
 

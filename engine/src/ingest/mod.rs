@@ -10,6 +10,8 @@
 //! before the last step leaves chunks that no recipe names, and perhaps a recipe that recovery adopts or removes.
 
 pub mod front;
+pub mod lineage;
+pub mod twin;
 
 use std::io::Read;
 use std::sync::Arc;
@@ -23,13 +25,44 @@ use crate::core::{Core, NameClaim};
 use crate::driver::Patience;
 use crate::error::{Error, Result};
 use crate::format::recipe::{ChunkParams, Owner, RecipeHeader};
+use crate::format::recipe_trailer::Tuning;
 use crate::ids::RecipeId;
 use crate::index::Batch;
 use crate::limits::EXTENT_SIZE;
 use crate::progress::Progress;
 use crate::recipe::{RecipeTotals, RecipeWriter};
 use crate::shard::mailbox::WINDOW;
+use crate::tuner::{Tuner, WINDOW_BYTES};
 use front::Front;
+
+/// How a stream is to be stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PutOptions {
+    /// What its earlier and later versions have in common; see [`lineage::lineage_of`] for a default. Recorded with
+    /// the stream. Where the store's tuner is on, it chooses the chunk sizes by it; without, they are the store's.
+    pub lineage: Option<String>,
+    /// Bytes that the tuner looks at before it changes anything. Smaller ones are for tests.
+    pub tuner_window: u64,
+}
+
+impl Default for PutOptions {
+    fn default() -> Self {
+        Self { lineage: None, tuner_window: WINDOW_BYTES }
+    }
+}
+
+/// From where on a stream was cut with other chunk sizes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Switch {
+    /// Byte of the stream.
+    pub at: u64,
+    /// Bytes.
+    pub chunk_size_min: u32,
+    /// Bytes.
+    pub chunk_size_avg: u32,
+    /// Bytes.
+    pub chunk_size_max: u32,
+}
 
 /// What storing a stream did.
 #[derive(Clone, Debug, serde::Serialize)]
@@ -52,6 +85,18 @@ pub struct PutSummary {
     pub seconds: f64,
     /// `bytes / seconds`.
     pub throughput_bytes_per_second: f64,
+    /// What its earlier and later versions have in common, if somebody said.
+    pub lineage: Option<String>,
+    /// Bytes; how it was cut from its start.
+    pub chunk_size_min: u32,
+    /// Bytes.
+    pub chunk_size_avg: u32,
+    /// Bytes.
+    pub chunk_size_max: u32,
+    /// Other chunk sizes for the rest of it, if the tuner has chosen some.
+    pub chunk_size_switch: Option<Switch>,
+    /// Why these sizes: a sentence for the operator.
+    pub chunk_size_why: String,
 }
 
 /// A stream being stored. Dropped before [`Put::finish`], nothing of its name remains.
@@ -67,6 +112,11 @@ pub struct Put {
     extent_size: usize,
     bytes: u64,
     started: Instant,
+    lineage: Option<String>,
+    params: ChunkParams,
+    tuner: Option<Tuner>,
+    /// How the stream began, while the tuner has a point ahead.
+    head: twin::Head,
 }
 
 impl Put {
@@ -75,14 +125,29 @@ impl Put {
     /// # Errors
     /// The name is taken or unusable, the store failed, or the recipe cannot be created.
     pub fn begin(core: Arc<Core>, name: &str, patience: Box<dyn Patience>) -> Result<Self> {
+        Self::begin_with(core, name, PutOptions::default(), patience)
+    }
+
+    /// The same with options.
+    ///
+    /// # Errors
+    /// As [`Put::begin`]; or the lineage is unusable.
+    pub fn begin_with(
+        core: Arc<Core>,
+        name: &str,
+        options: PutOptions,
+        patience: Box<dyn Patience>,
+    ) -> Result<Self> {
         core.poison.check()?;
         let claim = core.claim(name)?;
+        options.lineage.as_deref().map_or(Ok(()), lineage::check)?;
         let mut io = core.open_io()?;
         let recipe = core.next_recipe();
-        let params = core.params;
-        let header = recipe_header(&core, recipe, name, params);
+        let tuner = tuner_of(&core, io.as_mut(), &options)?;
+        let params = tuner.as_ref().map_or(core.ladder().base(), Tuner::start);
+        let header = recipe_header(&core, recipe, name, params, options.lineage.clone().unwrap_or_default());
         let writer = RecipeWriter::create(io.as_mut(), &core.paths.recipes(), header)?;
-        let front = Front::new(&core.doors, recipe.0, Chunker::new(params), patience);
+        let front = Front::new(&core.doors, recipe.0, chunker_of(params)?, patience);
         // One extent more than the window, so that one can be filled while all others are in flight.
         let extent_size = core.extent_size;
         let pool = Pool::new(extent_size, WINDOW + 1);
@@ -98,6 +163,10 @@ impl Put {
             extent_size,
             bytes: 0,
             started,
+            lineage: options.lineage,
+            params,
+            tuner,
+            head: twin::Head::default(),
         })
     }
 
@@ -171,6 +240,7 @@ impl Put {
             new_bytes: added.bytes,
             new_chunks: added.chunks,
             stored_bytes: added.stored_bytes,
+            tuning: self.tuner.as_ref().map_or(Tuning::default(), Tuner::record),
         };
         let recipe = self.recipe.take().expect("a stream is finished once");
         let row = recipe.finish(self.io.as_mut(), totals)?;
@@ -188,6 +258,16 @@ impl Put {
             dedup_ratio: ratio(self.bytes, added.bytes),
             seconds,
             throughput_bytes_per_second: to_float(self.bytes) / seconds,
+            lineage: self.lineage.take(),
+            chunk_size_min: self.params.min,
+            chunk_size_avg: self.params.avg,
+            chunk_size_max: self.params.max,
+            chunk_size_switch: self.tuner.as_ref().and_then(Tuner::switch).map(switch_of),
+            chunk_size_why: match &self.tuner {
+                Some(tuner) => tuner.why().to_owned(),
+                None if self.core.settings.tuner => "no lineage: the store's sizes".to_owned(),
+                None => "the tuner is off: the store's sizes".to_owned(),
+            },
         })
     }
 
@@ -224,6 +304,35 @@ impl Put {
     }
 
     fn send(&mut self, extent: Shared) -> Result<()> {
+        let point = self.tuner.as_ref().and_then(Tuner::point).map(|point| point - self.bytes);
+        match point.and_then(|ahead| usize::try_from(ahead).ok()) {
+            Some(ahead) if ahead < extent.len() => {
+                if ahead > 0 {
+                    self.pass(extent.slice(0..ahead))?;
+                }
+                self.pass_point()?;
+                self.pass(extent.slice(ahead..extent.len()))
+            }
+            _ => self.pass(extent),
+        }
+    }
+
+    /// The tuner's point is reached, and more is coming: the tuner decides, knowing everything before it.
+    fn pass_point(&mut self) -> Result<()> {
+        self.front.settle()?;
+        self.note_chunks()?;
+        let (Some(tuner), Some(lineage)) = (&mut self.tuner, &self.lineage) else { return Ok(()) };
+        let twin = match tuner.may_have_twin() {
+            true => twin::find(&self.core, self.io.as_mut(), lineage, (self.bytes, self.params), &self.head)?,
+            false => None,
+        };
+        match tuner.decide(twin) {
+            Some(sizes) => self.front.switch(chunker_of(sizes)?),
+            None => Ok(()),
+        }
+    }
+
+    fn pass(&mut self, extent: Shared) -> Result<()> {
         debug_assert!(
             extent.len() <= self.extent_size.max(usize::try_from(EXTENT_SIZE).unwrap_or(usize::MAX))
         );
@@ -234,8 +343,17 @@ impl Put {
 
     fn note_chunks(&mut self) -> Result<()> {
         let recipe = self.recipe.as_mut().expect("the stream is not finished");
+        let follows = self.tuner.as_ref().is_some_and(|tuner| tuner.point().is_some());
         for chunk in self.front.take_chunks() {
             recipe.push(self.io.as_mut(), chunk.hash, 0, chunk.len)?;
+            if follows {
+                self.head.push(chunk.hash);
+            }
+        }
+        for sample in self.front.take_samples() {
+            if let Some(tuner) = &mut self.tuner {
+                tuner.sample(sample);
+            }
         }
         Ok(())
     }
@@ -249,15 +367,38 @@ impl Drop for Put {
     }
 }
 
-fn recipe_header(core: &Core, recipe: RecipeId, name: &str, params: Params) -> RecipeHeader {
+/// The tuner of a stream, where there is one.
+fn tuner_of(core: &Core, io: &mut dyn Io, options: &PutOptions) -> Result<Option<Tuner>> {
+    let Some(lineage) = options.lineage.as_deref().filter(|_| core.settings.tuner) else { return Ok(None) };
+    let found = lineage::find(core, io, lineage)?;
+    Ok(Some(Tuner::new(core.ladder(), found.past, &found.switches, options.tuner_window)))
+}
+
+fn chunker_of(sizes: ChunkParams) -> Result<Chunker> {
+    let params = Params::new(sizes.min, sizes.avg, sizes.max);
+    params.map(Chunker::new).map_err(|error| Error::Invalid(error.to_string()))
+}
+
+fn switch_of((at, sizes): (u64, ChunkParams)) -> Switch {
+    Switch { at, chunk_size_min: sizes.min, chunk_size_avg: sizes.avg, chunk_size_max: sizes.max }
+}
+
+fn recipe_header(
+    core: &Core,
+    recipe: RecipeId,
+    name: &str,
+    params: ChunkParams,
+    lineage: String,
+) -> RecipeHeader {
     RecipeHeader {
         store: core.store,
         recipe,
         created_epoch: core.epoch,
         created_unix: core.unix_seconds(),
         name: name.to_owned(),
-        params: ChunkParams { min: params.min, avg: params.avg, max: params.max },
+        params,
         owner: Owner::Manual,
+        lineage,
     }
 }
 

@@ -42,13 +42,7 @@ impl Check {
     /// The check of the next record, up to `trust`.
     #[must_use]
     pub fn new(trust: Trust) -> Self {
-        Self {
-            trust,
-            header: None,
-            crc: crc32fast::Hasher::new(),
-            hash: blake3::Hasher::new(),
-            covered: 0,
-        }
+        Self { trust, header: None, crc: crc32fast::Hasher::new(), hash: blake3::Hasher::new(), covered: 0 }
     }
 
     /// Take what there is of the record so far: `bytes` starts at its header. Returns whether the record is complete,
@@ -97,9 +91,7 @@ impl Check {
 /// Whether a record is hashed side by side with others: plain, and too small to fill the lanes of a wide CPU alone.
 #[must_use]
 pub fn is_small(wanted: &Located, trust: Trust) -> bool {
-    trust == Trust::Hash
-        && wanted.entry.codec == Codec::None
-        && wanted.entry.stored_len as usize <= SMALL_MAX
+    trust == Trust::Hash && wanted.entry.codec == Codec::None && wanted.entry.stored_len as usize <= SMALL_MAX
 }
 
 /// Check small records that are complete in `bytes`, which starts at byte `start` of the container file `path`.
@@ -230,7 +222,9 @@ mod tests {
     #[test]
     fn any_changed_byte_is_refused() {
         let raw: Vec<u8> = (0..3000u32).flat_map(|n| (n / 9).to_le_bytes()).collect();
-        for (codec, trust) in Codec::ALL.into_iter().flat_map(|codec| [(codec, Trust::Hash), (codec, Trust::Crc)]) {
+        for (codec, trust) in
+            Codec::ALL.into_iter().flat_map(|codec| [(codec, Trust::Hash), (codec, Trust::Crc)])
+        {
             let (wanted, mut bytes) = record(&raw, codec);
             assert_eq!(full(&bytes, &wanted, trust).unwrap(), raw);
             for at in 0..bytes.len() {

@@ -157,8 +157,8 @@ fn copy(io: &mut dyn Io, recipes: &Path, reader: &mut RecipeReader, sides: &[Sid
         return Err(error);
     }
     let trailer = reader.trailer();
-    let RecipeTrailer { new_bytes, new_chunks, stored_bytes, .. } = *trailer;
-    writer.finish(io, RecipeTotals { new_bytes, new_chunks, stored_bytes })
+    let RecipeTrailer { new_bytes, new_chunks, stored_bytes, tuning, .. } = *trailer;
+    writer.finish(io, RecipeTotals { new_bytes, new_chunks, stored_bytes, tuning })
 }
 
 fn copy_entries(io: &mut dyn Io, reader: &mut RecipeReader, writer: &mut RecipeWriter) -> Result<()> {

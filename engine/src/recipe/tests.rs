@@ -14,11 +14,14 @@ use crate::error::{Error, Result};
 use crate::format::StoreId;
 use crate::format::recipe::{ChunkParams, Owner, RecipeHeader};
 use crate::format::recipe_block::RecipeEntry;
+use crate::format::recipe_trailer::Tuning;
 use crate::ids::{ChunkHash, Epoch, RecipeId};
 use crate::index::RecipeRow;
 
 const STORE: StoreId = StoreId([7; 16]);
-const TOTALS: RecipeTotals = RecipeTotals { new_bytes: 3, new_chunks: 2, stored_bytes: 1 };
+const TUNING: Tuning =
+    Tuning { generation: 4, votes: -1, switch_at: 5, later: ChunkParams { min: 6, avg: 7, max: 8 } };
+const TOTALS: RecipeTotals = RecipeTotals { new_bytes: 3, new_chunks: 2, stored_bytes: 1, tuning: TUNING };
 
 /// A directory with empty recipe directories, and a door to it.
 struct Bench {
@@ -46,6 +49,7 @@ fn header(recipe: u64, name: &str) -> RecipeHeader {
         name: name.to_owned(),
         params: ChunkParams { min: 1, avg: 2, max: 3 },
         owner: Owner::Manual,
+        lineage: "of these".to_owned(),
     }
 }
 

@@ -10,7 +10,7 @@ use crate::format::recipe::RecipeHeader;
 use crate::format::recipe_block::{
     RECIPE_BLOCK_ENTRIES, RECIPE_BLOCK_SIZE, RecipeEntry, encode_into, encoded_len, entry_bytes,
 };
-use crate::format::recipe_trailer::RecipeTrailer;
+use crate::format::recipe_trailer::{RecipeTrailer, Tuning};
 use crate::ids::ChunkHash;
 use crate::index::RecipeRow;
 
@@ -29,6 +29,8 @@ pub struct RecipeTotals {
     pub new_chunks: u64,
     /// Bytes that the new chunks take in containers.
     pub stored_bytes: u64,
+    /// The chunk tuner's record.
+    pub tuning: Tuning,
 }
 
 /// See the module. It takes the `Io` with each call, because its thread has but one; end it with
@@ -173,6 +175,7 @@ impl RecipeWriter {
             new_chunks: totals.new_chunks,
             stored_bytes: totals.stored_bytes,
             digest: *self.digest.finalize().as_bytes(),
+            tuning: totals.tuning,
         };
         let end = self.written + self.pending.len() as u64;
         assert_eq!(Some(end), trailer_offset(self.entry_count), "the trailer lies where readers look for it");

@@ -5,7 +5,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use gdd_kernels::Cut;
+use gdd_kernels::{Chunker, Cut};
 use gdd_uring::buffer::Shared;
 use gdd_uring::io::Waker;
 
@@ -29,6 +29,8 @@ pub enum Request {
         extent: Shared,
         /// An empty vector to fill, for reuse.
         cuts: Vec<Cut>,
+        /// Cuts as this stream is cut.
+        chunker: Chunker,
     },
     /// Store those of these chunks that are new; all of them belong to this worker.
     Place(Placement),

@@ -22,7 +22,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use gdd_kernels::Chunker;
 use gdd_uring::io::{Done, FileId, Io, Op, Wait};
 
 use crate::commit::CommitLink;
@@ -55,8 +54,6 @@ pub struct Parts {
     pub io: Box<dyn Io>,
     /// Where streams announce themselves.
     pub door: Door,
-    /// Cuts and hashes.
-    pub chunker: Chunker,
     /// Compresses, or not.
     pub compressor: Compressor,
     /// Knows what is stored.
@@ -256,8 +253,8 @@ impl Shard {
     /// Cut and hash one extent, of whichever stream is next.
     fn cut(&mut self) -> bool {
         let Some(order) = self.streams.next_cut() else { return false };
-        let CutOrder { stream, extent_number, extent, mut cuts } = order;
-        self.parts.chunker.cut_and_hash(&extent, false, &mut cuts);
+        let CutOrder { stream, extent_number, extent, mut cuts, chunker } = order;
+        chunker.cut_and_hash(&extent, false, &mut cuts);
         drop(extent); // Before the reply: the front reuses the extent as soon as it may.
         self.streams.reply(stream, Reply::Cuts { extent_number, cuts });
         true
@@ -291,8 +288,9 @@ impl Shard {
 
     /// Begin a round if somebody waits for one, or enough is waiting.
     fn begin_round(&mut self) -> bool {
-        let due =
-            self.closing || !self.waiters.is_empty() || self.staged_bytes >= COMMIT_BYTES.min(self.parts.uncommitted_max / 2);
+        let due = self.closing
+            || !self.waiters.is_empty()
+            || self.staged_bytes >= COMMIT_BYTES.min(self.parts.uncommitted_max / 2);
         if !due {
             return false;
         }

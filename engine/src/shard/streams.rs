@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use gdd_kernels::Cut;
+use gdd_kernels::{Chunker, Cut};
 use gdd_uring::buffer::Shared;
 
 use super::mailbox::{Added, Attachment, Door, Placement, Reply, Request};
@@ -54,11 +54,13 @@ pub struct CutOrder {
     pub extent: Shared,
     /// Where to put the cuts.
     pub cuts: Vec<Cut>,
+    /// What to cut with.
+    pub chunker: Chunker,
 }
 
 struct Stream {
     attachment: Attachment,
-    cuts: VecDeque<(u64, Shared, Vec<Cut>)>,
+    cuts: VecDeque<(u64, Shared, Vec<Cut>, Chunker)>,
     ordered: VecDeque<Head>,
     tag: u64,
     /// Whether it was told that the store failed.
@@ -141,8 +143,8 @@ impl Streams {
         let after = self.streams.range(later).chain(self.streams.range(earlier));
         let number = after.filter(|(_, stream)| !stream.cuts.is_empty()).map(|(number, _)| *number).next()?;
         self.last_cut = number;
-        let (extent_number, extent, cuts) = self.streams.get_mut(&number)?.cuts.pop_front()?;
-        Some(CutOrder { stream: number, extent_number, extent, cuts })
+        let (extent_number, extent, cuts, chunker) = self.streams.get_mut(&number)?.cuts.pop_front()?;
+        Some(CutOrder { stream: number, extent_number, extent, cuts, chunker })
     }
 
     /// Answer a stream, if it is still there.
@@ -177,8 +179,8 @@ impl Streams {
 impl Stream {
     fn take(&mut self, request: Request) {
         match request {
-            Request::Cut { extent_number, extent, cuts } => {
-                self.cuts.push_back((extent_number, extent, cuts))
+            Request::Cut { extent_number, extent, cuts, chunker } => {
+                self.cuts.push_back((extent_number, extent, cuts, chunker));
             }
             Request::Place(placement) => {
                 self.ordered.push_back(Head::Place(Placing::new(placement)));

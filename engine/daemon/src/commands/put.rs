@@ -46,7 +46,7 @@ pub fn run(arguments: &args::Put, dir: &Path, options: &Options) -> Result<Outco
     let source = Source::open(Path::new(&arguments.source))?;
     let signals = Signals::note()?;
     let (answer, mut notes) =
-        super::writing(dir, options, |store| store_stream(store, &arguments.name, source, dir, &signals))?;
+        super::writing(dir, options, |store| store_stream(store, arguments, source, dir, &signals))?;
     if let Some(totals) = &answer.tree {
         if totals.sockets_left_out > 0 {
             notes.push(format!("sockets left out: {}", totals.sockets_left_out));
@@ -90,8 +90,14 @@ impl Source {
     }
 }
 
-fn store_stream(store: &Store, name: &str, source: Source, dir: &Path, signals: &Signals) -> Result<Answer> {
-    let mut put = store.put(name)?;
+fn store_stream(
+    store: &Store,
+    arguments: &args::Put,
+    source: Source,
+    dir: &Path,
+    signals: &Signals,
+) -> Result<Answer> {
+    let mut put = store.put_with(&arguments.name, arguments.options())?;
     let bar = Bar::bytes("store", source.total());
     let mut sink = PutSink { put: &mut put, bar: &bar, signals };
     let mut totals = None;
@@ -206,9 +212,13 @@ fn text(summary: &PutSummary) -> String {
         0 => "nothing was new".to_owned(),
         _ => format!("ratio {:.2}", summary.dedup_ratio),
     };
+    let tuned = match summary.chunk_size_switch {
+        Some(_) => format!("chunk sizes: {}\n", summary.chunk_size_why),
+        None => String::new(),
+    };
     format!(
         "stored {}: {} bytes ({}), {} new in {} of {} chunks, {} in containers, {ratio}\n\
-         {:.2} s, {}\n",
+         {:.2} s, {}\n{tuned}",
         summary.name,
         grouped(summary.bytes),
         show(summary.bytes),

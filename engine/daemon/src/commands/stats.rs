@@ -36,6 +36,7 @@ fn text(dir: &Path, stats: &Stats) -> String {
         line("chunks", grouped(stats.chunks)),
         line("containers", format!("{}, {} sealed", stats.containers, stats.containers_sealed)),
         line("chunk sizes", sizes.map(|size| show_binary(u64::from(size))).join("/")),
+        line("tuner", if stats.settings.tuner { "on" } else { "off" }.to_owned()),
         line("disk access", stats.io_mode.clone()),
         line("kernels", stats.kernel.clone()),
     ]

@@ -3,7 +3,7 @@
 use crate::error::Result;
 use crate::format::Place;
 use crate::format::field::Field;
-use crate::format::recipe::{ChunkParams, Owner, RecipeHeader, name_problem};
+use crate::format::recipe::{ChunkParams, Owner, RecipeHeader, lineage_mark, name_problem};
 use crate::format::recipe_trailer::RecipeTrailer;
 use crate::ids::{Epoch, RecipeId};
 
@@ -28,8 +28,9 @@ const CHUNK_MIN: Field<u32> = STORED_BYTES.then();
 const CHUNK_AVG: Field<u32> = CHUNK_MIN.then();
 const CHUNK_MAX: Field<u32> = CHUNK_AVG.then();
 const DIGEST: Field<[u8; 32]> = CHUNK_MAX.then();
-const RESERVED: Field<[u8; 16]> = DIGEST.then();
-const CRC: Field<u32> = RESERVED.then();
+const LINEAGE_MARK: Field<u64> = DIGEST.then();
+const SWITCH_AT: Field<u64> = LINEAGE_MARK.then();
+const CRC: Field<u32> = SWITCH_AT.then();
 const _: () = assert!(CRC.end() == SIZE);
 
 /// A stream's place in its life. The numbers are on disk and never change.
@@ -80,6 +81,13 @@ pub struct RecipeRow {
     /// BLAKE3 over all encoded entries of its recipe.
     #[serde(serialize_with = "as_hex")]
     pub digest: [u8; 32],
+    /// The mark of its lineage, see [`lineage_mark`]; 0 for none.
+    #[serde(skip)]
+    pub lineage_mark: u64,
+    /// Byte from which on it was cut with other sizes; 0 for none. See
+    /// [`Tuning`](crate::format::recipe_trailer::Tuning).
+    #[serde(skip)]
+    pub switch_at: u64,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
@@ -114,6 +122,8 @@ impl RecipeRow {
             stored_bytes: trailer.stored_bytes,
             params: header.params,
             digest: trailer.digest,
+            lineage_mark: lineage_mark(&header.lineage),
+            switch_at: trailer.tuning.switch_at,
         }
     }
 
@@ -135,6 +145,8 @@ impl RecipeRow {
         CHUNK_AVG.put(&mut value, self.params.avg);
         CHUNK_MAX.put(&mut value, self.params.max);
         DIGEST.put(&mut value, self.digest);
+        LINEAGE_MARK.put(&mut value, self.lineage_mark);
+        SWITCH_AT.put(&mut value, self.switch_at);
         super::seal(Kind::Recipe, VERSION, self.name.as_bytes(), &mut value);
         value
     }
@@ -170,6 +182,8 @@ impl RecipeRow {
                 max: CHUNK_MAX.get(value),
             },
             digest: DIGEST.get(value),
+            lineage_mark: LINEAGE_MARK.get(value),
+            switch_at: SWITCH_AT.get(value),
         })
     }
 }
@@ -195,6 +209,8 @@ pub(crate) mod tests {
             stored_bytes: numbers[6],
             params: ChunkParams { min: 1, avg: 2, max: 3 },
             digest: [4; 32],
+            lineage_mark: 5,
+            switch_at: 6,
         }
     }
 
@@ -208,7 +224,7 @@ pub(crate) mod tests {
                 created_unix: CREATED_UNIX, logical_bytes: LOGICAL_BYTES, chunk_count: CHUNK_COUNT,
                 new_bytes: NEW_BYTES, new_chunks: NEW_CHUNKS, stored_bytes: STORED_BYTES,
                 chunk_min: CHUNK_MIN, chunk_avg: CHUNK_AVG, chunk_max: CHUNK_MAX, digest: DIGEST,
-                reserved: RESERVED, crc: CRC,
+                lineage_mark: LINEAGE_MARK, switch_at: SWITCH_AT, crc: CRC,
             ],
         );
     }
