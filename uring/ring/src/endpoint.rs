@@ -174,7 +174,8 @@ impl Endpoint {
         let seen = match self.arm(wanted) {
             Ok(false) => peer.watch(Some(self.bell.as_fd()), timeout),
             Ok(true) => Ok(Seen::Other),
-            Err(error) => Err(error),
+            // A dead peer has no bell either; of the two, its death is the news.
+            Err(error) => peer.check().and(Err(error)),
         };
         self.disarm();
         seen

@@ -141,9 +141,10 @@ impl Peer {
         packet_size_is_legal(bytes.len())?;
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(PACKET_FDS_MAX))];
         let mut ancillary = SendAncillaryBuffer::new(&mut space);
-        if !fds.is_empty() && !ancillary.push(SendAncillaryMessage::ScmRights(fds)) {
-            let found = format!("{} in one packet, expected at most {PACKET_FDS_MAX}", fds.len());
-            return Err(Refused::Descriptor { what: "count", found }.into());
+        // Counted, as the space has a few bytes to spare for its alignment, into which one more would fit.
+        let few = fds.len() <= PACKET_FDS_MAX;
+        if !few || !fds.is_empty() && !ancillary.push(SendAncillaryMessage::ScmRights(fds)) {
+            return Err(fds_refused(fds.len().to_string()).into());
         }
         let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
         match rustix::net::sendmsg(&self.socket, &[IoSlice::new(bytes)], &mut ancillary, flags) {
@@ -225,8 +226,10 @@ impl Peer {
             return Err(packet_size_refused(received.bytes.max(PACKET_SIZE_MAX + 1)).into());
         }
         if received.flags.contains(ReturnFlags::CTRUNC) {
-            let found = format!("more than {PACKET_FDS_MAX} in one packet, or none left in this process");
-            return Err(Refused::Descriptor { what: "count", found }.into());
+            return Err(fds_refused("cut: too many, or no room in this process".to_owned()).into());
+        }
+        if fds.len() > PACKET_FDS_MAX {
+            return Err(fds_refused(fds.len().to_string()).into()); // As in `send`.
         }
         bytes.truncate(received.bytes);
         Ok(Packet { bytes, fds })
@@ -262,4 +265,9 @@ fn packet_size_is_legal(size: usize) -> Result<(), Refused> {
 
 fn packet_size_refused(size: usize) -> Refused {
     Refused::Header { what: "size of a control packet", found: size as u64, expected: PACKET_SIZE_MAX as u64 }
+}
+
+fn fds_refused(found: String) -> Refused {
+    let found = format!("{found}, expected at most {PACKET_FDS_MAX} in one packet");
+    Refused::Descriptor { what: "count", found }
 }
