@@ -11,8 +11,9 @@ use gdd_tests::workspace::root;
 use serde_json::Value;
 
 /// Each crate of the workspace and the crates of ours that it may depend on.
-const ARROWS: [(&str, &[&str]); 7] = [
+const ARROWS: [(&str, &[&str]); 8] = [
     ("gdd-uring", &[]),
+    ("gdd-ring", &[]),
     ("gdd-kernels", &[]),
     ("gdd-engine", &["gdd-uring", "gdd-kernels"]),
     ("gdd", &["gdd-engine", "gdd-uring", "gdd-kernels"]),
