@@ -247,7 +247,8 @@ mod tests {
         assert!(error.contains("two jobs"), "{error}");
         let error = refused(Builder::default().device(Device::file("two words")));
         assert!(error.contains("two words"), "{error}");
-        let error = refused(Builder::default().file_set(FileSet::new("f")).job(Job::backup("j", "f").client(1)));
+        let error =
+            refused(Builder::default().file_set(FileSet::new("f")).job(Job::backup("j", "f").client(1)));
         assert!(error.contains("client 1"), "{error}");
     }
 

@@ -43,7 +43,8 @@ mod tests {
     fn text_with_newlines_and_bars_comes_back() {
         let folder = tempfile::tempdir().unwrap();
         let (file, sql) = (folder.path().join("c.db"), folder.path().join("c.sql"));
-        fs::write(&sql, "CREATE TABLE T (A, B); INSERT INTO T VALUES ('x|y', 'line\nline'), (NULL, 7);").unwrap();
+        fs::write(&sql, "CREATE TABLE T (A, B); INSERT INTO T VALUES ('x|y', 'line\nline'), (NULL, 7);")
+            .unwrap();
         let limit = Duration::from_secs(60);
         create(&file, &sql, limit).unwrap();
         let rows = query(&file, "SELECT A, B FROM T", limit).unwrap();

@@ -200,7 +200,8 @@ mod tests {
         let mut command = Command::new("sh");
         command.args(["-c", "echo bad configuration; exit 4"]);
         let mut daemon = Running::start(command, "sh".into(), &folder.path().join("log")).unwrap();
-        let error = daemon.wait_until_listening((Ipv4Addr::LOCALHOST, 1), Duration::from_secs(60)).unwrap_err();
+        let error =
+            daemon.wait_until_listening((Ipv4Addr::LOCALHOST, 1), Duration::from_secs(60)).unwrap_err();
         let text = error.to_string();
         assert!(text.contains("exit status: 4") && text.contains("bad configuration"), "{text}");
     }

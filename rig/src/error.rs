@@ -60,8 +60,10 @@ pub enum Error {
         answer: String,
     },
     /// A job ended otherwise than with success.
-    #[error("job {id} {name:?} ended with status {status:?} in the catalog, {console:?} on the console, \
-             {errors} errors\n--- its log:\n{log}")]
+    #[error(
+        "job {id} {name:?} ended with status {status:?} in the catalog, {console:?} on the console, \
+             {errors} errors\n--- its log:\n{log}"
+    )]
     Job {
         /// The number that the director gave it.
         id: u32,

@@ -1,7 +1,8 @@
 //! Run one program to its end or to its deadline, whichever comes first, and keep all that it printed.
 //!
 //! A deadline kills the program and reports what it had printed, so a console that asks a question nobody answers ends
-//! a test with that question in the message.
+//! a test with that question in the message. Some of Bacula's tools repeat a question for ever once their input has
+//! ended; so what is kept has a bound, past which the pipe is closed and the program dies of it.
 
 use std::io::{Read, Write};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -12,6 +13,10 @@ use crate::{Error, Result, spawner};
 
 /// How often a running program is looked at.
 const WATCH_INTERVAL: Duration = Duration::from_millis(5);
+/// Kept of each output: the list of a volume with half a million files.
+const OUTPUT_SIZE_MAX: u64 = 64 << 20;
+/// Quoted in an error, from the beginning and from the end.
+const QUOTED_SIZE_MAX: usize = 8 << 10;
 
 /// A program, what it reads, and how long it may take.
 pub(crate) struct Execution {
@@ -67,7 +72,7 @@ impl Execution {
         match status {
             Some(status) => Ok(Printed { line, status, output, complaints }),
             None => {
-                let seen = format!("{output}{complaints}");
+                let seen = quoted(&format!("{output}{complaints}"));
                 Err(Error::Deadline { what: format!("`{line}`"), limit: self.limit, seen })
             }
         }
@@ -103,7 +108,7 @@ impl Printed {
         if self.status.success() {
             return Ok(self);
         }
-        Err(Error::Program { printed: self.all(), status: self.status.to_string(), line: self.line })
+        Err(Error::Program { printed: quoted(&self.all()), status: self.status.to_string(), line: self.line })
     }
 }
 
@@ -121,11 +126,21 @@ pub(crate) fn wait(child: &mut Child, limit: Duration) -> std::io::Result<Option
     Ok(None)
 }
 
-fn collect(mut pipe: impl Read + Send + 'static) -> JoinHandle<Vec<u8>> {
+/// `text`, without its middle when it is long.
+fn quoted(text: &str) -> String {
+    if text.len() <= 2 * QUOTED_SIZE_MAX {
+        return text.to_owned();
+    }
+    let head = text.floor_char_boundary(QUOTED_SIZE_MAX);
+    let tail = text.ceil_char_boundary(text.len() - QUOTED_SIZE_MAX);
+    format!("{}\n[... {} bytes ...]\n{}", &text[..head], tail - head, &text[tail..])
+}
+
+fn collect(pipe: impl Read + Send + 'static) -> JoinHandle<Vec<u8>> {
     thread::spawn(move || {
         let mut bytes = Vec::new();
         // A pipe that breaks has given all that there is.
-        let _broken = pipe.read_to_end(&mut bytes);
+        let _broken = pipe.take(OUTPUT_SIZE_MAX).read_to_end(&mut bytes);
         bytes
     })
 }
@@ -149,6 +164,15 @@ mod tests {
     fn a_program_past_its_deadline_is_killed_and_quoted() {
         let error = shell("echo question?; exec sleep 600").finish().unwrap_err();
         assert!(matches!(&error, Error::Deadline { seen, .. } if seen == "question?\n"), "{error}");
+    }
+
+    #[test]
+    fn a_program_that_prints_for_ever_is_neither_kept_nor_quoted_for_ever() {
+        let printed =
+            Execution { limit: Duration::from_secs(60), ..shell("exec yes question") }.finish().unwrap();
+        assert!(printed.output.len() <= 64 << 20);
+        let error = printed.demand_success().unwrap_err().to_string();
+        assert!(error.len() < 20_000 && error.contains("bytes ..."), "{} bytes", error.len());
     }
 
     #[test]

@@ -215,8 +215,9 @@ impl Rig {
     /// # Errors
     /// Of the catalog.
     pub fn copies_of(&self, id: JobId) -> Result<Vec<JobId>> {
-        let rows = self
-            .query_catalog(&format!("SELECT JobId FROM Job WHERE PriorJobId={id} AND Type='C' ORDER BY JobId"))?;
+        let rows = self.query_catalog(&format!(
+            "SELECT JobId FROM Job WHERE PriorJobId={id} AND Type='C' ORDER BY JobId"
+        ))?;
         Ok(rows.iter().filter_map(|row| row.first()?.parse().ok().map(JobId)).collect())
     }
 
@@ -282,7 +283,9 @@ impl Rig {
     fn console_status(&self, id: JobId) -> Result<char> {
         let command = format!("llist jobid={id}");
         let answer = self.console(&command)?;
-        let line = answer.lines().find_map(|line| line.trim().to_lowercase().strip_prefix("jobstatus:").map(|_| line));
+        let line = answer
+            .lines()
+            .find_map(|line| line.trim().to_lowercase().strip_prefix("jobstatus:").map(|_| line));
         let letter = line.and_then(|line| line.split(':').nth(1)?.trim().chars().next());
         letter.ok_or_else(|| Error::Console { command, expected: "JobStatus: and a letter".into(), answer })
     }

@@ -160,7 +160,9 @@ impl Packages {
 pub(crate) fn install(packages: &[&str], progress: &Progress) -> Result {
     let line = format!("apt-get install --no-install-recommends {}", packages.join(" "));
     if !geteuid().is_root() {
-        return Err(Error::Packages(format!("packages are missing and only root can install them: `{line}`")));
+        return Err(Error::Packages(format!(
+            "packages are missing and only root can install them: `{line}`"
+        )));
     }
     let _alone = lock(&std::env::temp_dir().join("gdd-rig-apt.lock"))?;
     let _policy = Policy::stand()?;

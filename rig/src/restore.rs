@@ -32,8 +32,7 @@ impl Rig {
     /// # Errors
     /// The director does not take it, or it does not end in time. A job that fails is no error.
     pub fn restore(&self, jobs: &[JobId]) -> Result<Restored> {
-        let list: Vec<_> = jobs.iter().map(ToString::to_string).collect();
-        self.restore_with(&format!("jobid={} all done", list.join(",")))
+        self.restore_with(&format!("{} all done", self.chosen(jobs)?))
     }
 
     /// Restore the newest state of what client `index` backed up with `file_set`.
@@ -51,8 +50,7 @@ impl Rig {
     /// As [`Rig::restore`]; a path with a newline cannot be named.
     pub fn restore_files(&self, jobs: &[JobId], paths: &[&Path]) -> Result<Restored> {
         let list = self.list(paths)?;
-        let jobs: Vec<_> = jobs.iter().map(ToString::to_string).collect();
-        self.restore_with(&format!("jobid={} file=<{} done", jobs.join(","), list.display()))
+        self.restore_with(&format!("{} file=<{} done", self.chosen(jobs)?, list.display()))
     }
 
     /// The console's `restore` with `arguments` that answer all its questions but where to and whether.
@@ -66,13 +64,31 @@ impl Rig {
         Ok(Restored { result: self.wait_since(id, began)?, folder })
     }
 
+    /// The arguments that choose `jobs`, and the client of the first of them, which the console asks for otherwise.
+    fn chosen(&self, jobs: &[JobId]) -> Result<String> {
+        let list: Vec<_> = jobs.iter().map(ToString::to_string).collect();
+        let list = list.join(",");
+        let query = format!(
+            "SELECT Client.Name FROM Job JOIN Client ON Client.ClientId=Job.ClientId WHERE JobId IN ({list}) \
+             ORDER BY JobId LIMIT 1"
+        );
+        let rows = self.query_catalog(&query)?;
+        match rows.first().and_then(|row| row.first()) {
+            Some(client) => Ok(format!("jobid={list} client={client}")),
+            None => Err(Error::Catalog { query, expected: "a client", found: format!("{rows:?}") }),
+        }
+    }
+
     /// A file with one of `paths` on each line.
     pub(crate) fn list(&self, paths: &[&Path]) -> Result<PathBuf> {
         let mut text = Vec::new();
         for path in paths {
             let bytes = path.as_os_str().as_bytes();
             if bytes.contains(&b'\n') {
-                return Err(Error::Settings(format!("{} has a newline, and is to stand on one", path.display())));
+                return Err(Error::Settings(format!(
+                    "{} has a newline, and is to stand on one",
+                    path.display()
+                )));
             }
             text.extend_from_slice(bytes);
             text.push(b'\n');

@@ -52,7 +52,8 @@ impl Rig {
         };
         let parent = settings.folder.clone().unwrap_or_else(std::env::temp_dir);
         let folder = tempfile::Builder::new().prefix("rig-").tempdir_in(&parent);
-        let mut folder = folder.map_err(Error::io(format!("cannot make a folder in {}", parent.display())))?;
+        let mut folder =
+            folder.map_err(Error::io(format!("cannot make a folder in {}", parent.display())))?;
         folder.disable_cleanup(settings.keep);
         let rig = Self {
             packages,

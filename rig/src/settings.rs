@@ -221,13 +221,22 @@ impl Job {
     /// A comparison of the last backup by job `of`: [`crate::Level::VolumeToCatalog`] and its relatives.
     #[must_use]
     pub fn verify(name: &str, of: &Job) -> Self {
-        let like = Self { file_set: of.file_set.clone(), pool: of.pool.clone(), ..Self::empty(name, "Verify") };
+        let like =
+            Self { file_set: of.file_set.clone(), pool: of.pool.clone(), ..Self::empty(name, "Verify") };
         let like = Self { level: Some("VolumeToCatalog"), client: of.client, ..like };
         like.line(&format!("Verify Job = \"{}\"", of.name))
     }
 
     fn empty(name: &str, kind: &'static str) -> Self {
-        Self { name: name.into(), kind, level: None, file_set: None, pool: None, client: 0, lines: Vec::new() }
+        Self {
+            name: name.into(),
+            kind,
+            level: None,
+            file_set: None,
+            pool: None,
+            client: 0,
+            lines: Vec::new(),
+        }
     }
 
     /// It uses `pool`, and the storage of that pool.

@@ -96,6 +96,15 @@ impl Snapshot {
         self
     }
 
+    /// The same, with no time of a folder in it: Bacula sets a folder's time when it meets the folder, and files of a
+    /// later backup that are put into it after that change the time again.
+    #[must_use]
+    pub fn without_folder_times(mut self) -> Self {
+        let folders = self.entries.values_mut().filter(|entry| entry.kind == Kind::Folder);
+        folders.for_each(|entry| entry.modified = None);
+        self
+    }
+
     /// How many entries it has.
     #[must_use]
     pub fn len(&self) -> usize {

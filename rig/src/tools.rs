@@ -1,11 +1,12 @@
 //! Bacula's volume tools, which read volumes without the director: with the storage daemon's configuration, plugins and
 //! environment.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::execution::Execution;
-use crate::{Daemon, Printed, Result, Rig, catalog};
+use crate::{Daemon, Error, Printed, Result, Rig, catalog};
 
 /// A catalog that bscan made from volumes alone.
 #[derive(Clone, Debug)]
@@ -63,13 +64,18 @@ impl Rig {
         catalog::query(&scanned.catalog, sql, self.call_limit)
     }
 
-    /// Copy volume `from` (device, volume) to `to`, which must not exist and is labelled by bcopy with the old name.
+    /// Append what is on volume `from` (device, volume) to volume `to`, which must be labelled. The source is named by a
+    /// bootstrap file: named by `-i`, bcopy 9.6.7 takes the target for a volume to be read, refuses it, and asks for
+    /// another for ever.
     ///
     /// # Errors
     /// It cannot be started or does not end in time; its failure is in the answer.
     pub fn bcopy(&self, from: (&str, &str), to: (&str, &str)) -> Result<Printed> {
+        let bootstrap = self.new_folder("lists")?.join("volume.bsr");
+        let text = format!("Volume=\"{}\"\n", from.1);
+        fs::write(&bootstrap, text).map_err(Error::io(format!("cannot write {}", bootstrap.display())))?;
         let mut command = self.tool("bcopy")?;
-        command.args(["-i", from.1, "-o", to.1, from.0, to.0]);
+        command.arg("-b").arg(&bootstrap).args(["-o", to.1, from.0, to.0]);
         self.finish(command)
     }
 

@@ -43,7 +43,10 @@ pub(crate) fn ensure(progress: &Progress) -> Result<PathBuf> {
     }
     if !geteuid().is_root() {
         let remedy = "run once as root, or set GDD_RIG_CACHE to a folder in which root has made it";
-        return Err(Error::Packages(format!("{} has no Bacula 15, and debootstrap needs root: {remedy}", cache.display())));
+        return Err(Error::Packages(format!(
+            "{} has no Bacula 15, and debootstrap needs root: {remedy}",
+            cache.display()
+        )));
     }
     if !Path::new("/usr/sbin/debootstrap").exists() {
         install(&["debootstrap", "debian-archive-keyring"], progress)?;
@@ -79,7 +82,13 @@ fn cache() -> PathBuf {
 
 fn fetch(base: &Path) -> Result {
     let mut command = Command::new("debootstrap");
-    command.args(["--foreign", "--variant=minbase", "--force-check-gpg", &format!("--include={INCLUDE}"), "trixie"]);
+    command.args([
+        "--foreign",
+        "--variant=minbase",
+        "--force-check-gpg",
+        &format!("--include={INCLUDE}"),
+        "trixie",
+    ]);
     command.arg(base);
     command.args(std::env::var_os("GDD_RIG_MIRROR"));
     Execution::new(command, FETCH_LIMIT).succeed().map(drop).map_err(|error| {
@@ -109,16 +118,17 @@ fn use_sqlite(tree: &Path) -> Result {
     let found = |prefix: &str| -> Result<String> {
         let names = fs::read_dir(&folder).map_err(Error::io(format!("cannot list {}", folder.display())))?;
         let mut names = names.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
-        names.find(|name| name.starts_with(prefix)).ok_or_else(|| {
-            Error::Packages(format!("expected {prefix}* in {}, found none", folder.display()))
-        })
+        names
+            .find(|name| name.starts_with(prefix))
+            .ok_or_else(|| Error::Packages(format!("expected {prefix}* in {}, found none", folder.display())))
     };
     let sqlite = found("libbaccats-sqlite3-")?;
     let loaded = folder.join(sqlite.replacen("-sqlite3", "", 1));
     if loaded.symlink_metadata().is_ok() {
         fs::remove_file(&loaded).map_err(Error::io(format!("cannot replace {}", loaded.display())))?;
     }
-    std::os::unix::fs::symlink(&sqlite, &loaded).map_err(Error::io(format!("cannot make {}", loaded.display())))
+    std::os::unix::fs::symlink(&sqlite, &loaded)
+        .map_err(Error::io(format!("cannot make {}", loaded.display())))
 }
 
 /// Every program finds all its libraries, and finds them in the tree.
@@ -131,7 +141,9 @@ fn check(tree: &Path) -> Result {
         let inside = tree.to_string_lossy();
         let strange = printed.output.lines().find(|line| line.contains("=> ") && !line.contains(&*inside));
         if let Some(line) = strange {
-            return Err(Error::Packages(format!("{program} of Debian 13 uses a library from outside: {line}")));
+            return Err(Error::Packages(format!(
+                "{program} of Debian 13 uses a library from outside: {line}"
+            )));
         }
     }
     Ok(())

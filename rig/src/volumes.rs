@@ -22,7 +22,8 @@ impl Rig {
     /// The director or the storage daemon refuses; the volume must be purged.
     pub fn relabel(&self, old: &str, new: &str, pool: &str) -> Result<String> {
         let storage = &self.pool(pool)?.device;
-        let command = format!("relabel oldvolume={old} volume={new} pool={pool} storage={storage} slot=0 drive=0");
+        let command =
+            format!("relabel oldvolume={old} volume={new} pool={pool} storage={storage} slot=0 drive=0");
         self.console_expecting(&command, "successfully created")
     }
 
@@ -31,7 +32,14 @@ impl Rig {
     /// # Errors
     /// The director refuses.
     pub fn purge(&self, volume: &str) -> Result<String> {
-        self.console_expecting(&format!("purge volume={volume} yes"), "marking it purged")
+        let answer = self.console(&format!("purge volume={volume} yes"))?;
+        match self.volume_column(volume, "VolStatus")?.as_str() {
+            "Purged" => Ok(answer),
+            other => {
+                let expected = format!("VolStatus Purged, which is {other}");
+                Err(Error::Console { command: format!("purge volume={volume}"), expected, answer })
+            }
+        }
     }
 
     /// Forget the jobs on a volume that are past their retention.

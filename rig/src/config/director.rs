@@ -14,7 +14,11 @@ const NOTHING: &str = "rig-nothing";
 
 pub(super) fn text(site: &Site, settings: &Builder) -> Result<String> {
     let mut text = own(site, settings)?;
-    text += &Resource::new("Catalog").text("Name", "Catalog")?.text("dbname", "bacula")?.text("dbuser", "")?.end();
+    text += &Resource::new("Catalog")
+        .text("Name", "Catalog")?
+        .text("dbname", "bacula")?
+        .text("dbuser", "")?
+        .end();
     text += &messages(site)?;
     for client in 0..settings.clients {
         text += &self::client(site, client)?;

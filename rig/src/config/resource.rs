@@ -32,7 +32,10 @@ impl Resource {
     /// `name = "path"`.
     pub(super) fn path(self, name: &str, value: &Path) -> Result<Self> {
         let text = value.to_str().ok_or_else(|| {
-            Error::Settings(format!("{name}: {} is not UTF-8, which a configuration file must be", value.display()))
+            Error::Settings(format!(
+                "{name}: {} is not UTF-8, which a configuration file must be",
+                value.display()
+            ))
         })?;
         self.text(name, text)
     }

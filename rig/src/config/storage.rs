@@ -23,7 +23,8 @@ pub(super) fn text(site: &Site, settings: &Builder) -> Result<String> {
 }
 
 fn device_text(site: &Site, device: &Device) -> Result<String> {
-    let mut own = Resource::new("Device").text("Name", &device.name)?.text("Media Type", &device.media_type)?;
+    let mut own =
+        Resource::new("Device").text("Name", &device.name)?.text("Media Type", &device.media_type)?;
     own = own.set("Device Type", &device.kind)?.path("Archive Device", &site.archive(device))?;
     own = own.lines(["LabelMedia = yes", "Random Access = yes", "AutomaticMount = yes"])?;
     // A device that is kept open keeps the state of its last use, which a storage driver need not expect.
