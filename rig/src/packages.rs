@@ -23,6 +23,10 @@ const PACKAGES: [&str; 7] = [
     "bacula-bscan",
     "sqlite3",
 ];
+/// The director's package wants a mail program, and that a mail server: by default one that runs as a daemon. This one
+/// has no daemon. It is not installed where there is a mail server.
+const MAIL: &str = "dma";
+const SENDMAIL: &str = "/usr/sbin/sendmail";
 /// The programs that the rig runs.
 pub(crate) const PROGRAMS: [&str; 8] =
     ["bacula-dir", "bacula-sd", "bacula-fd", "bconsole", "bls", "bextract", "bscan", "bcopy"];
@@ -71,7 +75,9 @@ impl Packages {
     /// It is missing and this is not root, or apt-get fails (no network, not Debian 12), or another version is there.
     pub fn ensure(progress: &Progress) -> Result<Self> {
         if !missing().is_empty() {
-            install(&PACKAGES, progress)?;
+            let mail = (!Path::new(SENDMAIL).exists()).then_some(MAIL);
+            let packages: Vec<_> = PACKAGES.into_iter().chain(mail).collect();
+            install(&packages, progress)?;
         }
         let missing = missing();
         if !missing.is_empty() {

@@ -38,7 +38,6 @@ pub struct Rig {
 
 impl Rig {
     /// A rig to be.
-    #[must_use]
     pub fn builder() -> Builder {
         Builder::default()
     }

@@ -12,20 +12,20 @@ fn slow(size: u64) -> Option<(Rig, tempfile::TempDir)> {
     let folder = support::scratch();
     let shape = Shape { files: 0, huge_size: size, ..Shape::SMALL };
     let builder = support::builder()?;
-    tree::build(folder.path(), 51, shape).unwrap();
+    tree::build(folder.path(), 51, shape).expect("the tree is built");
     let builder = builder.backup("tree", folder.path());
     let slow = builder
         .line(Daemon::File(0), "Maximum Bandwidth Per Job = 4 mb/s")
         .line(Daemon::File(0), "CommCompression = no");
-    Some((slow.start().unwrap(), folder))
+    Some((slow.start().expect("the rig starts"), folder))
 }
 
 /// Run the job until its volume has grown beyond its label by a megabyte.
 fn under_way(rig: &Rig) -> gdd_rig::JobId {
-    let id = rig.submit("tree", Level::Full).unwrap();
-    let volume = rig.volume_file("File", "Default-0001").unwrap();
+    let id = rig.submit("tree", Level::Full).expect("the job is queued");
+    let volume = rig.volume_file("File", "Default-0001").expect("the device is there");
     let grown = || Ok(fs::metadata(&volume).is_ok_and(|volume| volume.len() > 1 << 20));
-    rig.wait_for("the volume to grow", grown).unwrap();
+    rig.wait_for("the volume to grow", grown).expect("the volume grows");
     id
 }
 

@@ -13,7 +13,7 @@ use tempfile::TempDir;
 fn start() -> Option<(Rig, TempDir)> {
     let builder = support::builder()?;
     let folder = support::scratch();
-    tree::build(folder.path(), 61, Shape { huge_size: 6 << 20, ..Shape::SMALL }).unwrap();
+    tree::build(folder.path(), 61, Shape { huge_size: 6 << 20, ..Shape::SMALL }).expect("the tree is built");
     let backup = Job::backup("tree", "tree").accurate();
     let builder = builder
         .device(Device::file("Plain"))
@@ -26,8 +26,8 @@ fn start() -> Option<(Rig, TempDir)> {
         .job(Job::verify("verify", &backup))
         .job(Job::backup("small", "tree").pool("Small"))
         .job(backup);
-    let rig = builder.start().unwrap();
-    rig.label("V-1", "Main").unwrap();
+    let rig = builder.start().expect("the rig starts");
+    rig.label("V-1", "Main").expect("the volume is labelled");
     Some((rig, folder))
 }
 
@@ -105,7 +105,7 @@ fn volumes_fill_are_truncated_and_are_used_again() {
 
 #[track_caller]
 fn restored(rig: &Rig, job: gdd_rig::JobId, tree: &Path) {
-    let back = rig.restore(&[job]).unwrap();
-    back.result.clone().demand_ok().unwrap();
+    let back = rig.restore(&[job]).expect("the restore runs");
+    back.result.clone().demand_ok().expect("the restore ends well");
     support::assert_equal(tree, &back.path(tree));
 }

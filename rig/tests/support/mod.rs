@@ -18,12 +18,12 @@ pub fn builder() -> Option<Builder> {
 
 /// A folder for a tree to back up.
 pub fn scratch() -> TempDir {
-    tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap()
+    tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("the build folder takes a folder")
 }
 
 /// Both trees are equal; otherwise the differences are the message.
 #[track_caller]
 pub fn assert_equal(original: &Path, restored: &Path) {
-    let differences = gdd_rig::compare(original, restored).unwrap();
+    let differences = gdd_rig::compare(original, restored).expect("both trees can be read");
     assert!(differences.is_empty(), "{} differences:\n{}", differences.len(), differences.join("\n"));
 }
