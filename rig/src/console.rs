@@ -11,8 +11,9 @@ impl Rig {
     /// end of the input.
     ///
     /// # Errors
-    /// The director does not answer in time, or refuses.
+    /// The director has ended, does not answer in time, or refuses.
     pub fn console(&self, commands: &str) -> Result<String> {
+        self.demand_alive(Daemon::Director)?; // bconsole would knock for 15 s.
         let mut command = self.packages.tied("bconsole")?;
         command.arg("-n").arg("-c").arg(self.site.file("bconsole.conf"));
         let input = format!("{commands}\nquit\n");

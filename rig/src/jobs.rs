@@ -12,7 +12,7 @@ const ENDED: &str = "TWEefADI";
 /// A job that has ended writes the rest of its log within this time.
 const LOG_LIMIT: Duration = Duration::from_secs(5);
 /// Bounds of the time between two looks at a job; a tenth of the time it has taken, so that long jobs are left alone.
-const LOOK_INTERVALS: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(500));
+const LOOK_INTERVALS: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(100));
 
 /// The number of a job in the catalog.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -66,8 +66,11 @@ pub struct JobResult {
     pub volumes: Vec<String>,
     /// Everything that was said about it.
     pub log: String,
-    /// From the command to its end as seen here; 0 for a job that was not waited for.
+    /// From the command to its end as seen here; 0 for a job that was not waited for. The director lets up to 2 s pass
+    /// before a job begins.
     pub wall: Duration,
+    /// From the first look that found it running to its end, to about 100 ms; for rates.
+    pub running: Duration,
 }
 
 impl fmt::Display for JobId {
@@ -207,6 +210,7 @@ impl Rig {
             volumes: self.volumes_of(id)?,
             log: self.job_log(id)?,
             wall: Duration::ZERO,
+            running: Duration::ZERO,
         })
     }
 
@@ -251,9 +255,14 @@ impl Rig {
     }
 
     pub(crate) fn wait_since(&self, id: JobId, began: Instant) -> Result<JobResult> {
+        let mut first_seen = None;
         let ended = self.wait_for(&format!("the end of job {id}"), || {
             self.demand_alive(Daemon::Director)?;
-            Ok(ENDED.contains(self.job_status(id)?))
+            let status = self.job_status(id)?;
+            if status == 'R' {
+                first_seen.get_or_insert_with(Instant::now);
+            }
+            Ok(ENDED.contains(status))
         });
         if let Err(Error::Deadline { what, limit, seen }) = ended {
             let status = [Daemon::Director, Daemon::Storage].map(|daemon| self.status(daemon));
@@ -261,21 +270,22 @@ impl Rig {
             return Err(Error::Deadline { what, limit, seen: format!("{seen}{status}") });
         }
         ended?;
-        let wall = began.elapsed();
+        let (wall, running) = (began.elapsed(), first_seen.map_or(Duration::ZERO, |seen| seen.elapsed()));
         let end = Instant::now() + LOG_LIMIT;
         // The last entry of the log is written after the status. A job that never began has none.
         while !self.job_log(id)?.contains("Termination:") && Instant::now() < end {
             thread::sleep(LOOK_INTERVALS.0);
         }
-        let job = JobResult { wall, ..self.job(id)? };
+        let job = JobResult { wall, running, ..self.job(id)? };
         self.progress.say(format!(
-            "job {id} {}: {} (status {}), {} files, {} bytes, {:.1} s",
+            "job {id} {}: {} (status {}), {} files, {} bytes, {:.1} s, of which it ran {:.1} s",
             job.name,
             if job.is_ok() { "ok" } else { "NOT OK" },
             job.status,
             job.files,
             job.bytes,
-            wall.as_secs_f64()
+            wall.as_secs_f64(),
+            running.as_secs_f64()
         ));
         Ok(job)
     }

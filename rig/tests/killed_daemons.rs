@@ -20,11 +20,13 @@ fn slow(size: u64) -> Option<(Rig, tempfile::TempDir)> {
     Some((slow.start().expect("the rig starts"), folder))
 }
 
-/// Run the job until its volume has grown beyond its label by a megabyte.
+/// Run the job until its volume has grown by more than a megabyte.
 fn under_way(rig: &Rig) -> gdd_rig::JobId {
-    let id = rig.submit("tree", Level::Full).expect("the job is queued");
     let volume = rig.volume_file("File", "Default-0001").expect("the device is there");
-    let grown = || Ok(fs::metadata(&volume).is_ok_and(|volume| volume.len() > 1 << 20));
+    let size = || fs::metadata(&volume).map_or(0, |volume| volume.len());
+    let before = size();
+    let id = rig.submit("tree", Level::Full).expect("the job is queued");
+    let grown = || Ok(size() > before + (1 << 20));
     rig.wait_for("the volume to grow", grown).expect("the volume grows");
     id
 }
@@ -57,8 +59,7 @@ fn a_stopped_client_goes_on_and_a_cancelled_job_ends() {
     rig.signal(Daemon::File(0), Signal::Continue).unwrap();
     rig.wait(id).unwrap().demand_ok().unwrap();
 
-    let id = rig.submit("tree", Level::Full).unwrap();
-    rig.wait_for("the job to run", || Ok(rig.job_status(id)? == 'R')).unwrap();
+    let id = under_way(&rig);
     rig.cancel(id).unwrap();
     assert_eq!(rig.wait(id).unwrap().status, 'A');
 }
