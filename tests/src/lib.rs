@@ -6,6 +6,8 @@
 //! Helpers fail by assertion with the whole story in the message (command, exit code, both outputs), because a test
 //! that says only "failed" is read twice.
 
+pub use gdd_rig::{random, snapshot, stream, tree};
+
 pub mod copy;
 pub mod damage;
 pub mod denied;
@@ -14,15 +16,11 @@ pub mod gdd;
 pub mod joined;
 pub mod json;
 pub mod memory;
-pub mod random;
 pub mod running;
 pub mod serial;
 pub mod simulation;
 pub mod small_disk;
-pub mod snapshot;
 pub mod source;
-pub mod stream;
-pub mod tree;
 pub mod untouched;
 pub mod victim;
 pub mod workspace;

@@ -26,7 +26,7 @@ fn a_directory_comes_back() {
     let [source, target] = ["source", "target"].map(|name| folder.path().join(name));
     fs::create_dir(&source).unwrap();
     fs::create_dir(&target).unwrap();
-    let full = Shape { files: 5000, file_size_max: 800_000, sparse_size: 5 << 30 };
+    let full = Shape { files: 5000, file_size_max: 800_000, sparse_size: 5 << 30, ..Shape::SMALL };
     tree::build(&source, 11, sized(Shape::SMALL, full)).unwrap();
     let put = gdd.put_path("tree", &source);
     assert!(number(&put, "bytes") > 4_000_000, "{put}");

@@ -1,5 +1,6 @@
 //! A directory tree with everything that a backup meets: empty, tiny, sparse and large files, hard and symbolic links,
-//! names that are not UTF-8, names with newlines and spaces, long names, deep folders, odd modes and old times.
+//! names that are not UTF-8, names with newlines and spaces, long names, deep folders, odd modes and old times, and on
+//! request extended attributes, thousands of tiny files and one huge file.
 
 use std::ffi::OsStr;
 use std::fs::{self, File, FileTimes, Permissions};
@@ -11,6 +12,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::random::Random;
 use crate::stream::{Content, Stream};
+use crate::xattrs;
 
 /// How much ordinary data the tree has beside its oddities.
 #[derive(Clone, Copy, Debug)]
@@ -21,11 +23,26 @@ pub struct Shape {
     pub file_size_max: u64,
     /// Apparent length of the sparse file in bytes; it holds 8 KiB of data.
     pub sparse_size: u64,
+    /// Files of a few bytes in one folder.
+    pub tiny_files: u64,
+    /// Length of one incompressible file in bytes; 0 for none.
+    pub huge_size: u64,
+    /// Whether some files have extended attributes. A tar stream drops them unless it is told not to.
+    pub xattrs: bool,
 }
 
 impl Shape {
     /// A few MiB, for tests that run often.
-    pub const SMALL: Self = Self { files: 100, file_size_max: 200_000, sparse_size: 3 << 20 };
+    pub const SMALL: Self = Self {
+        files: 100,
+        file_size_max: 200_000,
+        sparse_size: 3 << 20,
+        tiny_files: 0,
+        huge_size: 0,
+        xattrs: false,
+    };
+    /// About 25 MiB in 1200 entries, for backups.
+    pub const BACKUP: Self = Self { tiny_files: 1000, huge_size: 10 << 20, xattrs: true, ..Self::SMALL };
 }
 
 /// Build the tree number `seed` in `root`, which must exist and be empty.
@@ -40,6 +57,14 @@ pub fn build(root: &Path, seed: u64, shape: Shape) -> io::Result<()> {
     links(&root.join("links"))?;
     odd_names(&root.join("names"))?;
     odd_modes_and_times(&root.join("modes"))?;
+    tiny_files(&root.join("tiny"), shape.tiny_files)?;
+    if shape.huge_size > 0 {
+        let mut stream = Stream::new(Content::Random, seed ^ 1, shape.huge_size);
+        io::copy(&mut stream, &mut File::create(root.join("huge"))?)?;
+    }
+    if shape.xattrs {
+        attributes(&root.join("attributes"), seed)?;
+    }
     let deep = root.join(["deep"; 60].join("/"));
     fs::create_dir_all(&deep)?;
     fs::write(deep.join("bottom"), "reached")?;
@@ -57,6 +82,29 @@ fn ordinary_files(root: &Path, random: &mut Random, shape: Shape) -> io::Result<
         io::copy(&mut stream, &mut File::create(folder.join(format!("{file}.dat")))?)?;
     }
     Ok(())
+}
+
+fn tiny_files(folder: &Path, count: u64) -> io::Result<()> {
+    if count > 0 {
+        fs::create_dir(folder)?;
+    }
+    (0..count).try_for_each(|file| fs::write(folder.join(file.to_string()), file.to_string()))
+}
+
+/// Extended attributes on a file, a folder and two names of one file; the place must have them.
+fn attributes(folder: &Path, seed: u64) -> io::Result<()> {
+    fs::create_dir(folder)?;
+    let long = vec![b'x'; 1000];
+    for (index, value) in [b"".as_slice(), b"\0\xff", &seed.to_le_bytes(), &long].into_iter().enumerate() {
+        let path = folder.join(index.to_string());
+        fs::write(&path, value)?;
+        if !xattrs::set(&path, "user.gdd.test", value)? {
+            let what = format!("{} is on a file system without extended attributes", folder.display());
+            return Err(io::Error::new(io::ErrorKind::Unsupported, what));
+        }
+    }
+    fs::hard_link(folder.join("3"), folder.join("3-again"))?;
+    xattrs::set(folder, "user.of-a-folder", b"yes").map(drop)
 }
 
 /// Lengths around those of tar blocks, pages and chunks.

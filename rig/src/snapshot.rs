@@ -1,5 +1,5 @@
-//! What a tree looks like, so that it can be compared with what came back: type, mode, size, time, link target, hard
-//! links, device number, digest.
+//! What a tree looks like, so that it can be compared with what came back: type, mode, owner, size, time, link target,
+//! hard links, device number, extended attributes, digest.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File, Metadata};
@@ -8,6 +8,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use crate::stream::digest;
+use crate::{Error, Result, xattrs};
 
 /// One entry of a tree.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,10 +17,14 @@ pub struct Entry {
     pub kind: Kind,
     /// Permission bits, with set-user-id and its relatives; 0 for a symbolic link.
     pub mode: u32,
+    /// User and group.
+    pub owner: (u32, u32),
     /// Seconds since 1970; `None` where it does not count (symbolic links, or [`Snapshot::without_times`]).
     pub modified: Option<i64>,
     /// The first path (in order) with the same inode: itself, unless it is a hard link.
     pub first_link: PathBuf,
+    /// Extended attributes: ACLs, capabilities, user attributes.
+    pub xattrs: BTreeMap<Vec<u8>, Vec<u8>>,
 }
 
 /// A type with its content.
@@ -77,7 +82,9 @@ impl Snapshot {
             let symlink = metadata.is_symlink();
             let mode = if symlink { 0 } else { metadata.mode() & 0o7777 };
             let modified = (!symlink).then(|| metadata.mtime());
-            snapshot.entries.insert(path, Entry { kind, mode, modified, first_link });
+            let owner = (metadata.uid(), metadata.gid());
+            let xattrs = xattrs::of(&root.join(&path))?;
+            snapshot.entries.insert(path, Entry { kind, mode, owner, modified, first_link, xattrs });
         }
         Ok(snapshot)
     }
@@ -86,6 +93,15 @@ impl Snapshot {
     #[must_use]
     pub fn without_times(mut self) -> Self {
         self.entries.values_mut().for_each(|entry| entry.modified = None);
+        self
+    }
+
+    /// The same, with no time of a folder in it: Bacula sets a folder's time when it meets the folder, and files of a
+    /// later backup that are put into it after that change the time again.
+    #[must_use]
+    pub fn without_folder_times(mut self) -> Self {
+        let folders = self.entries.values_mut().filter(|entry| entry.kind == Kind::Folder);
+        folders.for_each(|entry| entry.modified = None);
         self
     }
 
@@ -126,6 +142,16 @@ impl Snapshot {
     }
 }
 
+/// One line per entry of `original` that is missing, extra or different in `restored`; none when the trees are equal.
+/// Everything is read in whole.
+///
+/// # Errors
+/// Those of the file system.
+pub fn compare(original: &Path, restored: &Path) -> Result<Vec<String>> {
+    let read = |root: &Path| Snapshot::of(root).map_err(Error::io(format!("cannot read {}", root.display())));
+    Ok(read(original)?.differences(&read(restored)?))
+}
+
 fn kind(path: &Path, metadata: &Metadata) -> io::Result<Kind> {
     let kind = metadata.file_type();
     Ok(if kind.is_file() {
@@ -160,10 +186,18 @@ mod tests {
 
     #[test]
     fn a_copy_is_equal_and_every_change_is_seen() {
-        let first = Snapshot::of(tree().path()).unwrap().without_times();
+        let stamped = |path: &Path| {
+            for file in ["g", "d"] {
+                let file = File::open(path.join(file)).unwrap();
+                file.set_modified(std::time::UNIX_EPOCH + std::time::Duration::from_secs(9)).unwrap();
+            }
+        };
+        let original = tree();
+        stamped(original.path());
+        let first = Snapshot::of(original.path()).unwrap();
         assert_eq!(first.len(), 4);
         assert_eq!(first.get("g").unwrap().first_link, Path::new("d/f"));
-        let changes: [fn(&Path); 6] = [
+        let changes: [fn(&Path); 8] = [
             |root| fs::write(root.join("g"), "other").unwrap(),
             |root| fs::remove_file(root.join("s")).unwrap(),
             |root| fs::write(root.join("new"), "").unwrap(),
@@ -176,12 +210,18 @@ mod tests {
                 fs::remove_file(root.join("s")).unwrap();
                 symlink("g", root.join("s")).unwrap();
             },
+            |root| assert!(xattrs::set(&root.join("g"), "user.colour", b"red").unwrap()),
+            |root| {
+                let file = File::options().write(true).open(root.join("g")).unwrap();
+                file.set_modified(std::time::UNIX_EPOCH).unwrap();
+            },
         ];
         for (index, change) in changes.into_iter().enumerate() {
             let other = tree();
-            assert!(first.differences(&Snapshot::of(other.path()).unwrap().without_times()).is_empty());
+            stamped(other.path());
+            assert_eq!(compare(original.path(), other.path()).unwrap(), Vec::<String>::new());
             change(other.path());
-            let differences = first.differences(&Snapshot::of(other.path()).unwrap().without_times());
+            let differences = first.differences(&Snapshot::of(other.path()).unwrap());
             assert!(!differences.is_empty(), "change {index}");
         }
     }
