@@ -105,7 +105,7 @@ pub struct Header {
     pub block_len: u32,
     /// BlockNumber.
     pub number: u32,
-    /// Whose records these are; BB01 does not say so here.
+    /// Whose records these are. BB01 says so in the records: then this is the first one's, `None` without any.
     pub session: Option<SessionId>,
 }
 
@@ -132,10 +132,8 @@ impl Header {
         if options & OPTION_ENCRYPTED != 0 {
             return Err(Unparsed::Encrypted);
         }
-        let session = match kind {
-            Kind::Bb01 => None,
-            Kind::Bb02 | Kind::Bb03 => Some(SessionId { id: word(16)?, time: word(20)? }),
-        };
+        // The first record's header in BB01, the block's own in the others.
+        let session = be32(block, 16).zip(be32(block, 20)).map(|(id, time)| SessionId { id, time });
         Ok(Self { kind, options, checksum, block_len, number, session })
     }
 
@@ -149,7 +147,7 @@ impl Header {
         put_be32(out, self.block_len);
         put_be32(out, self.number);
         out.extend_from_slice(self.kind.magic());
-        if let Some(session) = self.session {
+        if let Some(session) = self.session.filter(|_| self.kind != Kind::Bb01) {
             put_be32(out, session.id);
             put_be32(out, session.time);
         }
@@ -169,7 +167,7 @@ mod tests {
         #[test]
         fn headers_come_back(kind in 1_u8..=3, options in 0_u32..4, checksum: u64, number: u32, id: u32, time: u32) {
             let kind = Kind::from_number(kind).expect("one of the three");
-            let session = (kind != Kind::Bb01).then_some(SessionId { id, time });
+            let session = Some(SessionId { id, time }).filter(|_| kind != Kind::Bb01);
             let (options, checksum) = match kind {
                 Kind::Bb03 => (options, checksum),
                 _ => (0, checksum & 0xFFFF_FFFF),
@@ -180,7 +178,7 @@ mod tests {
             header.put(&mut block);
             prop_assert_eq!(block.len(), kind.header_size());
             block.extend_from_slice(b"abcde");
-            prop_assert_eq!(Header::parse(&block), Ok(header));
+            prop_assert_eq!(Header::parse(&block), Ok(header), "five bytes are no record's header");
             block.push(0);
             prop_assert_eq!(Header::parse(&block), Err(Unparsed::Length));
         }

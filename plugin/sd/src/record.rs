@@ -97,7 +97,7 @@ pub fn parse(
     records: &mut Vec<Record>,
 ) -> Result<SessionId, Unparsed> {
     records.clear();
-    let mut session = header.session;
+    let session = header.session;
     let mut next = *thread;
     let mut at = header.kind.header_size();
     while at < block.len() {
@@ -105,7 +105,7 @@ pub fn parse(
         if header.kind == Kind::Bb01 {
             let id = cursor.be32().ok_or(Unparsed::Records)?;
             let its = SessionId { id, time: cursor.be32().ok_or(Unparsed::Records)? };
-            if *session.get_or_insert(its) != its {
+            if session != Some(its) {
                 return Err(Unparsed::Sessions);
             }
         }

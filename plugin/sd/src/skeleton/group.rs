@@ -177,7 +177,7 @@ impl GroupState {
             checksum,
             block_len: self.block_len,
             number: state.number,
-            session: (kind != Kind::Bb01).then_some(session),
+            session: Some(session),
         };
         let mut scratch = Vec::with_capacity(kind.header_size());
         header.put(&mut scratch);
