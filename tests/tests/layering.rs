@@ -11,13 +11,15 @@ use gdd_tests::workspace::root;
 use serde_json::Value;
 
 /// Each crate of the workspace and the crates of ours that it may depend on.
-const ARROWS: [(&str, &[&str]); 7] = [
+const ARROWS: [(&str, &[&str]); 9] = [
     ("gdd-uring", &[]),
     ("gdd-kernels", &[]),
     ("gdd-engine", &["gdd-uring", "gdd-kernels"]),
     ("gdd", &["gdd-engine", "gdd-uring", "gdd-kernels"]),
     ("gdd-benches", &["gdd-engine", "gdd-uring", "gdd-kernels"]),
     ("gdd-tests", &["gdd-engine", "gdd-uring", "gdd-kernels"]),
+    ("gdd-plugin-abi", &[]),
+    ("gdd-sd", &["gdd-plugin-abi"]),
     ("xtask", &[]),
 ];
 

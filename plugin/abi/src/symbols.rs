@@ -40,8 +40,9 @@ pub unsafe fn function<F: Copy>(name: &str) -> Result<F, Refused> {
     Ok(unsafe { std::mem::transmute_copy::<*mut c_void, F>(&found) })
 }
 
-/// The size in bytes that the ELF symbol at exactly this address declares; `None` where there is no such symbol.
-pub fn declared_size(symbol: *mut c_void) -> Option<usize> {
+/// The size in bytes that the ELF symbol at exactly this address declares; it is only looked up; `None` where there is no such symbol.
+pub fn declared_size(symbol: usize) -> Option<usize> {
+    let symbol = ptr::without_provenance_mut(symbol);
     let mut info = libc::Dl_info {
         dli_fname: ptr::null(),
         dli_fbase: ptr::null_mut(),
@@ -61,7 +62,8 @@ pub fn declared_size(symbol: *mut c_void) -> Option<usize> {
 }
 
 /// The file that an address was loaded from.
-pub fn library_of(address: *mut c_void) -> Option<PathBuf> {
+pub fn library_of(address: usize) -> Option<PathBuf> {
+    let address = ptr::without_provenance_mut(address);
     let mut info = libc::Dl_info {
         dli_fname: ptr::null(),
         dli_fbase: ptr::null_mut(),
@@ -85,7 +87,7 @@ mod tests {
     #[test]
     fn what_is_exported_is_found_and_what_is_not_is_refused() {
         let malloc = address("malloc").expect("libc exports malloc");
-        let library = library_of(malloc).expect("malloc lies in a library");
+        let library = library_of(malloc.addr()).expect("malloc lies in a library");
         assert!(library.to_string_lossy().contains("libc"), "{}", library.display());
         assert_eq!(address("gdd_no_such_symbol"), Err(Refused::Missing("gdd_no_such_symbol".into())));
         assert_eq!(address("gdd\0no"), Err(Refused::Missing("gdd\0no".into())));
@@ -94,8 +96,8 @@ mod tests {
     #[test]
     fn the_size_of_an_object_is_read() {
         let environ = address("environ").expect("libc exports environ");
-        assert_eq!(declared_size(environ), Some(size_of::<*mut c_void>()));
-        let inside = environ.wrapping_byte_add(1);
+        assert_eq!(declared_size(environ.addr()), Some(size_of::<*mut c_void>()));
+        let inside = environ.addr() + 1;
         assert_eq!(declared_size(inside), None, "an address inside a symbol is not its start");
     }
 

@@ -30,7 +30,7 @@ const ANCHOR: &str = "_Z4JmsgP3JCRilPKcz";
 /// # Errors
 /// When the library is not there, or its name has no version.
 pub fn of_this_process() -> Result<String, Refused> {
-    let library = symbols::library_of(symbols::address(ANCHOR)?);
+    let library = symbols::library_of(symbols::address(ANCHOR)?.addr());
     let name = library.as_deref().and_then(|path| path.file_name()).and_then(|name| name.to_str());
     name.and_then(in_name).map(str::to_owned).ok_or_else(|| unknown(name.unwrap_or("of an unnamed library")))
 }

@@ -33,7 +33,7 @@ impl Vtable {
     /// When it is not exported, or its size is not that of a table.
     pub fn copy_of(symbol: &str) -> Result<Self, Refused> {
         let start = symbols::address(symbol)?;
-        let size = symbols::declared_size(start).unwrap_or(0);
+        let size = symbols::declared_size(start.addr()).unwrap_or(0);
         let word_count = size / size_of::<*mut c_void>();
         if !size.is_multiple_of(size_of::<*mut c_void>())
             || !(PREAMBLE_WORDS + 1..=WORDS_MAX).contains(&word_count)

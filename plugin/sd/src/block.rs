@@ -139,11 +139,11 @@ impl Header {
 
     /// Appends the header's bytes.
     pub fn put(&self, out: &mut Vec<u8>) {
-        let first = match self.kind {
-            Kind::Bb03 => self.options,
-            Kind::Bb01 | Kind::Bb02 => (self.checksum & u64::from(u32::MAX)) as u32,
-        };
-        put_be32(out, first);
+        match self.kind {
+            Kind::Bb03 => put_be32(out, self.options),
+            // The upper half is empty: it was read from 32 bits.
+            Kind::Bb01 | Kind::Bb02 => put_be32(out, u32::try_from(self.checksum).unwrap_or(u32::MAX)),
+        }
         put_be32(out, self.block_len);
         put_be32(out, self.number);
         out.extend_from_slice(self.kind.magic());

@@ -26,9 +26,9 @@ use crate::store;
 use crate::volume::Whence;
 
 /// Bytes of a device object; the largest known `file_dev` has 3152.
-const OBJECT_SIZE: usize = 16_384;
+const OBJECT_SIZE: u32 = 16_384;
 /// Where the pointer to our part stands.
-const STATE_OFFSET: usize = OBJECT_SIZE - size_of::<*mut c_void>();
+const STATE_OFFSET: usize = OBJECT_SIZE as usize - size_of::<*mut c_void>();
 
 type This = *mut c_void;
 type OpenDevice = unsafe extern "C" fn(This, *mut c_void, i32) -> bool;
@@ -102,23 +102,18 @@ pub unsafe extern "C" fn BaculaSDdriver(_jcr: *mut c_void, _device: *mut c_void)
         || match CLASS.get_or_init(Class::build) {
             Ok(class) => make(class),
             Err(refused) => {
-                match Host::find() {
-                    Ok(host) => host.message(Grave::Fatal, &refused.to_string()),
-                    Err(_) => eprintln!("{refused}"),
+                if let Ok(host) = Host::find() {
+                    host.message(Grave::Fatal, &refused.to_string());
                 }
                 std::ptr::null_mut()
             }
         },
-        |panic| {
-            eprintln!("gdd: {panic}");
-            std::ptr::null_mut()
-        },
+        |_| std::ptr::null_mut(),
     )
 }
 
 fn make(class: &Class) -> *mut c_void {
-    const SIZE: u32 = OBJECT_SIZE as u32;
-    let this = class.host.allocate(SIZE);
+    let this = class.host.allocate(OBJECT_SIZE);
     if this.is_null() {
         return this;
     }

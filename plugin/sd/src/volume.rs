@@ -406,9 +406,9 @@ fn is_patched(index: &Index, stream: StreamId, mut from: u64, to: u64) -> bool {
 
 /// Where in the file the patch byte for `from` stands, and how many follow it, itself included.
 fn patch_at(index: &Index, stream: StreamId, from: u64) -> Option<(u64, u64)> {
-    let ((its, start), patch) = index.patches.range(..=(stream, from)).next_back()?;
+    let ((_, start), patch) = index.patches.range((stream, 0)..=(stream, from)).next_back()?;
     let skip = from - start;
-    (*its == stream && skip < patch.len).then(|| (patch.offset + skip, patch.len - skip))
+    (skip < patch.len).then(|| (patch.offset + skip, patch.len - skip))
 }
 
 /// Fills `buffer` with a stream's bytes from `from` on: from patches where there are some, from the store otherwise.

@@ -6,6 +6,7 @@ mod common;
 use common::blocks::{Job, Random, interleave, label};
 use common::{Rig, append, read_all, starts};
 use gdd_sd::block::Kind;
+use gdd_sd::bytes::put_be32;
 use gdd_sd::volume::Whence;
 use proptest::prelude::*;
 
@@ -70,7 +71,9 @@ proptest! {
             let mut block = random.bytes(len);
             if magic && len > 40 {
                 block[12..16].copy_from_slice(if seed & 1 == 0 { b"BB02" } else { b"BB03" });
-                block[4..8].copy_from_slice(&[0, 0, (len >> 8) as u8, (len & 0xFF) as u8]);
+                let mut length = Vec::new();
+                put_be32(&mut length, u32::try_from(len).expect("small"));
+                block[4..8].copy_from_slice(&length);
             }
             blocks.push(block);
         }
@@ -87,7 +90,9 @@ proptest! {
 #[test]
 fn the_same_files_give_the_same_stream_in_blocks_of_any_kind_and_size() {
     let mut streams = Vec::new();
-    for (kind, block_size) in [(Kind::Bb02, 64_512), (Kind::Bb03, 64_512), (Kind::Bb02, 1 << 20), (Kind::Bb01, 4_096)] {
+    for (kind, block_size) in
+        [(Kind::Bb02, 64_512), (Kind::Bb03, 64_512), (Kind::Bb02, 1 << 20), (Kind::Bb01, 4_096)]
+    {
         let job = Job::new(kind, 1, block_size, 99);
         // The generator also draws checksums, so files are made from a seed of their own.
         let mut files = Random(7);

@@ -174,7 +174,11 @@ impl Job {
 /// A volume label's block.
 pub fn label(kind: Kind, used: bool) -> Vec<u8> {
     let mut job = Job::new(kind, 0, 64_512, 1);
-    job.record(if used { -2 } else { -1 }, 0, if used { b"Bacula 1.0 S3\n\0used" } else { b"Bacula 1.0 S3\n\0" });
+    job.record(
+        if used { -2 } else { -1 },
+        0,
+        if used { b"Bacula 1.0 S3\n\0used" } else { b"Bacula 1.0 S3\n\0" },
+    );
     job.flush();
     job.blocks.remove(0)
 }
