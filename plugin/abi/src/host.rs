@@ -4,20 +4,20 @@
 use std::ffi::{CString, c_char, c_void};
 
 use crate::error::Refused;
+use crate::message_types::MessageTypes;
 use crate::symbols;
 
-/// How grave a message is. The numbers are Bacula's, the same since 1.x.
+/// How grave a message is. Its number differs between versions, see [`MessageTypes`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(i32)]
 pub enum Grave {
     /// The job ends in error.
-    Fatal = 3,
+    Fatal,
     /// The job goes on, and its log counts an error.
-    Error = 4,
+    Error,
     /// Worth reading.
-    Warning = 5,
+    Warning,
     /// Nothing to do.
-    Info = 6,
+    Info,
 }
 
 type Jmsg = unsafe extern "C" fn(*mut c_void, i32, i64, *const c_char, ...);
@@ -40,14 +40,16 @@ enum Malloc {
 pub struct Host {
     jmsg: Jmsg,
     malloc: Malloc,
+    types: MessageTypes,
 }
 
 impl Host {
     /// Looks everything up.
     ///
     /// # Errors
-    /// When the daemon exports no `Jmsg`.
+    /// When the daemon exports no `Jmsg`, or the numbers of its messages are unknown.
     pub fn find() -> Result<Self, Refused> {
+        let types = MessageTypes::find()?;
         // SAFETY: the signatures are those that the mangled names spell out.
         unsafe {
             let jmsg = symbols::function::<Jmsg>("_Z4JmsgP3JCRilPKcz")?;
@@ -57,7 +59,7 @@ impl Host {
                     symbols::function::<MallocLong>("_Z9sm_mallocPKcim").map_or(Malloc::Plain, Malloc::Long)
                 }
             };
-            Ok(Self { jmsg, malloc })
+            Ok(Self { jmsg, malloc, types })
         }
     }
 
@@ -67,9 +69,15 @@ impl Host {
     pub fn message(&self, grave: Grave, text: &str) {
         // A NUL cannot occur in a C string; a line that shows where it was is better than no line.
         let text = CString::new(text.replace('\0', "?") + "\n").unwrap_or_default();
+        let grave = match grave {
+            Grave::Fatal => self.types.fatal,
+            Grave::Error => self.types.error,
+            Grave::Warning => self.types.warning,
+            Grave::Info => self.types.info,
+        };
         // SAFETY: a null job means the calling thread's; the format has one "%s", which the one argument answers; both
         // strings end in NUL and outlive the call, which copies them.
-        unsafe { (self.jmsg)(std::ptr::null_mut(), grave as i32, 0, c"%s".as_ptr(), text.as_ptr()) }
+        unsafe { (self.jmsg)(std::ptr::null_mut(), grave, 0, c"%s".as_ptr(), text.as_ptr()) }
     }
 
     /// `size` zeroed bytes that the daemon's `delete` accepts; null when there are none.

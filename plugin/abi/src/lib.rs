@@ -14,6 +14,7 @@
 pub mod error;
 pub mod guard;
 pub mod host;
+pub mod message_types;
 pub mod probe;
 pub mod symbols;
 pub mod version;

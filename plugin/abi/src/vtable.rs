@@ -1,7 +1,4 @@
-#![expect(
-    unsafe_code,
-    reason = "a table of virtual functions is memory of the C++ library, read word by word"
-)]
+#![expect(unsafe_code, reason = "a class's table of functions is read word by word")]
 //! A copy of a C++ class's table of virtual functions, with some of them replaced.
 //!
 //! Slots are found by the address that they hold, never by number: the number differs between versions. A function that
