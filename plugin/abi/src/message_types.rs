@@ -50,7 +50,7 @@ impl MessageTypes {
             let (table, expected) = (TABLE.to_owned(), expected.to_owned());
             Refused::Table { table, found: size, expected }
         };
-        if size % size_of::<Keyword>() != 0 || !(5..=ROWS_MAX).contains(&count) {
+        if !size.is_multiple_of(size_of::<Keyword>()) || !(5..=ROWS_MAX).contains(&count) {
             return Err(refuse("rows of a name and a number"));
         }
         let mut rows = Vec::new();

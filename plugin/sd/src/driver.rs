@@ -191,8 +191,11 @@ unsafe fn with<T>(this: This, body: impl FnOnce(&mut Device) -> Result<T>) -> Op
 /// A file of our own on what Bacula has open, and whether it may be written.
 ///
 /// # Safety
-/// `fd` is open.
+/// `fd` is open, or negative.
 unsafe fn own_file(fd: i32) -> Result<(File, bool)> {
+    if fd < 0 {
+        return Err(Error::Closed);
+    }
     // SAFETY: the caller says that it is open; it is borrowed for the duplication only.
     let owned: OwnedFd = unsafe { BorrowedFd::borrow_raw(fd) }
         .try_clone_to_owned()
