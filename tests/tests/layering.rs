@@ -20,6 +20,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("gdd-benches", &["gdd-engine", "gdd-uring", "gdd-kernels"]),
     ("gdd-rig", &[]),
     ("gdd-tests", &["gdd-engine", "gdd-rig", "gdd-uring", "gdd-kernels"]),
+    ("gdd-plugin-abi", &[]),
+    ("gdd-sd", &["gdd-plugin-abi"]),
     ("xtask", &[]),
 ];
 

@@ -1,0 +1,104 @@
+//! Where the daemon is: `/etc/gdd/plugin.toml`, or the file that GDD_PLUGIN_CONFIG names; GDD_SOCKET overrides what it says.
+//!
+//! The file has lines `key = "value"`, empty lines and comments, which is a part of TOML. Anything else is refused with
+//! file and line: a typing error must not silently lead to another daemon.
+
+use std::env;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::store::StoreError;
+
+/// Where the file is unless GDD_PLUGIN_CONFIG says otherwise.
+pub const FILE_DEFAULT: &str = "/etc/gdd/plugin.toml";
+/// Where the socket is unless file or GDD_SOCKET say otherwise.
+pub const SOCKET_DEFAULT: &str = "/run/gdd/gdd.sock";
+
+/// What the driver was told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// The daemon's socket.
+    pub socket: PathBuf,
+}
+
+impl Config {
+    /// Reads environment and file. A file that does not exist is empty, unless GDD_PLUGIN_CONFIG names it.
+    ///
+    /// # Errors
+    /// When the file cannot be read or understood.
+    pub fn load() -> Result<Self, StoreError> {
+        let named = env::var_os("GDD_PLUGIN_CONFIG").map(PathBuf::from);
+        let path = named.clone().unwrap_or_else(|| FILE_DEFAULT.into());
+        let text = match fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound && named.is_none() => String::new(),
+            Err(error) => return Err(refuse(&path, &error.to_string())),
+        };
+        let mut config = Self::parse(&path, &text)?;
+        if let Some(socket) = env::var_os("GDD_SOCKET").filter(|socket| !socket.is_empty()) {
+            config.socket = socket.into();
+        }
+        Ok(config)
+    }
+
+    fn parse(path: &Path, text: &str) -> Result<Self, StoreError> {
+        let mut config = Self { socket: SOCKET_DEFAULT.into() };
+        for (index, line) in text.lines().enumerate() {
+            let line = line.trim();
+            if line.is_empty() || line.starts_with('#') {
+                continue;
+            }
+            let wrong = |what: &str| refuse(path, &format!("line {}: {what}: {line:?}", index + 1));
+            let (key, rest) = line.split_once('=').ok_or_else(|| wrong("expected key = \"value\", found"))?;
+            let quoted = rest.trim().strip_prefix('"').and_then(|rest| rest.split_once('"'));
+            let (value, behind) = quoted.ok_or_else(|| wrong("expected a value in quotes, found"))?;
+            let behind = behind.trim();
+            if value.contains('\\') || !(behind.is_empty() || behind.starts_with('#')) {
+                return Err(wrong("expected a plain value in quotes, found"));
+            }
+            match key.trim() {
+                "socket" if Path::new(value).is_absolute() => config.socket = value.into(),
+                "socket" => return Err(wrong("expected an absolute path, found")),
+                _ => return Err(wrong("expected the key socket, found")),
+            }
+        }
+        Ok(config)
+    }
+}
+
+fn refuse(path: &Path, what: &str) -> StoreError {
+    StoreError {
+        id: "GDD-SD-0002",
+        text: format!("{}: {what}", path.display()),
+        remedy: "correct the file, or let GDD_PLUGIN_CONFIG name another one, and restart bacula-sd"
+            .to_owned(),
+        lost: false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Config, StoreError> {
+        Config::parse(Path::new("/etc/gdd/plugin.toml"), text)
+    }
+
+    #[test]
+    fn the_socket_is_read() {
+        assert_eq!(parse("").map(|config| config.socket), Ok(SOCKET_DEFAULT.into()));
+        let text = "# where\n\n socket = \"/run/x.sock\"  # here\n";
+        assert_eq!(parse(text).map(|config| config.socket), Ok("/run/x.sock".into()));
+    }
+
+    #[test]
+    fn anything_else_is_refused_with_its_line() {
+        for bad in
+            ["sokcet = \"/x\"", "socket = /x", "socket", "socket = \"x\"", "socket = \"/x\" y", "[daemon]"]
+        {
+            let refused = parse(&format!("\n{bad}\n")).expect_err(bad).to_string();
+            assert!(refused.contains("GDD-SD-0002") && refused.contains("line 2"), "{refused}");
+        }
+    }
+}

@@ -1,0 +1,439 @@
+//! One device of the storage daemon: a volume, the sessions that write to it, and the store behind it.
+//!
+//! # Order
+//! A block's payload is with the transport before its entry is in the volume; the entry is in the volume before Bacula
+//! hears that the block was written. The block with a session's end label waits until everything is durable on both sides:
+//! the streams of all sessions on the volume (they are interleaved, and a restore of this one reads over the
+//! blocks of the others), the receipt of this one, then the volume. Only then is it a success.
+//!
+//! # When something fails
+//! The session is dead. When the way to the store broke, so are all that have a stream on it. What the transport still holds
+//! of their payload goes into the volume as patches, so that the blocks that were written stay readable for the sake of
+//! others; then the job is told.
+
+use std::fs::File;
+use std::io;
+
+use gdd_plugin_abi::host::Grave;
+use twox_hash::XxHash3_64;
+
+use crate::block::{Header, SessionId, Unparsed};
+use crate::error::{Error, Result};
+use crate::label::About;
+use crate::limits::{BLOCK_SIZE_MAX, PATCH_SIZE_MAX};
+use crate::record::{self, FILE_INDEX_EOS, FILE_INDEX_SOS, Record};
+use crate::session::{OpenStream, Session, Sessions};
+use crate::skeleton::entry::End;
+use crate::skeleton::writer::{Parsed, Writer};
+use crate::store::{Store, VolumeId};
+use crate::volume::{Remembered, Volume, Whence};
+
+/// A line for the job log.
+pub type Note = (Grave, String);
+
+/// A device.
+pub struct Device {
+    store: Box<dyn Store>,
+    volume: Option<Volume>,
+    sessions: Sessions,
+    remembered: Option<Remembered>,
+    /// What the volume refers to behind its last receipt was compared with the store.
+    end_is_checked: bool,
+    /// Blocks whose session is unknown, since the last report.
+    strange: u64,
+    notes: Vec<Note>,
+    records: Vec<Record>,
+}
+
+impl Device {
+    /// A device without a volume.
+    pub fn new(store: Box<dyn Store>) -> Self {
+        Self {
+            store,
+            volume: None,
+            sessions: Sessions::default(),
+            remembered: None,
+            end_is_checked: false,
+            strange: 0,
+            notes: Vec::new(),
+            records: Vec::new(),
+        }
+    }
+
+    /// The lines that are to be written to the job log.
+    pub fn take_notes(&mut self) -> Vec<Note> {
+        std::mem::take(&mut self.notes)
+    }
+
+    /// Whether a volume is open.
+    pub fn is_open(&self) -> bool {
+        self.volume.is_some()
+    }
+
+    /// The open volume.
+    pub fn volume(&self) -> Option<&Volume> {
+        self.volume.as_ref()
+    }
+
+    /// Takes up a volume file that was just opened.
+    ///
+    /// # Errors
+    /// When it is not ours or cannot be read. A store that does not answer is no error yet: labels can be read without.
+    pub fn open(&mut self, file: File, writable: bool) -> Result<()> {
+        let mut volume = Volume::open(file, writable, self.remembered.take())?;
+        if let Some(index) = volume.index() {
+            for hole in &index.holes {
+                let text = format!(
+                    "[GDD-SD-0104] {} is damaged at byte {} of its file: logical bytes {} to {} are not readable, all \
+                     others are; restore the file from a copy",
+                    volume.name(),
+                    hole.offset,
+                    hole.logical.start,
+                    hole.logical.end
+                );
+                self.notes.push((Grave::Error, text));
+            }
+            if let Some(torn) = index.torn.filter(|_| writable) {
+                let text = format!(
+                    "[GDD-SD-0201] {}: the last {} bytes of its file are an unfinished write, ignored",
+                    volume.name(),
+                    torn.file_len - torn.offset
+                );
+                self.notes.push((Grave::Warning, text));
+            }
+        }
+        self.end_is_checked = match volume.check_end(self.store.as_mut()) {
+            Ok(cut) => {
+                self.notes.extend(cut.map(|text| (Grave::Warning, format!("[GDD-SD-0202] {text}"))));
+                true
+            }
+            Err(Error::Store(_)) => false,
+            Err(error) => return Err(error),
+        };
+        self.volume = Some(volume);
+        Ok(())
+    }
+
+    /// Moves the position; `None` for a seek to nowhere or without a volume.
+    pub fn seek(&mut self, offset: i64, whence: Whence) -> Option<u64> {
+        self.volume.as_mut()?.seek(offset, whence)
+    }
+
+    /// Reads at the position. 0 bytes: the end of the volume, and nothing else.
+    ///
+    /// # Errors
+    /// When the bytes that were written cannot be given back.
+    pub fn read(&mut self, buffer: &mut [u8]) -> Result<usize> {
+        self.volume.as_mut().ok_or(Error::Closed)?.read(self.store.as_mut(), buffer)
+    }
+
+    /// Writes one block at the position.
+    ///
+    /// # Errors
+    /// When it is not stored as safely as it must be. The position has not moved, and the job must end.
+    pub fn write(&mut self, block: &[u8]) -> Result<usize> {
+        let volume = self.volume.as_mut().ok_or(Error::Closed)?;
+        if block.is_empty() || block.len() > BLOCK_SIZE_MAX {
+            return Err(Error::Size { found: block.len(), limit: BLOCK_SIZE_MAX });
+        }
+        let header = Header::parse(block);
+        let session = header.as_ref().ok().and_then(|header| header.session);
+        let written = match volume.admit() {
+            Ok(()) if volume.position() == 0 => volume.write_label(block),
+            Ok(()) => self.write_block(block, header),
+            Err(refused) => Err(refused),
+        };
+        if let Err(error) = &written {
+            self.fail(session, error.is_lost());
+        }
+        written.map(|()| block.len())
+    }
+
+    /// Makes everything durable that was acknowledged, and reports what was odd.
+    ///
+    /// # Errors
+    /// When that failed.
+    pub fn sync(&mut self) -> Result<()> {
+        self.report_strange();
+        self.volume.as_mut().map_or(Ok(()), Volume::sync)
+    }
+
+    /// Ends all streams on the volume, makes everything durable, and forgets the volume in any case.
+    ///
+    /// # Errors
+    /// When something is not durable.
+    pub fn close(&mut self) -> Result<()> {
+        self.report_strange();
+        let finished = self.finish_all();
+        let synced = finished.and_then(|()| self.volume.as_mut().map_or(Ok(()), Volume::sync));
+        if let Err(error) = &synced {
+            self.fail(None, error.is_lost());
+        }
+        self.drop_streams();
+        let volume = self.volume.take();
+        self.remembered = volume.filter(|_| synced.is_ok()).and_then(Volume::remember);
+        synced
+    }
+
+    /// Asks the store before a volume is truncated: afterwards its streams must be given up.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub fn before_truncate(&mut self) -> Result<Option<VolumeId>> {
+        let id = self.volume.as_ref().ok_or(Error::Closed)?.id();
+        if id.is_some() {
+            self.store.reachable()?;
+        }
+        Ok(id)
+    }
+
+    /// Gives up the streams of a volume whose file was truncated, and takes up the empty file.
+    ///
+    /// # Errors
+    /// When the file is not empty or cannot be read.
+    pub fn after_truncate(&mut self, file: File, id: Option<VolumeId>) -> Result<()> {
+        self.drop_streams();
+        self.remembered = None;
+        self.volume = None;
+        if let Some(Err(error)) = id.map(|id| self.store.retire(id)) {
+            self.notes
+                .push((Grave::Warning, format!("{error} (`gdd reconcile` gives the space back later)")));
+        }
+        self.open(file, true)
+    }
+
+    fn write_block(&mut self, block: &[u8], header: std::result::Result<Header, Unparsed>) -> Result<()> {
+        let mut records = std::mem::take(&mut self.records);
+        let parsed = header.and_then(|header| {
+            // A dead session's blocks are refused below; any thread will do to learn whose block it is.
+            let mut thread = header
+                .session
+                .filter(|id| !self.sessions.is_dead(*id))
+                .and_then(|id| self.sessions.get(id).ok().map(|session| session.thread))
+                .unwrap_or_default();
+            let session = record::parse(block, &header, &mut thread, &mut records)?;
+            Ok((header, session, thread))
+        });
+        let written = match parsed {
+            Ok((header, id, thread)) => {
+                self.sessions.get(id).map(|session| session.thread = thread).and_then(|()| {
+                    self.open_stream(id, block, &records)?;
+                    self.write_parsed(id, block, &header, &records)
+                })
+            }
+            Err(why) => self.write_verbatim(header.ok().and_then(|header| header.session), block, why),
+        };
+        self.records = records;
+        written
+    }
+
+    /// The session has a stream on this volume from here on.
+    fn open_stream(&mut self, id: SessionId, block: &[u8], records: &[Record]) -> Result<()> {
+        let session = self.sessions.get(id)?;
+        if let Some(label) = records.iter().find(|record| record.file_index == FILE_INDEX_SOS) {
+            session.about = About::parse(&block[label.data.clone()]).unwrap_or_default();
+        }
+        if session.open.is_some() {
+            return Ok(());
+        }
+        let volume = self.volume.as_mut().ok_or(Error::Closed)?;
+        if !self.end_is_checked {
+            if let Some(why) = volume.check_end(self.store.as_mut())? {
+                return Err(Error::Sealed { volume: volume.name().to_owned(), why });
+            }
+            self.end_is_checked = true;
+        }
+        let volume_id = volume.id().ok_or(Error::Closed)?;
+        session.open = Some(OpenStream::new(self.store.begin(volume_id, id, &session.about)?));
+        Ok(())
+    }
+
+    fn write_parsed(
+        &mut self,
+        id: SessionId,
+        block: &[u8],
+        header: &Header,
+        records: &[Record],
+    ) -> Result<()> {
+        let ends = records.iter().any(|record| record.file_index == FILE_INDEX_EOS);
+        let volume = self.volume.as_mut().ok_or(Error::Closed)?;
+        let mut writer = volume.writer().ok_or(Error::Closed)?;
+        let session = self.sessions.get(id)?;
+        let open = session.open.as_mut().ok_or(Error::Closed)?;
+        let hash = XxHash3_64::oneshot(block);
+        let (stream, offset) = (open.id, open.bytes);
+        let parsed = Parsed { block, hash, header, records, session: id, stream, offset };
+        if let Err(why) = writer.block(&parsed) {
+            self.write_verbatim(Some(id), block, why)?;
+            return if ends { self.acknowledge(id) } else { Ok(()) };
+        }
+        let mut sent = false;
+        for record in records.iter().filter(|record| !record.payload_range().is_empty()) {
+            let bytes = &block[record.payload_range()];
+            self.store.append(stream, record.file_starts, bytes)?;
+            open.count(bytes);
+            session.payload_bytes += bytes.len() as u64;
+            sent = true;
+        }
+        if !sent {
+            self.store.durable(stream)?;
+        }
+        session.block_count += 1;
+        session.block_bytes += block.len() as u64;
+        if !ends {
+            return volume.commit(&writer, block.len());
+        }
+        self.finish(id, &mut writer)?;
+        self.commit_end(id, &writer, block.len())
+    }
+
+    fn write_verbatim(&mut self, session: Option<SessionId>, block: &[u8], why: Unparsed) -> Result<()> {
+        match session {
+            Some(id) => {
+                let session = self.sessions.get(id)?;
+                session.verbatim += 1;
+                if session.verbatim == 1 {
+                    self.notes.push((Grave::Warning, strange_text(1, why)));
+                }
+            }
+            None => self.strange += 1,
+        }
+        let volume = self.volume.as_mut().ok_or(Error::Closed)?;
+        let mut writer = volume.writer().ok_or(Error::Closed)?;
+        writer.verbatim(XxHash3_64::oneshot(block), block);
+        volume.commit(&writer, block.len())
+    }
+
+    /// The end of a session whose last block is in the volume already.
+    fn acknowledge(&mut self, id: SessionId) -> Result<()> {
+        let mut writer = self.volume.as_ref().and_then(Volume::writer).ok_or(Error::Closed)?;
+        self.finish(id, &mut writer)?;
+        self.commit_end(id, &writer, 0)
+    }
+
+    /// Makes all streams durable and finishes the one of `id`; its receipt goes to `writer`.
+    fn finish(&mut self, id: SessionId, writer: &mut Writer) -> Result<()> {
+        for other in self.sessions.with_stream().into_iter().filter(|other| *other != id) {
+            let stream = self.sessions.get(other)?.open.as_ref().map(|open| open.id);
+            stream.map_or(Ok(()), |stream| self.store.flush(stream))?;
+        }
+        let Some(open) = &self.sessions.get(id)?.open else { return Ok(()) };
+        let (stream, bytes, digest) = (open.id, open.bytes, open.digest());
+        let receipt = self.store.finish(stream, bytes, digest)?;
+        if (receipt.bytes, receipt.digest) != (bytes, digest) {
+            let words = |bytes: u64, digest: u128| format!("{bytes} bytes, XXH3 {digest:032x}");
+            let (expected, found) = (words(bytes, digest), words(receipt.bytes, receipt.digest));
+            return Err(Error::Receipt { stream, expected, found });
+        }
+        writer.end(End { stream, bytes, digest });
+        Ok(())
+    }
+
+    fn commit_end(&mut self, id: SessionId, writer: &Writer, len: usize) -> Result<()> {
+        let volume = self.volume.as_mut().ok_or(Error::Closed)?;
+        volume.commit(writer, len)?;
+        volume.sync()?;
+        if let Some(session) = self.sessions.end(id) {
+            self.report(&session);
+        }
+        Ok(())
+    }
+
+    /// Finishes every stream on the volume; the sessions go on, on another volume or with another stream.
+    fn finish_all(&mut self) -> Result<()> {
+        for id in self.sessions.with_stream() {
+            let mut writer = self.volume.as_ref().and_then(Volume::writer).ok_or(Error::Closed)?;
+            self.finish(id, &mut writer)?;
+            self.volume.as_mut().ok_or(Error::Closed)?.commit(&writer, 0)?;
+            self.sessions.get(id)?.open = None;
+        }
+        Ok(())
+    }
+
+    /// The session is dead, or all with a stream are; the blocks that they have written stay readable.
+    fn fail(&mut self, session: Option<SessionId>, all: bool) {
+        let mut dead: Vec<_> = session.into_iter().collect();
+        if all || session.is_none() {
+            dead.extend(self.sessions.with_stream());
+        }
+        for id in dead {
+            let Some(open) = self.sessions.kill(id).and_then(|session| session.open) else { continue };
+            if let Err(error) = self.salvage(&open) {
+                let text = format!(
+                    "[GDD-SD-0203] {error} (blocks of session {}-{} that are on this volume may not be readable any more)",
+                    id.id, id.time
+                );
+                self.notes.push((Grave::Error, text));
+            }
+            self.store.abandon(open.id);
+        }
+    }
+
+    /// Writes what the store may not have of a stream, as far as blocks refer to it, into the volume.
+    fn salvage(&mut self, open: &OpenStream) -> Result<()> {
+        let Some(volume) = self.volume.as_mut() else { return Ok(()) };
+        let needed = volume.index().and_then(|index| index.streams.get(&open.id)).map_or(0, |at| at.needed);
+        if needed == 0 {
+            return Ok(());
+        }
+        let unreleased = self.store.unreleased(open.id)?;
+        let (mut from, len) = (unreleased.offset, needed.saturating_sub(unreleased.offset));
+        let len = usize::try_from(len).unwrap_or(usize::MAX).min(unreleased.bytes.len());
+        for part in unreleased.bytes[..len].chunks(PATCH_SIZE_MAX) {
+            let mut writer = volume.writer().ok_or(Error::Closed)?;
+            writer.patch(open.id, from, part);
+            volume.commit(&writer, 0)?;
+            from += part.len() as u64;
+        }
+        if len > 0 {
+            volume.sync()?;
+        }
+        Ok(())
+    }
+
+    fn drop_streams(&mut self) {
+        for id in self.sessions.with_stream() {
+            if let Some(open) = self.sessions.kill(id).and_then(|session| session.open) {
+                self.store.abandon(open.id);
+            }
+        }
+    }
+
+    fn report(&mut self, session: &Session) {
+        let text = format!(
+            "[GDD-SD-0200] gdd has acknowledged this job: {} blocks, {} bytes, of which {} bytes of file data are in the \
+             store; volume file {} bytes",
+            session.block_count,
+            session.block_bytes,
+            session.payload_bytes,
+            self.volume.as_ref().and_then(|volume| volume.file_size().ok()).unwrap_or(0)
+        );
+        self.notes.push((Grave::Info, text));
+        if session.verbatim > 1 {
+            self.notes.push((Grave::Warning, strange_text(session.verbatim, Unparsed::Records)));
+        }
+    }
+
+    fn report_strange(&mut self) {
+        let count = std::mem::take(&mut self.strange);
+        if count > 0 {
+            self.notes.push((Grave::Warning, strange_text(count, Unparsed::Magic)));
+        }
+    }
+}
+
+fn strange_text(count: u64, why: Unparsed) -> String {
+    format!(
+        "[GDD-SD-0204] {count} blocks stored as they are and not deduplicated: {why}; they restore like all others; a newer \
+         gdd may know this kind"
+    )
+}
+
+/// What the storage daemon is told of an error; it has no other channel than the job log.
+pub fn errno_of(error: &Error) -> i32 {
+    match error {
+        // Not EIO and not EBUSY, which are tried again, and not ENOSPC, which goes to the next volume.
+        Error::Io { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => libc::EACCES,
+        _ => libc::EROFS,
+    }
+}
