@@ -3,7 +3,8 @@
 //! # Rules
 //! - Disk contents are *refused* with the file, the offset, what was expected and what was found; never asserted.
 //! - After a failed write or sync the store is poisoned: every later write answers [`Error::Poisoned`], and only
-//!   a reopen, which runs recovery, heals it. Nothing is retried (ATC'20 "Can applications recover from fsync failures?").
+//!   a reopen, which runs recovery, heals it. Nothing is retried (ATC'20 "Can applications recover from fsync
+//!   failures?").
 //! - An error is logged once, where it stops. It carries the remedy when there is one.
 
 use std::io;

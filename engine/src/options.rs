@@ -19,8 +19,8 @@ pub enum Trust {
     /// Its BLAKE3, computed from its bytes: what restores do that end here.
     #[default]
     Hash,
-    /// Its record names it, and the record's CRC-32s hold: for a receiver that checks the bytes from end to end itself, a
-    /// plugin that knows each chunk's BLAKE3 or a block's digest.
+    /// Its record names it, and the record's CRC-32s hold: for a receiver that checks the bytes from end to end itself,
+    /// a plugin that knows each chunk's BLAKE3 or a block's digest.
     Crc,
 }
 

@@ -1,7 +1,8 @@
 //! Makes the index anew from containers and recipes alone.
 //!
 //! The index is a cache: every record names its chunk, every container its records, every recipe its stream. So a lost
-//! or damaged index costs time, never data. Sealed containers are read by their footers only; open ones are walked whole.
+//! or damaged index costs time, never data. Sealed containers are read by their footers only; open ones are walked
+//! whole.
 //!
 //! # Crash consistency
 //! The new index grows beside the old one and takes its name only when it is complete and durable; the old one is kept

@@ -1,4 +1,5 @@
-//! What can go wrong, each with what a reader of a failed test needs: what was tried, what was expected, what was found.
+//! What can go wrong, each with what a reader of a failed test needs: what was tried, what was expected, what was
+//! found.
 
 use std::fmt;
 use std::io;

@@ -95,7 +95,8 @@ impl Packages {
     }
 
     /// Debian 13's Bacula 15 in a tree of its own under `GDD_RIG_CACHE`, or target/bacula-15; made by debootstrap where
-    /// it is missing (root and network are needed then, and about a minute). The machine's own packages stay as they are.
+    /// it is missing (root and network are needed then, and about a minute). The machine's own packages stay as they
+    /// are.
     ///
     /// # Errors
     /// It cannot be made, with the reason and the remedy.

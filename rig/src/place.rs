@@ -1,8 +1,8 @@
 //! Where a rig listens: an address of 127.0.0.0/8 that belongs to this process, and ports that were free on it.
 //!
-//! Two test processes never meet, because the address is made of the process id. Inside one process a port is handed out
-//! once. So the gap between finding a free port and a daemon's binding it has nobody in it who could take it: outgoing
-//! connections use 127.0.0.1 as their source.
+//! Two test processes never meet, because the address is made of the process id. Inside one process a port is handed
+//! out once. So the gap between finding a free port and a daemon's binding it has nobody in it who could take it:
+//! outgoing connections use 127.0.0.1 as their source.
 
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, TcpListener};

@@ -1,8 +1,9 @@
 //! Children that cannot outlive this process, however it dies.
 //!
 //! `setpriv --pdeathsig` asks the kernel to kill the child when the THREAD that forked it ends (prctl(2),
-//! PR_SET_PDEATHSIG), and the thread of one test ends long before the process. So one thread forks for all, and lives as
-//! long as the process. Without setpriv (it is in util-linux, which Debian never lacks) a child of a killed test stays.
+//! PR_SET_PDEATHSIG), and the thread of one test ends long before the process. So one thread forks for all, and lives
+//! as long as the process. Without setpriv (it is in util-linux, which Debian never lacks) a child of a killed test
+//! stays.
 
 use std::io;
 use std::process::{Child, Command};

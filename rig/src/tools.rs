@@ -64,8 +64,8 @@ impl Rig {
         catalog::query(&scanned.catalog, sql, self.call_limit)
     }
 
-    /// Append what is on volume `from` (device, volume) to volume `to`, which must be labelled. The source is named by a
-    /// bootstrap file: named by `-i`, bcopy 9.6.7 takes the target for a volume to be read, refuses it, and asks for
+    /// Append what is on volume `from` (device, volume) to volume `to`, which must be labelled. The source is named by
+    /// a bootstrap file: named by `-i`, bcopy 9.6.7 takes the target for a volume to be read, refuses it, and asks for
     /// another for ever.
     ///
     /// # Errors

@@ -5,8 +5,8 @@
 //! (`ld.so --library-path`, ld.so(8)). So paths in the rig's configuration mean the same inside and outside, and no
 //! mount, no user and no service is needed. Bacula's plugins are opened by path and find the same libraries.
 //!
-//! The director's package drags in the PostgreSQL catalog. Both catalogs are unpacked, and the SQLite one takes the name
-//! that the programs load, which Debian does by letting the packages conflict.
+//! The director's package drags in the PostgreSQL catalog. Both catalogs are unpacked, and the SQLite one takes the
+//! name that the programs load, which Debian does by letting the packages conflict.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -93,7 +93,8 @@ fn fetch(base: &Path) -> Result {
     command.args(std::env::var_os("GDD_RIG_MIRROR"));
     Execution::new(command, FETCH_LIMIT).succeed().map(drop).map_err(|error| {
         Error::Packages(format!(
-            "debootstrap cannot fetch Debian 13's Bacula 15; is there a network? GDD_RIG_MIRROR names another mirror\n{error}"
+            "debootstrap cannot fetch Debian 13's Bacula 15; is there a network? GDD_RIG_MIRROR names another \
+             mirror\n{error}"
         ))
     })
 }

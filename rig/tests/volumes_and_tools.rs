@@ -1,5 +1,5 @@
-//! The life of volumes (full, purged, truncated, recycled), jobs made of other jobs (virtual full, copy, verify), and the
-//! tools that read volumes without a director.
+//! The life of volumes (full, purged, truncated, recycled), jobs made of other jobs (virtual full, copy, verify), and
+//! the tools that read volumes without a director.
 
 mod support;
 

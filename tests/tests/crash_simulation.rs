@@ -43,8 +43,8 @@ fn a_rotting_disk_gives_exact_bytes_or_an_error() {
     all_hold(Weather::Rot);
 }
 
-/// Bugs that the simulation is known to see. The others of [`Bug::ALL`] are not proven yet: an ignored checksum is still
-/// caught by the chunk's BLAKE3, and the rest have not been run to the end.
+/// Bugs that the simulation is known to see. The others of [`Bug::ALL`] are not proven yet: an ignored checksum is
+/// still caught by the chunk's BLAKE3, and the rest have not been run to the end.
 const SEEN: [Bug; 3] = [Bug::AckBeforeSync, Bug::IndexBeforeData, Bug::SkipDirectorySync];
 
 /// The simulation sees: each bug is caught, in one weather or another, within a thousand seeds.

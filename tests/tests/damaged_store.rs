@@ -1,5 +1,5 @@
-//! Stores that disks, controllers and people have ruined: a check finds and names it, writes nothing and never panics; a
-//! restore gives the exact bytes or an error, never wrong ones; and what is not affected still comes back.
+//! Stores that disks, controllers and people have ruined: a check finds and names it, writes nothing and never panics;
+//! a restore gives the exact bytes or an error, never wrong ones; and what is not affected still comes back.
 
 use std::fs;
 use std::io;

@@ -1,4 +1,5 @@
-//! What is written through one door to the disk is read through every other: a store does not remember how it was written.
+//! What is written through one door to the disk is read through every other: a store does not remember how it was
+//! written.
 
 use gdd_tests::gdd::Gdd;
 use gdd_tests::json::{number, text};

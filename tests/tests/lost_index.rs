@@ -1,4 +1,5 @@
-//! The index is a cache: without it nothing works and everything says why; made anew from the containers, all is as it was.
+//! The index is a cache: without it nothing works and everything says why; made anew from the containers, all is as it
+//! was.
 
 use std::fs;
 use std::io;

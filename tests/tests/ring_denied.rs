@@ -1,4 +1,5 @@
-//! Machines without io_uring, or without memory to lock: demanded, it is a clear error; left to us, it works, and says so.
+//! Machines without io_uring, or without memory to lock: demanded, it is a clear error; left to us, it works, and says
+//! so.
 
 use gdd_tests::denied::{with, without_io_uring, without_locked_memory};
 use gdd_tests::gdd::{Gdd, Outcome};

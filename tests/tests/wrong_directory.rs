@@ -1,4 +1,5 @@
-//! Directories that are no store, not ours, not writable, or too new: a refusal that names the remedy, and no byte written.
+//! Directories that are no store, not ours, not writable, or too new: a refusal that names the remedy, and no byte
+//! written.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

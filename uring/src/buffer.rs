@@ -69,7 +69,8 @@ impl Slab {
         let base = base.cast::<u8>();
         let lead = base.align_offset(HUGE_PAGE);
         // SAFETY: `lead` is less than HUGE_PAGE, so `[lead, lead + size)` lies inside the span just mapped; the two
-        // ends cut off are whole pages of it that nobody uses; the advice changes no contents, and a refusal is harmless.
+        // ends cut off are whole pages of it that nobody uses; the advice changes no contents, and a refusal is
+        // harmless.
         unsafe {
             let start = base.add(lead);
             if lead > 0 {

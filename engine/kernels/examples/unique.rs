@@ -1,8 +1,8 @@
 //! What a perfect store would keep: `cargo run --release -p gdd-kernels --example unique -- FILE...`
 //!
-//! Cuts each file with the `fastcdc` crate's serial v2020 iterator at 4/16/64 KiB, hashes each chunk with `blake3::hash`,
-//! and prints after every file how many bytes no earlier chunk had. `gdd put` of the same files in the same order must
-//! report exactly these as `new_bytes`.
+//! Cuts each file with the `fastcdc` crate's serial v2020 iterator at 4/16/64 KiB, hashes each chunk with
+//! `blake3::hash`, and prints after every file how many bytes no earlier chunk had. `gdd put` of the same files in the
+//! same order must report exactly these as `new_bytes`.
 
 use std::collections::HashSet;
 use std::fs::File;

@@ -1,8 +1,8 @@
 //! Makes empty containers ahead of need, so that no worker waits for `fallocate`, a header or a directory sync.
 //!
 //! Extending a file while writing it costs half the throughput and punts every direct write to a kernel thread (ext4,
-//! kernel 6.18), so a container's space is reserved before it is used. A freed container file is better still: its blocks
-//! were written before. Either way its space is taken before anything in it is acknowledged.
+//! kernel 6.18), so a container's space is reserved before it is used. A freed container file is better still: its
+//! blocks were written before. Either way its space is taken before anything in it is acknowledged.
 //!
 //! # Crash consistency
 //! temporary name -> space -> header -> sync -> final name -> directory sync -> handed out. A crash leaves a `.tmp`

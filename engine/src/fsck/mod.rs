@@ -1,8 +1,8 @@
 //! Checks a whole store and changes nothing.
 //!
 //! Four levels, each including the ones before: 0 the few blocks that say what the store is, its lists of containers
-//! and streams; 1 every header, footer and watermark, and that index and containers agree; 2 every payload's CRC-32 and the
-//! chain of every container; 3 every chunk's BLAKE3, and every stream chunk by chunk.
+//! and streams; 1 every header, footer and watermark, and that index and containers agree; 2 every payload's CRC-32 and
+//! the chain of every container; 3 every chunk's BLAKE3, and every stream chunk by chunk.
 //!
 //! # Invariants
 //! - Nothing is written, created or locked exclusively, on any path.

@@ -18,7 +18,8 @@ use crate::tuner::Past;
 /// of another lineage with the same mark.
 const TRIES: usize = 3;
 
-/// Places in a stream at which it waits and looks for a twin: nearly all streams change their sizes at the first window.
+/// Places in a stream at which it waits and looks for a twin: nearly all streams change their sizes at the first
+/// window.
 const SWITCHES_MAX: usize = 4;
 
 /// The lineage of a stream that nobody named one for: its name without the digits at its end, and without what

@@ -47,7 +47,8 @@ struct Piece {
 }
 
 impl Arrival {
-    /// Begin: `room` holds the read's memory; what comes is checked up to `trust`. Returns the pieces to read, in order.
+    /// Begin: `room` holds the read's memory; what comes is checked up to `trust`. Returns the pieces to read, in
+    /// order.
     #[must_use]
     pub fn begin(
         read: Read,

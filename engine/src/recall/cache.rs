@@ -1,12 +1,13 @@
 //! Verified chunks in memory, shared by all readers of a store, within a strict budget.
 //!
 //! A fresh allocation of 4 MiB costs half a millisecond of page faults, as much as checking its contents. So the whole
-//! budget is one slab of equal buffers, mapped once and recycled for ever. Reads go straight into *rooms*: aligned parts
-//! carved one after another from the buffer in turn. What was read stays where the disk put it, is checked once, and is
-//! handed out as views of the same memory.
+//! budget is one slab of equal buffers, mapped once and recycled for ever. Reads go straight into *rooms*: aligned
+//! parts carved one after another from the buffer in turn. What was read stays where the disk put it, is checked once,
+//! and is handed out as views of the same memory.
 //!
 //! # Invariants
-//! - Only bytes that were checked to be their key's enter, see [`Trust`]; a chunk's bytes never change, so no entry is ever stale.
+//! - Only bytes that were checked to be their key's enter, see [`Trust`]; a chunk's bytes never change, so no entry is
+//!   ever stale.
 //! - A buffer is reused only when nobody holds a view of it: the cache, its readers and their callers together never
 //!   have more than the budget. When every buffer is held, [`SegmentCache::room`] has none, and the reader waits or
 //!   makes do with memory of its own for one read.

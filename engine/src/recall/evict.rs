@@ -1,7 +1,7 @@
 //! Which buffer of the segment cache goes next: first-in-first-out with a probation queue.
 //!
-//! A restore reads everything once. In a plain LRU that pushes out what several restores share. Here a newcomer waits in
-//! a short probation queue and leaves it for good unless it was used again; only then does it enter the main queue,
+//! A restore reads everything once. In a plain LRU that pushes out what several restores share. Here a newcomer waits
+//! in a short probation queue and leaves it for good unless it was used again; only then does it enter the main queue,
 //! where each further use buys one more round (S3-FIFO: Yang et al., "FIFO queues are all you need for cache eviction",
 //! SOSP 2023).
 //!

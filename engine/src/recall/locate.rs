@@ -32,7 +32,8 @@ pub(crate) fn lost(hash: &ChunkHash, why: impl ToString) -> Error {
 
 fn usable(hash: ChunkHash, entry: Option<ChunkEntry>) -> Result<Located> {
     let Some(entry) = entry else {
-        let why = "the index does not know it; `gdd fsck` tells what else is missing, `gdd rebuild-index` finds what is there";
+        let why = "the index does not know it; `gdd fsck` tells what else is missing, `gdd rebuild-index` finds \
+                   what is there";
         return Err(lost(&hash, why));
     };
     let place = format_args!("in container {} at byte {}", entry.container, entry.offset);

@@ -1,6 +1,7 @@
 //! Recall: chunks and streams back from disk, verified, without a copy.
 //!
-//! `hash -> cache, or: locate (index) -> plan (few large reads) -> fetch (in pieces, in flight) -> verify -> cache -> view`
+//! `hash -> cache, or: locate (index) -> plan (few large reads) -> fetch (in pieces, in flight) -> verify -> cache ->
+//! view`
 //!
 //! What is handed out is right or it is an error: a chunk that cannot be given back is [`Error::ChunkLost`] with its
 //! hash, container, file and offset, and never other bytes, fewer bytes, or zeros.

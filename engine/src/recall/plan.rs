@@ -203,7 +203,8 @@ mod tests {
             wants in prop::collection::vec((0u64..4, 0u32..4 << 20, 1u32..300_000), 0..60),
             read_max in 1u64..3 << 20, gap_max in 0u64..200_000,
         ) {
-            let wanted: Vec<_> = wants.iter().map(|&(container, offset, len)| located(container, offset, len)).collect();
+            let wanted: Vec<_> =
+                wants.iter().map(|&(container, offset, len)| located(container, offset, len)).collect();
             let bounds = Bounds { read_max, gap_max };
             let plan = plan(&wanted, &bounds);
             prop_assert_eq!(plan.spots.len(), wanted.len());
@@ -213,7 +214,8 @@ mod tests {
                 prop_assert!(read.container == want.entry.container && read.start <= u64::from(want.entry.offset));
                 prop_assert!(want.end() <= read.end());
             }
-            let mut distinct: Vec<_> = wanted.iter().map(|w| (w.entry.container, w.entry.offset, w.entry.stored_len)).collect();
+            let mut distinct: Vec<_> =
+                wanted.iter().map(|w| (w.entry.container, w.entry.offset, w.entry.stored_len)).collect();
             distinct.sort_unstable();
             distinct.dedup();
             prop_assert_eq!(plan.reads.iter().map(|read| read.records.len()).sum::<usize>(), distinct.len());

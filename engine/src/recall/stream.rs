@@ -1,7 +1,7 @@
 //! A stream, chunk after chunk, read ahead.
 //!
-//! Entries are taken from the recipe in batches: those in the cache are held there, the others are located with one look
-//! into the index, planned, and asked for. So at any time a window of the stream is in memory or on its way.
+//! Entries are taken from the recipe in batches: those in the cache are held there, the others are located with one
+//! look into the index, planned, and asked for. So at any time a window of the stream is in memory or on its way.
 //!
 //! # Invariants
 //! - Bytes come in order, each checked. An error stands exactly where the bytes it concerns would, and ends the stream.
@@ -215,7 +215,8 @@ impl<E: Entries> StreamReader<E> {
         self.release(id)?;
         match chunk {
             Some(chunk) => Ok((kind, chunk)),
-            // Alone: its neighbours may have spoilt the read, or it was moved meanwhile. If not, this tells what is wrong.
+            // Alone: its neighbours may have spoilt the read, or it was moved meanwhile. If not, this tells what is
+            // wrong.
             None => Ok((Kind::Cold, self.recall.fetch(hash)?)),
         }
     }

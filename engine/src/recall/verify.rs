@@ -2,10 +2,10 @@
 //! the bytes are the chunk.
 //!
 //! A record names its container, offset, lengths and hash under a checksum, so a misdirected or stale sector is told
-//! from the right one. Then there are two levels, see [`Trust`]. BLAKE3 of the uncompressed bytes is the chunk's identity
-//! and has the last word; it runs while later pieces of a large chunk are still on their way. The payload's CRC-32 is
-//! checked where BLAKE3 is not, and before a decoder is let loose on a payload. Over a plain payload both would cover
-//! the same bytes.
+//! from the right one. Then there are two levels, see [`Trust`]. BLAKE3 of the uncompressed bytes is the chunk's
+//! identity and has the last word; it runs while later pieces of a large chunk are still on their way. The payload's
+//! CRC-32 is checked where BLAKE3 is not, and before a decoder is let loose on a payload. Over a plain payload both
+//! would cover the same bytes.
 
 use std::path::Path;
 

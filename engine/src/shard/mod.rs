@@ -1,8 +1,8 @@
 //! A worker: owns a share of the hash space, a core, a ring, and the container it fills.
 //!
 //! It cuts and hashes extents for any stream, and for the chunks whose hash it owns decides "known or new", appends
-//! what is new, and commits in groups. Because every hash has one owner, two streams that bring the same new chunk at the
-//! same moment store it once, without a lock.
+//! what is new, and commits in groups. Because every hash has one owner, two streams that bring the same new chunk at
+//! the same moment store it once, without a lock.
 //!
 //! # Invariants
 //! - Placements of a stream are done in order; a flush is answered after all of them are durable.

@@ -1,9 +1,10 @@
 #![expect(unsafe_code, reason = "the daemon's table of names is read through pointers")]
 //! Which number means "fatal" to this daemon.
 //!
-//! 9.6 counts M_FATAL as 3; 15.0 has put M_EVENTS before it, so that 3 is an event, 4 is fatal and what was fatal vanishes
-//! without a trace: the job would go to the next volume and end with "Backup OK". The daemon's own table of keywords for its
-//! Messages resource (`msg_types` in libbaccfg, `{ const char *name; uint32_t token; }`) has the numbers in every version.
+//! 9.6 counts M_FATAL as 3; 15.0 has put M_EVENTS before it, so that 3 is an event, 4 is fatal and what was fatal
+//! vanishes without a trace: the job would go to the next volume and end with "Backup OK". The daemon's own table of
+//! keywords for its Messages resource (`msg_types` in libbaccfg, `{ const char *name; uint32_t token; }`) has the
+//! numbers in every version.
 
 use std::ffi::{CStr, c_char};
 
@@ -55,7 +56,8 @@ impl MessageTypes {
         }
         let mut rows = Vec::new();
         for row in 0..count {
-            // SAFETY: the symbol's object has `count` rows of this size; the names are constants of the library or null.
+            // SAFETY: the symbol's object has `count` rows of this size; the names are constants of the library or
+            // null.
             let Keyword { name, token } = unsafe { *start.cast::<Keyword>().add(row) };
             if name.is_null() {
                 break;

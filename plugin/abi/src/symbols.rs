@@ -40,7 +40,8 @@ pub unsafe fn function<F: Copy>(name: &str) -> Result<F, Refused> {
     Ok(unsafe { std::mem::transmute_copy::<*mut c_void, F>(&found) })
 }
 
-/// The size in bytes that the ELF symbol at exactly this address declares; it is only looked up; `None` where there is no such symbol.
+/// The size in bytes that the ELF symbol at exactly this address declares; it is only looked up; `None` where there is
+/// no such symbol.
 pub fn declared_size(symbol: usize) -> Option<usize> {
     let symbol = ptr::without_provenance_mut(symbol);
     let mut info = libc::Dl_info {

@@ -1,7 +1,7 @@
 //! Which Bacula this is, by the name of the library that its functions were loaded from.
 //!
-//! Debian's libraries carry the version in their names (`libbac-9.6.7.so`), and the loader has resolved exactly that name;
-//! it cannot be stale as a compiled-in constant can.
+//! Debian's libraries carry the version in their names (`libbac-9.6.7.so`), and the loader has resolved exactly that
+//! name; it cannot be stale as a compiled-in constant can.
 
 use crate::error::Refused;
 use crate::symbols;

@@ -1,7 +1,7 @@
 //! The header of a Bacula block: BB01 (historic), BB02 (9.6, 13.0) and BB03 (15.0).
 //!
-//! All integers are big-endian. A header is taken apart and put together again, never computed: the checksum that Bacula
-//! wrote is kept as it is, so that a block comes back with the same bytes whether checksums are on or off.
+//! All integers are big-endian. A header is taken apart and put together again, never computed: the checksum that
+//! Bacula wrote is kept as it is, so that a block comes back with the same bytes whether checksums are on or off.
 //!
 //! ```text
 //! BB01, 16 bytes:  u32 checksum, u32 block_len, u32 number, "BB01"
@@ -184,7 +184,9 @@ mod tests {
         }
 
         #[test]
-        fn any_bytes_are_parsed_or_refused(mut bytes in prop::collection::vec(any::<u8>(), 0..64), magic in 0_usize..4) {
+        fn any_bytes_are_parsed_or_refused(
+            mut bytes in prop::collection::vec(any::<u8>(), 0..64), magic in 0_usize..4,
+        ) {
             if bytes.len() >= 16 && magic > 0 {
                 bytes[12..16].copy_from_slice([b"BB01", b"BB02", b"BB03"][magic - 1]);
             }

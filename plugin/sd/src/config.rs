@@ -1,4 +1,5 @@
-//! Where the daemon is: `/etc/gdd/plugin.toml`, or the file that GDD_PLUGIN_CONFIG names; GDD_SOCKET overrides what it says.
+//! Where the daemon is: `/etc/gdd/plugin.toml`, or the file that GDD_PLUGIN_CONFIG names; GDD_SOCKET overrides what it
+//! says.
 //!
 //! The file has lines `key = "value"`, empty lines and comments, which is a part of TOML. Anything else is refused with
 //! file and line: a typing error must not silently lead to another daemon.

@@ -2,14 +2,14 @@
 //!
 //! # Order
 //! A block's payload is with the transport before its entry is in the volume; the entry is in the volume before Bacula
-//! hears that the block was written. The block with a session's end label waits until everything is durable on both sides:
-//! the streams of all sessions on the volume (they are interleaved, and a restore of this one reads over the
+//! hears that the block was written. The block with a session's end label waits until everything is durable on both
+//! sides: the streams of all sessions on the volume (they are interleaved, and a restore of this one reads over the
 //! blocks of the others), the receipt of this one, then the volume. Only then is it a success.
 //!
 //! # When something fails
-//! The session is dead. When the way to the store broke, so are all that have a stream on it. What the transport still holds
-//! of their payload goes into the volume as patches, so that the blocks that were written stay readable for the sake of
-//! others; then the job is told.
+//! The session is dead. When the way to the store broke, so are all that have a stream on it. What the transport still
+//! holds of their payload goes into the volume as patches, so that the blocks that were written stay readable for the
+//! sake of others; then the job is told.
 
 use std::fs::File;
 use std::io;
@@ -360,7 +360,8 @@ impl Device {
             let Some(open) = self.sessions.kill(id).and_then(|session| session.open) else { continue };
             if let Err(error) = self.salvage(&open) {
                 let text = format!(
-                    "[GDD-SD-0203] {error} (blocks of session {}-{} that are on this volume may not be readable any more)",
+                    "[GDD-SD-0203] {error} (blocks of session {}-{} that are on this volume may not be readable any \
+                     more)",
                     id.id, id.time
                 );
                 self.notes.push((Grave::Error, text));
@@ -401,8 +402,8 @@ impl Device {
 
     fn report(&mut self, session: &Session) {
         let text = format!(
-            "[GDD-SD-0200] gdd has acknowledged this job: {} blocks, {} bytes, of which {} bytes of file data are in the \
-             store; volume file {} bytes",
+            "[GDD-SD-0200] gdd has acknowledged this job: {} blocks, {} bytes, of which {} bytes of file data are in \
+             the store; volume file {} bytes",
             session.block_count,
             session.block_bytes,
             session.payload_bytes,
@@ -424,8 +425,8 @@ impl Device {
 
 fn strange_text(count: u64, why: Unparsed) -> String {
     format!(
-        "[GDD-SD-0204] {count} blocks stored as they are and not deduplicated: {why}; they restore like all others; a newer \
-         gdd may know this kind"
+        "[GDD-SD-0204] {count} blocks stored as they are and not deduplicated: {why}; they restore like all others; a \
+         newer gdd may know this kind"
     )
 }
 

@@ -118,8 +118,8 @@ fn make(class: &Class) -> *mut c_void {
         return this;
     }
     let state = Box::into_raw(Box::new(Mutex::new(Device::new(store::connect()))));
-    // SAFETY: the object has OBJECT_SIZE zeroed bytes, aligned as malloc aligns; the three places are inside it, aligned
-    // and apart: fd_offset is below 1024.
+    // SAFETY: the object has OBJECT_SIZE zeroed bytes, aligned as malloc aligns; the three places are inside it,
+    // aligned and apart: fd_offset is below 1024.
     unsafe {
         this.cast::<usize>().write(class.vptr);
         this.byte_add(class.fd_offset).cast::<i32>().write(-1);
@@ -243,8 +243,8 @@ unsafe extern "C" fn d_read(this: This, _fd: i32, buffer: *mut u8, len: usize) -
     if buffer.is_null() || len == 0 {
         return 0;
     }
-    // SAFETY: an object of ours, and a buffer of `len` bytes that Bacula lends for this call; Bacula has initialised it when
-    // it was allocated, and nothing is read from it here.
+    // SAFETY: an object of ours, and a buffer of `len` bytes that Bacula lends for this call; Bacula has initialised it
+    // when it was allocated, and nothing is read from it here.
     let count = unsafe {
         let buffer = std::slice::from_raw_parts_mut(buffer, len);
         with(this, |device| device.read(buffer))
@@ -282,7 +282,8 @@ unsafe extern "C" fn lseek(this: This, _dcr: *mut c_void, offset: i64, whence: i
 
 unsafe extern "C" fn truncate(this: This, dcr: *mut c_void) -> bool {
     let Some(class) = Class::get() else { return false };
-    // SAFETY: an object of ours; Bacula's own function with its own arguments; afterwards the descriptor may be another one.
+    // SAFETY: an object of ours; Bacula's own function with its own arguments; afterwards the descriptor may be another
+    // one.
     unsafe {
         let Some(id) = with(this, Device::before_truncate) else { return false };
         if !(class.truncate)(this, dcr) {

@@ -1,6 +1,7 @@
 //! The session label: what a job says about itself at its beginning.
 //!
-//! Only for people: it names streams in `gdd status`. A label that is not understood therefore costs nothing but the name.
+//! Only for people: it names streams in `gdd status`. A label that is not understood therefore costs nothing but the
+//! name.
 
 use crate::bytes::Cursor;
 

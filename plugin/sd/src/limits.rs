@@ -19,8 +19,8 @@ const _: () = assert!(PATCH_SIZE_MAX + 64 <= ENTRY_BODY_MAX);
 /// Bytes of the skeleton read at a time.
 pub const READ_SIZE: usize = 256 * 1024;
 
-/// Dead sessions that are remembered. The oldest is forgotten first: its job has long ended, since a storage daemon runs
-/// at most a few hundred jobs at a time.
+/// Dead sessions that are remembered. The oldest is forgotten first: its job has long ended, since a storage daemon
+/// runs at most a few hundred jobs at a time.
 pub const DEAD_SESSIONS_MAX: usize = 4096;
 
 /// Sessions with state. A job that vanishes without its end label leaves one behind.

@@ -86,7 +86,8 @@ pub struct Thread {
     last: Option<(i32, u32)>,
 }
 
-/// Takes the records of a block apart, into `records`, and returns whose they are. After an error `thread` is unchanged.
+/// Takes the records of a block apart, into `records`, and returns whose they are. After an error `thread` is
+/// unchanged.
 ///
 /// # Errors
 /// When what follows the header is not records of one session.

@@ -1,12 +1,12 @@
 //! One open volume: a file that is small, and looks like the large one that Bacula wrote.
 //!
-//! Positions and sizes are those of the blocks as Bacula wrote them. Bacula compares them with its catalog when it opens
-//! a volume, and gives a volume up that is shorter than it should be.
+//! Positions and sizes are those of the blocks as Bacula wrote them. Bacula compares them with its catalog when it
+//! opens a volume, and gives a volume up that is shorter than it should be.
 //!
 //! # Invariants
 //! - The file is only ever appended to, except that a torn end is cut off first.
-//! - A block is handed out whole and verified, or not at all. The end is reported (0 bytes) only after the file was looked at
-//!   again: another device may be appending to it.
+//! - A block is handed out whole and verified, or not at all. The end is reported (0 bytes) only after the file was
+//!   looked at again: another device may be appending to it.
 //! - A failed write leaves position, size and file as they were.
 
 use std::fs::File;

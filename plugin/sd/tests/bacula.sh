@@ -1,7 +1,7 @@
 #!/bin/bash
 # A private Bacula (director with SQLite, storage daemon with our driver, file daemon) in a folder, on loopback ports.
-# For work on the driver by hand; sourced, it gives the functions below. Needs Debian's bacula-sd, -fd, -director-sqlite3,
-# -console and sqlite3 installed, and the driver built with `--features directory-store`.
+# For work on the driver by hand; sourced, it gives the functions below. Needs Debian's bacula-sd, -fd,
+# -director-sqlite3, -console and sqlite3 installed, and the driver built with `--features directory-store`.
 #
 #   RIG=/tmp/gdd-rig PORT=29100 plugin/sd/tests/bacula.sh SOURCE
 #

@@ -1,5 +1,5 @@
-//! Whatever bacula-sd writes is read back bit by bit, from any position, and file content reaches the store as one stream
-//! that does not depend on where blocks ended.
+//! Whatever bacula-sd writes is read back bit by bit, from any position, and file content reaches the store as one
+//! stream that does not depend on where blocks ended.
 
 mod common;
 

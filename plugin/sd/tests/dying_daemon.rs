@@ -1,5 +1,5 @@
-//! The daemon dies, or is swapped, in the middle of a job: the job ends in error at once and stays so, and what other jobs
-//! have on the volume stays readable.
+//! The daemon dies, or is swapped, in the middle of a job: the job ends in error at once and stays so, and what other
+//! jobs have on the volume stays readable.
 
 mod common;
 

@@ -1,5 +1,5 @@
-//! What Bacula does with volumes besides appending: labels are replaced, volumes truncated, read while they grow, closed in
-//! the middle of a job, and sometimes the file is not ours at all.
+//! What Bacula does with volumes besides appending: labels are replaced, volumes truncated, read while they grow,
+//! closed in the middle of a job, and sometimes the file is not ours at all.
 
 mod common;
 

@@ -6,7 +6,8 @@
 //! after `kill -9`.
 //!
 //! # Invariants
-//! - The length is sealed before the first byte is mapped (`F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL`, memfd_create(2)).
+//! - The length is sealed before the first byte is mapped (`F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL`,
+//!   memfd_create(2)).
 //! - The other process may change any byte at any time. So nothing here hands out a reference to bytes: control words
 //!   are atomics, and data are copied in and out by [`Area`], which stays within its part whatever it is asked.
 //! - Each side maps the data that it only reads without the right to write.

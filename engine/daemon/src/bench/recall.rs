@@ -7,8 +7,8 @@
 //! - cache hit: a working set that fits the cache is asked for again and again; copied into one buffer, or borrowed.
 //! - read-ahead: a restore whose reader takes half as long again for each chunk as the disk does. A hit is a chunk that
 //!   was there when it was asked for, by the engine's own account; with waits, all behind the first eighth count.
-//! - cold: each chunk is asked for once, in random order, in a store just opened; checked by its record's CRC-32s, as for
-//!   a receiver that checks from end to end itself, and by its BLAKE3, as restores that end here do.
+//! - cold: each chunk is asked for once, in random order, in a store just opened; checked by its record's CRC-32s, as
+//!   for a receiver that checks from end to end itself, and by its BLAKE3, as restores that end here do.
 //! - raw: direct reads of as many bytes anywhere in the same containers, in one piece and in eight at once.
 
 use std::path::{Path, PathBuf};
@@ -321,7 +321,8 @@ fn answer(hardware: &report::Hardware, all: &[Sized], bytes: u64) -> Result<Outc
         for latencies in &sized.latencies {
             let found = latencies.percentiles();
             let Percentiles { count, p50, p90, p99, max } = found;
-            let beside = if latencies.name.starts_with("cold") { format!("{:.2}", p50 / raw) } else { String::new() };
+            let beside =
+                if latencies.name.starts_with("cold") { format!("{:.2}", p50 / raw) } else { String::new() };
             let [p50, p90, p99, max] = [p50, p90, p99, max].map(|value| format!("{value:.1}"));
             let name = format!("{size:>5} {}", latencies.name);
             table.row([name, p50, p90, p99, max, count.to_string(), beside]);

@@ -177,7 +177,9 @@ proptest! {
         let cache = SegmentCache::with_buffer_size(buffers * (128 << 10) * 65 / 64, 128 << 10);
         let mut fixture = Fixture::with(Mode::Buffered, cache);
         let piece_size = piece_blocks * 4096;
-        fixture.config = RecallConfig { window, read_max, gap_max, piece_size, pieces_alone: 1 + containers, files_max: 2, helper };
+        let pieces_alone = 1 + containers;
+        fixture.config =
+            RecallConfig { window, read_max, gap_max, piece_size, pieces_alone, files_max: 2, helper };
         let raws = raws(60, 30_000);
         let hashes = spread(&fixture, &raws, containers);
         let (mut entries, mut expected) = (Vec::new(), Vec::new());

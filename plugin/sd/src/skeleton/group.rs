@@ -141,8 +141,8 @@ impl GroupState {
         state.named.offset += records.iter().map(|record| record.payload_range().len() as u64).sum::<u64>();
     }
 
-    /// Reads the body of a block's entry, and hands its pieces to `sink`. `None` when it makes no sense; the state is then
-    /// of no use.
+    /// Reads the body of a block's entry, and hands its pieces to `sink`. `None` when it makes no sense; the state is
+    /// then of no use.
     pub fn decode(&mut self, body: &[u8], sink: &mut impl Sink) -> Option<Decoded> {
         let mut cursor = Cursor::new(body);
         let flags = cursor.u8()?;

@@ -76,7 +76,8 @@ impl Reader {
             let what = format!("the entry of the block at {position} is not readable");
             return Err(damaged(hole.offset, what));
         }
-        // Going on is tried first. Where it fails, damage without a block of its own may lie between here and the group.
+        // Going on is tried first. Where it fails, damage without a block of its own may lie between here and the
+        // group.
         if let Some(walk) = self.walk.take().filter(|walk| walk.logical == position)
             && self.find(file, volume, walk, position, outline).is_ok()
         {

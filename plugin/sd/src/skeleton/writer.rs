@@ -3,8 +3,8 @@
 //! # Invariants
 //! - Nothing here changes the index: that takes the entries up once they are in the file. A write that failed leaves
 //!   no trace.
-//! - A parsed block's entry was decoded again and compared with the block before anybody relies on it. One that does not
-//!   give the same bytes is dropped, and the block stored verbatim.
+//! - A parsed block's entry was decoded again and compared with the block before anybody relies on it. One that does
+//!   not give the same bytes is dropped, and the block stored verbatim.
 
 use std::ops::Range;
 
@@ -51,8 +51,8 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// Writes behind what `index` knows, of which everything before `synced` is durable. With `fresh`, the first block starts
-    /// a group.
+    /// Writes behind what `index` knows, of which everything before `synced` is durable. With `fresh`, the first block
+    /// starts a group.
     pub fn new(index: &Index, synced: u64, fresh: bool) -> Self {
         Self {
             out: Out::new(index.walk.volume, index.walk.offset),

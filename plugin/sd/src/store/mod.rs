@@ -8,12 +8,13 @@
 //!   [`unreleased`](Store::unreleased) gives back those that are not, also after the daemon died.
 //! - [`flush`](Store::flush) means durable: all that was appended survives a power loss, also if the stream is never
 //!   finished.
-//! - [`finish`](Store::finish) means acknowledged: both sides counted the same bytes and the same digest, and everything is
-//!   durable. Only this makes a backup good.
-//! - A connection that ends leaves its open streams as they are: the daemon keeps what it received as an abandoned stream.
+//! - [`finish`](Store::finish) means acknowledged: both sides counted the same bytes and the same digest, and
+//!   everything is durable. Only this makes a backup good.
+//! - A connection that ends leaves its open streams as they are: the daemon keeps what it received as an abandoned
+//!   stream.
 //! - An error with [`lost`](StoreError::lost) voids every stream that was begun before and not finished; only
-//!   `unreleased` and `abandon` still answer for them. `begin`, `recall`, `length` and `retire` connect anew: the next job
-//!   may find a daemon again, this one does not.
+//!   `unreleased` and `abandon` still answer for them. `begin`, `recall`, `length` and `retire` connect anew: the next
+//!   job may find a daemon again, this one does not.
 
 use std::fmt;
 
