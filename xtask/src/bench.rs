@@ -8,7 +8,8 @@ use crate::{Result, setup};
 /// The chore `bench`.
 pub fn run(arguments: &[String]) -> Result {
     setup::for_build()?;
-    Run::cargo().words("build --release").run()?;
+    // With the rival of our ring, which the product leaves out.
+    Run::cargo().words("build --release --features tokio-uring").run()?;
     let gdd = || Run::new("target/release/gdd").arg("bench");
     if !arguments.is_empty() {
         return arguments.iter().fold(gdd(), Run::arg).run();

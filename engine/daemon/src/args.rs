@@ -351,6 +351,16 @@ pub struct BenchRecall {
     /// Draw all distributions there
     #[arg(long, value_name = "FILE")]
     pub svg: Option<PathBuf>,
+    /// Measure only this (for a profiler)
+    #[arg(long, value_enum)]
+    pub only: Option<RecallPart>,
+}
+
+/// What `gdd bench recall --only` measures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum RecallPart {
+    /// Whole streams, and the containers they lie in
+    Restore,
 }
 
 /// `gdd bench stages`.

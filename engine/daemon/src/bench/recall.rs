@@ -28,7 +28,7 @@ use super::latency::{Latencies, Percentiles};
 use super::report::{Hardware, Series};
 use super::scratch::Scratch;
 use super::{plot, report};
-use crate::args::{BenchRecall, Common};
+use crate::args::{BenchRecall, Common, RecallPart};
 use crate::failure::{Failure, Result};
 use crate::output::{Outcome, Table};
 use crate::progress::Bar;
@@ -91,7 +91,7 @@ pub fn run(arguments: &BenchRecall, common: &Common) -> Result<Outcome> {
     let extents = Extents::random(arguments.bytes)?;
     let mut all = Vec::new();
     for size in &arguments.sizes {
-        all.push(measure(*size, &extents, &scratch, &options, &bar)?);
+        all.push(measure(*size, arguments.only, &extents, &scratch, &options, &bar)?);
     }
     drop((bar, scratch));
     if let Some(folder) = &arguments.hgrm {
@@ -112,7 +112,14 @@ pub fn run(arguments: &BenchRecall, common: &Common) -> Result<Outcome> {
 }
 
 /// Everything about chunks of `size` bytes.
-fn measure(size: u64, extents: &Extents, scratch: &Scratch, options: &Options, bar: &Bar) -> Result<Sized> {
+fn measure(
+    size: u64,
+    only: Option<RecallPart>,
+    extents: &Extents,
+    scratch: &Scratch,
+    options: &Options,
+    bar: &Bar,
+) -> Result<Sized> {
     let step = |what: &str| bar.step(format!("chunks of {}: {what}", show_binary(size)));
     let directory = scratch.join(&format!("store-{size}"));
     step("store");
@@ -120,6 +127,9 @@ fn measure(size: u64, extents: &Extents, scratch: &Scratch, options: &Options, b
     let bench = Bench { directory: &directory, files: &files, options, size };
     step("restore");
     let [raw, restore, restore_by_crc] = bench.restores()?;
+    if only == Some(RecallPart::Restore) {
+        return Ok(Sized { size, latencies: Vec::new(), restore, restore_by_crc, raw });
+    }
     step("read-ahead");
     let ([ahead, waits], hashes) = bench.ahead(raw.median())?;
     step("cold");
