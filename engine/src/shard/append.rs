@@ -76,7 +76,8 @@ impl Appender {
         let framing = (BatchHeader::SIZE + RecordHeader::SIZE) as u64;
         let one_chunk = (u64::from(chunk_size_max) + framing).next_multiple_of(BLOCK_SIZE);
         let batch_size = one_chunk.max(BATCH_SIZE.min(container_size / 4 / BLOCK_SIZE * BLOCK_SIZE));
-        let pool = Pool::new(usize::try_from(batch_size).expect("a batch fits memory"), BUFFERS);
+        let buffers = BUFFERS.min(usize::try_from(container_size / batch_size).unwrap_or(BUFFERS) + 2);
+        let pool = Pool::new(usize::try_from(batch_size).expect("a batch fits memory"), buffers);
         io.register(&pool);
         Self {
             worker,

@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::crash::{self, CrashImages};
 use super::door::SimSource;
 use super::faults::{Faults, Latency, OpKind};
+use super::hits::Hits;
 use super::names::Tree;
 use super::world::World;
 
@@ -36,9 +37,10 @@ impl SimDisk {
     }
 
     /// A disk that holds `tree`, in the machine of `world` after a reboot. Only the capacity stays of its faults.
-    pub(super) fn restarted(world: &World, tree: Tree, seed: u64) -> Self {
+    pub(super) fn restarted(world: &World, tree: Tree, hits: Hits, seed: u64) -> Self {
         let faults = Faults { capacity: world.faults.capacity, ..Faults::default() };
         let mut fresh = World::new(seed, faults, tree);
+        fresh.hits = hits;
         fresh.latency = world.latency;
         fresh.clock = world.clock.saturating_add(REBOOT);
         Self::from_world(fresh)
@@ -100,10 +102,22 @@ impl SimDisk {
         self.world().ops
     }
 
+    /// Operations begun so far, with the power on, that may change what a power cut finds: all but reads and questions.
+    #[must_use]
+    pub fn change_count(&self) -> u64 {
+        self.world().changes
+    }
+
     /// Operations of one kind begun so far.
     #[must_use]
     pub fn count(&self, kind: OpKind) -> u64 {
         self.world().counts[kind as usize]
+    }
+
+    /// What went wrong on this disk so far. Those of a crash image start with what the crash itself lost.
+    #[must_use]
+    pub fn hits(&self) -> Hits {
+        self.world().hits
     }
 
     /// Syncs of data, files and directories begun so far.
@@ -165,6 +179,7 @@ impl SimDisk {
         let mut copy = World::new(seed, world.faults.clone(), tree);
         (copy.latency, copy.clock, copy.read_only) = (world.latency, world.clock, world.read_only);
         (copy.ops, copy.counts, copy.reaps) = (world.ops, world.counts, world.reaps);
+        (copy.hits, copy.changes) = (world.hits, world.changes);
         (copy.dead, copy.crash_at) = (world.dead, world.crash_at);
         copy
     }

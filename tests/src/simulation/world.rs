@@ -1,0 +1,259 @@
+//! Some lives of one store, one after another, in an order and with accidents that one seed decides.
+
+use gdd_engine::error::Error;
+use gdd_engine::format::codec::Compression;
+use gdd_engine::format::superblock::Settings;
+use gdd_uring::sim::{Faults, Rng};
+
+use super::rig::{Open, Rig, Shape};
+use super::weather::Weather;
+use super::{Model, Outcome};
+
+/// Lives of a run. In the last the machine works, and so must everything else.
+const LIVES: u32 = 3;
+
+/// Operations, at most, after which the power is cut while a store is opened.
+const CUT_OPENING_WITHIN: u64 = 60;
+/// The same for a store that is in use.
+const CUT_WORK_WITHIN: u64 = 500;
+
+/// See the module.
+pub struct World {
+    random: Rng,
+    weather: Weather,
+    rig: Rig,
+    model: Model,
+    outcome: Outcome,
+    /// Log lines of the disks of earlier lives; nothing unless they are kept.
+    log: Option<Vec<String>>,
+}
+
+impl World {
+    /// A new store in a new world. `logged` keeps what happens to the disk.
+    ///
+    /// # Errors
+    /// It cannot be created.
+    pub fn new(seed: u64, weather: Weather, logged: bool) -> Result<Self, String> {
+        let mut random = Rng::new(seed);
+        let (min, avg, max) = [(64, 256, 1024), (256, 1024, 4096), (512, 2048, 8192)][random.index(3)];
+        let compression = if random.below(4) == 0 { Compression::Lz4 } else { Compression::None };
+        let settings = Settings {
+            chunk_size_min: min,
+            chunk_size_avg: avg,
+            chunk_size_max: max,
+            container_size: [64, 128, 256][random.index(3)] << 10,
+            compression,
+            ..Settings::default()
+        };
+        let (rig, model) = (Rig::create(seed, &settings)?, Model::new(&mut random));
+        let log = logged.then(Vec::new);
+        let world = Self { random, weather, rig, model, outcome: Outcome::default(), log };
+        world.keep_log();
+        Ok(world)
+    }
+
+    /// Live to the end.
+    ///
+    /// # Errors
+    /// What was violated, in words.
+    pub fn run(mut self) -> Result<(Outcome, Vec<String>), String> {
+        for life in 1..=LIVES {
+            self.live(life == LIVES)?;
+        }
+        self.turn_page();
+        Ok((self.outcome, self.log.unwrap_or_default()))
+    }
+
+    fn keep_log(&self) {
+        if self.log.is_some() {
+            self.rig.disk.keep_log(usize::MAX);
+        }
+    }
+
+    /// The disk goes, or is about to: count what happened on it.
+    fn turn_page(&mut self) {
+        let disk = &self.rig.disk;
+        self.outcome.hits.merge(&disk.hits());
+        self.outcome.operations += disk.op_count();
+        self.outcome.syncs += disk.sync_count();
+        if let Some(log) = &mut self.log {
+            log.extend(disk.log());
+        }
+    }
+
+    /// The power goes, unless it has gone already, and comes back.
+    fn crash(&mut self) {
+        self.rig.disk.cut_power();
+        self.turn_page();
+        self.rig = self.rig.crash(self.random.bits());
+        self.keep_log();
+    }
+
+    /// One life of the store: open, work, end one way or another.
+    fn live(&mut self, last: bool) -> Result<(), String> {
+        if self.weather != Weather::Rot || last {
+            self.rig.disk.set_faults(Faults::default());
+        }
+        let Some(open) = self.open(last)? else { return Ok(()) };
+        self.settle(&open)?;
+        self.compare(&open)?;
+        if last {
+            return self.end(open);
+        }
+        let faults = self.weather.faults(&mut self.random, &self.rig.disk);
+        self.rig.disk.set_faults(faults);
+        if self.random.chance(800_000) {
+            let here = self.rig.disk.op_count();
+            self.rig.disk.crash_at(here + 1 + self.random.below(CUT_WORK_WITHIN));
+        }
+        if self.weather == Weather::Errors && self.random.below(8) == 0 {
+            self.rig.index.fail_commit(self.rig.index.commit_count() + self.random.below(8));
+        }
+        self.work(&open)?;
+        let failed = open.core.poison.why().is_some();
+        if self.random.coin() && !failed && !self.rig.disk.is_dead() {
+            let _ = open.close(); // A failure here is a crash: the next opening recovers.
+        } else {
+            drop(open);
+        }
+        if self.rig.disk.is_dead() || self.random.coin() {
+            self.crash();
+        } else {
+            self.rig.kill();
+        }
+        Ok(())
+    }
+
+    /// The last life's work, on a machine that works: everything must, and a full check must agree with what reads say.
+    fn end(&mut self, open: Open) -> Result<(), String> {
+        self.work(&open)?;
+        let unreadable = self.compare(&open)?;
+        let closed = open.close();
+        if self.weather == Weather::Rot {
+            let Ok(report) = self.rig.fsck() else { return Ok(()) }; // It says why it cannot check.
+            let named = |name: &String| report.streams_affected.iter().any(|stream| stream.name == *name);
+            return match unreadable.iter().find(|name| !named(name)) {
+                Some(name) => Err(format!("{name} cannot be read, and a check does not name it: {report:?}")),
+                None => Ok(()),
+            };
+        }
+        closed.map_err(|error| format!("a store does not close on a disk that works: {error}"))?;
+        let report = self.rig.fsck().map_err(|error| format!("a check fails: {error}"))?;
+        if report.damage_count > 0 {
+            return Err(format!("a check finds damage: {:?}", report.findings));
+        }
+        Ok(())
+    }
+
+    fn shape(&mut self) -> Shape {
+        let cut_at_commit =
+            if self.random.below(8) == 0 { self.rig.index.commit_count() + self.random.below(8) } else { u64::MAX };
+        Shape { workers: 1 + self.random.index(3), steps_seed: self.random.bits(), cut_at_commit }
+    }
+
+    /// Open, at times with power cuts in the middle: recovery that crashes is simply run again. Nothing when a damaged
+    /// store says so, and serves nothing.
+    fn open(&mut self, last: bool) -> Result<Option<Open>, String> {
+        for trial in 0..3 {
+            let cut = !last && trial < 2 && self.random.below(4) == 0;
+            let within = 1 + self.random.below(CUT_OPENING_WITHIN);
+            let cut_at = if cut { self.rig.disk.op_count() + within } else { u64::MAX };
+            self.rig.disk.crash_at(cut_at);
+            let mut shape = self.shape();
+            if last || trial == 2 {
+                shape.cut_at_commit = u64::MAX;
+            }
+            let opened = self.rig.open(shape);
+            if !self.rig.disk.is_dead() {
+                // A cut that this opening did not live to see.
+                self.rig.disk.crash_at(u64::MAX);
+                return match opened {
+                    Ok(open) => Ok(Some(open)),
+                    Err(_) if self.weather == Weather::Rot => Ok(None),
+                    Err(error) => Err(format!("a store does not open: {error}")),
+                };
+            }
+            drop(opened);
+            self.crash();
+        }
+        Err("the last opening was not cut".to_owned())
+    }
+
+    /// A few operations; ends early when the power is cut or the store has failed.
+    fn work(&mut self, open: &Open) -> Result<(), String> {
+        for _ in 0..1 + self.random.below(4) {
+            if self.random.chance(200_000) && self.model.any(&mut self.random).is_some() {
+                self.remove(open);
+            } else {
+                self.put(open)?;
+            }
+            if self.rig.disk.is_dead() || open.core.poison.why().is_some() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn put(&mut self, open: &Open) -> Result<(), String> {
+        let (name, bytes) = self.model.invent(&mut self.random);
+        self.model.doubt(&name, Some(bytes.clone()));
+        match open.put(&name, &bytes, 1 + self.random.index(60_000)) {
+            Ok(summary) => {
+                self.outcome.acknowledged += 1;
+                self.model.acknowledge(&name, Some(bytes));
+                let expected = self.model.len(&name);
+                let right = summary.bytes == expected;
+                right.then_some(()).ok_or_else(|| format!("{name}: {} bytes", summary.bytes))
+            }
+            Err(_) if self.rig.disk.is_dead() || self.weather != Weather::PowerCuts => Ok(()),
+            Err(error) => Err(format!("a put fails on a disk that works: {error}")),
+        }
+    }
+
+    fn remove(&mut self, open: &Open) {
+        let Some(name) = self.model.any(&mut self.random) else { return };
+        self.model.doubt(&name, None);
+        if open.remove(&name).is_ok() {
+            self.model.acknowledge(&name, None);
+        }
+    }
+
+    /// Streams in doubt after a crash are there whole, or not at all; from now on that is what counts.
+    fn settle(&mut self, open: &Open) -> Result<(), String> {
+        for (name, before, after) in self.model.doubts() {
+            let settled = match (self.read(open, &name), self.weather) {
+                (Ok(found), _) if found == after || found == before => found,
+                (Ok(found), _) => {
+                    return Err(format!("{name} has {:?} bytes after a crash", found.map(|b| b.len())));
+                }
+                (Err(_), Weather::Rot) => None,
+                (Err(error), _) => return Err(format!("{name} cannot be read after a crash: {error}")),
+            };
+            self.model.acknowledge(&name, settled);
+        }
+        Ok(())
+    }
+
+    /// Every acknowledged stream comes back. The names of those that do not, where the weather allows that.
+    fn compare(&mut self, open: &Open) -> Result<Vec<String>, String> {
+        let mut unreadable = Vec::new();
+        for (name, bytes) in self.model.streams() {
+            self.outcome.compared += 1;
+            match self.read(open, &name) {
+                Ok(Some(found)) if found == bytes => {}
+                Ok(Some(found)) => {
+                    return Err(format!("{name} has wrong bytes: {} of {}", found.len(), bytes.len()));
+                }
+                Err(_) if self.weather == Weather::Rot => unreadable.push(name),
+                Ok(None) if self.weather == Weather::Rot => {}
+                Ok(None) => return Err(format!("{name} was acknowledged and is gone")),
+                Err(error) => return Err(format!("{name} was acknowledged and cannot be read: {error}")),
+            }
+        }
+        Ok(unreadable)
+    }
+
+    fn read(&self, open: &Open, name: &str) -> Result<Option<Vec<u8>>, Error> {
+        open.read(name)
+    }
+}
