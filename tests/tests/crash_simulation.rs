@@ -17,7 +17,10 @@ fn random_seeds_hold() {
     let count = std::env::var("GDD_SEEDS").ok().and_then(|text| text.parse().ok()).unwrap_or(SEEDS_DEFAULT);
     let swept = sweep(count);
     print!("{swept}");
-    assert!(swept.violations.is_empty(), "weather, seed: {:#?}", swept.violations);
+    for violation in &swept.violations {
+        println!("VIOLATED by {violation}");
+    }
+    assert!(swept.violations.is_empty(), "{} seeds do not hold; see above", swept.violations.len());
     for (weather, outcome) in Weather::ALL.iter().zip(&swept.outcomes) {
         assert!(outcome.acknowledged > 0 && outcome.compared > 0, "{weather:?}: something was stored and read");
         assert!(outcome.hits.of(Hit::PowerCut) > 0, "{weather:?}: the power was cut");

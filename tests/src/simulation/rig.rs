@@ -82,8 +82,9 @@ impl Rig {
         Self { disk: self.disk.crash(seed), index: Arc::new(self.index.crash_image()) }
     }
 
-    /// The process ends without closing the store; the machine goes on.
-    pub fn kill(&mut self) {
+    /// The process has ended without closing the store, and all of it is gone; the machine goes on, and another begins.
+    pub fn restart(&mut self) {
+        self.disk.revive();
         self.index = Arc::new(self.index.crash_image());
     }
 

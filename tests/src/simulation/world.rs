@@ -1,9 +1,8 @@
 //! Some lives of one store, one after another, in an order and with accidents that one seed decides.
 
-use gdd_engine::error::Error;
 use gdd_engine::format::codec::Compression;
 use gdd_engine::format::superblock::Settings;
-use gdd_uring::sim::{Faults, Rng};
+use gdd_uring::sim::{Fault, Faults, Hit, OpKind, Rng};
 
 use super::rig::{Open, Rig, Shape};
 use super::weather::Weather;
@@ -17,11 +16,33 @@ const CUT_OPENING_WITHIN: u64 = 60;
 /// The same for a store that is in use.
 const CUT_WORK_WITHIN: u64 = 500;
 
+/// Operations of one kind, at most, after which it is cut while a store is opened, and while it is in use.
+const CUT_OPENING_AT: u64 = 3;
+const CUT_WORK_AT: u64 = 8;
+/// Commits of the index, at most, in one of which it is cut.
+const CUT_COMMIT_WITHIN: u64 = 8;
+
+/// The operations before which cuts matter most.
+const CUT_BEFORE: [OpKind; 10] = [
+    OpKind::Write,
+    OpKind::Write,
+    OpKind::Datasync,
+    OpKind::Datasync,
+    OpKind::SyncAll,
+    OpKind::SyncDir,
+    OpKind::Rename,
+    OpKind::Create,
+    OpKind::Truncate,
+    OpKind::Unlink,
+];
+
 /// See the module.
 pub struct World {
     random: Rng,
     weather: Weather,
     rig: Rig,
+    /// Faults of this life, a planned cut aside.
+    faults: Faults,
     model: Model,
     outcome: Outcome,
     /// Log lines of the disks of earlier lives; nothing unless they are kept.
@@ -47,7 +68,8 @@ impl World {
         };
         let (rig, model) = (Rig::create(seed, &settings)?, Model::new(&mut random));
         let log = logged.then(Vec::new);
-        let world = Self { random, weather, rig, model, outcome: Outcome::default(), log };
+        let faults = Faults::default();
+        let world = Self { random, weather, rig, faults, model, outcome: Outcome::default(), log };
         world.keep_log();
         Ok(world)
     }
@@ -89,22 +111,42 @@ impl World {
         self.keep_log();
     }
 
+    /// Whether a directory sync failed. That ends the journal of a file system like ext4: it is read-only until the machine
+    /// restarts, and nobody comes to rely on names that it cannot make durable.
+    fn journal_ended(&self) -> bool {
+        self.rig.disk.hits().of(Hit::DirSyncError) > 0
+    }
+
+    /// The next process begins, on the machine as it is or after a power cut.
+    fn restart(&mut self) {
+        let off = self.rig.disk.is_dead() && !self.rig.disk.is_killed();
+        if off || self.journal_ended() || self.random.coin() {
+            self.crash();
+        } else {
+            self.rig.restart();
+        }
+    }
+
     /// One life of the store: open, work, end one way or another.
     fn live(&mut self, last: bool) -> Result<(), String> {
         if self.weather != Weather::Rot || last {
+            self.faults = Faults::default();
             self.rig.disk.set_faults(Faults::default());
         }
         let Some(open) = self.open(last)? else { return Ok(()) };
+        if self.weather == Weather::Errors {
+            self.faults = Faults::default();
+            self.forget_cut(); // What is read now must come.
+        }
         self.settle(&open)?;
         self.compare(&open)?;
         if last {
             return self.end(open);
         }
-        let faults = self.weather.faults(&mut self.random, &self.rig.disk);
-        self.rig.disk.set_faults(faults);
+        self.faults = self.weather.faults(&mut self.random, &self.rig.disk);
+        self.rig.disk.set_faults(self.faults.clone());
         if self.random.chance(800_000) {
-            let here = self.rig.disk.op_count();
-            self.rig.disk.crash_at(here + 1 + self.random.below(CUT_WORK_WITHIN));
+            self.plan_cut(CUT_WORK_WITHIN, CUT_WORK_AT);
         }
         if self.weather == Weather::Errors && self.random.below(8) == 0 {
             self.rig.index.fail_commit(self.rig.index.commit_count() + self.random.below(8));
@@ -116,11 +158,7 @@ impl World {
         } else {
             drop(open);
         }
-        if self.rig.disk.is_dead() || self.random.coin() {
-            self.crash();
-        } else {
-            self.rig.kill();
-        }
+        self.restart();
         Ok(())
     }
 
@@ -145,38 +183,72 @@ impl World {
         Ok(())
     }
 
-    fn shape(&mut self) -> Shape {
-        let cut_at_commit =
-            if self.random.below(8) == 0 { self.rig.index.commit_count() + self.random.below(8) } else { u64::MAX };
+    /// Cut the power, or end the process, soon: before any of the next `within` operations; or, since the moments that matter are few among
+    /// them, before one of the next `at` operations of a kind that changes something.
+    fn plan_cut(&mut self, within: u64, at: u64) {
+        let disk = &self.rig.disk;
+        let soon = disk.op_count() + 1 + self.random.below(within);
+        let way = self.random.below(8);
+        if way < 2 {
+            disk.crash_at(soon);
+        } else if way < 4 {
+            disk.kill_at(soon);
+        } else {
+            let kind = CUT_BEFORE[self.random.index(CUT_BEFORE.len())];
+            let number = disk.count(kind) + self.random.below(at);
+            disk.set_faults(self.faults.clone().plan(Some(kind), number, false, Fault::PowerCut));
+        }
+    }
+
+    fn forget_cut(&mut self) {
+        self.rig.disk.crash_at(u64::MAX);
+        self.rig.disk.set_faults(self.faults.clone());
+    }
+
+    /// How the store is opened next. `calm`: no commit of the index is cut.
+    fn shape(&mut self, calm: bool) -> Shape {
+        let cut = !calm && self.random.below(8) == 0;
+        let within = self.random.below(CUT_COMMIT_WITHIN);
+        let cut_at_commit = if cut { self.rig.index.commit_count() + within } else { u64::MAX };
         Shape { workers: 1 + self.random.index(3), steps_seed: self.random.bits(), cut_at_commit }
     }
 
-    /// Open, at times with power cuts in the middle: recovery that crashes is simply run again. Nothing when a damaged
-    /// store says so, and serves nothing.
+    /// Open, at times with power cuts and failures in the middle: recovery that breaks off is simply run again. Nothing
+    /// when a damaged store says so, and serves nothing.
     fn open(&mut self, last: bool) -> Result<Option<Open>, String> {
         for trial in 0..3 {
-            let cut = !last && trial < 2 && self.random.below(4) == 0;
-            let within = 1 + self.random.below(CUT_OPENING_WITHIN);
-            let cut_at = if cut { self.rig.disk.op_count() + within } else { u64::MAX };
-            self.rig.disk.crash_at(cut_at);
-            let mut shape = self.shape();
-            if last || trial == 2 {
-                shape.cut_at_commit = u64::MAX;
+            let calm = last || trial == 2;
+            if self.weather == Weather::Errors {
+                self.faults = Faults::default();
+                if !calm && self.random.below(6) == 0 {
+                    self.faults = self.weather.faults(&mut self.random, &self.rig.disk);
+                }
             }
+            let may_fail = self.faults != Faults::default();
+            self.forget_cut(); // One that an earlier life did not live to see.
+            if !calm && self.random.below(4) == 0 {
+                self.plan_cut(CUT_OPENING_WITHIN, CUT_OPENING_AT);
+            }
+            let shape = self.shape(calm);
             let opened = self.rig.open(shape);
-            if !self.rig.disk.is_dead() {
-                // A cut that this opening did not live to see.
-                self.rig.disk.crash_at(u64::MAX);
-                return match opened {
-                    Ok(open) => Ok(Some(open)),
-                    Err(_) if self.weather == Weather::Rot => Ok(None),
-                    Err(error) => Err(format!("a store does not open: {error}")),
-                };
+            self.forget_cut();
+            if self.rig.disk.is_dead() {
+                drop(opened);
+                self.restart();
+                continue;
             }
-            drop(opened);
-            self.crash();
+            match opened {
+                Ok(open) if self.journal_ended() => {
+                    drop(open);
+                    self.restart();
+                }
+                Ok(open) => return Ok(Some(open)),
+                Err(_) if self.weather == Weather::Rot => return Ok(None),
+                Err(_) if may_fail && !calm => self.restart(),
+                Err(error) => return Err(format!("a store does not open: {error}")),
+            }
         }
-        Err("the last opening was not cut".to_owned())
+        Err("the last opening was calm".to_owned())
     }
 
     /// A few operations; ends early when the power is cut or the store has failed.
@@ -221,7 +293,7 @@ impl World {
     /// Streams in doubt after a crash are there whole, or not at all; from now on that is what counts.
     fn settle(&mut self, open: &Open) -> Result<(), String> {
         for (name, before, after) in self.model.doubts() {
-            let settled = match (self.read(open, &name), self.weather) {
+            let settled = match (open.read(&name), self.weather) {
                 (Ok(found), _) if found == after || found == before => found,
                 (Ok(found), _) => {
                     return Err(format!("{name} has {:?} bytes after a crash", found.map(|b| b.len())));
@@ -239,7 +311,7 @@ impl World {
         let mut unreadable = Vec::new();
         for (name, bytes) in self.model.streams() {
             self.outcome.compared += 1;
-            match self.read(open, &name) {
+            match open.read(&name) {
                 Ok(Some(found)) if found == bytes => {}
                 Ok(Some(found)) => {
                     return Err(format!("{name} has wrong bytes: {} of {}", found.len(), bytes.len()));
@@ -253,7 +325,4 @@ impl World {
         Ok(unreadable)
     }
 
-    fn read(&self, open: &Open, name: &str) -> Result<Option<Vec<u8>>, Error> {
-        open.read(name)
-    }
 }

@@ -129,7 +129,27 @@ impl SimDisk {
     /// Cut the power just before operation `number`, counted from 0 as [`SimDisk::op_count`] does: it and everything
     /// after it, and what is in flight then, fails with an error that [`super::is_power_cut`] knows.
     pub fn crash_at(&self, number: u64) {
-        self.world().crash_at = number;
+        let mut world = self.world();
+        (world.crash_at, world.kills) = (number, false);
+    }
+
+    /// The same, but only the process ends (`kill -9`): every later operation of it fails, what was in flight takes effect
+    /// or not, and what was accepted stays visible. [`SimDisk::revive`] starts the next process.
+    pub fn kill_at(&self, number: u64) {
+        let mut world = self.world();
+        (world.crash_at, world.kills) = (number, true);
+    }
+
+    /// Whether the process was ended by [`SimDisk::kill_at`].
+    #[must_use]
+    pub fn is_killed(&self) -> bool {
+        self.world().killed
+    }
+
+    /// Let another process use the disk, after all doors of the last one are dropped.
+    pub fn revive(&self) {
+        let mut world = self.world();
+        (world.killed, world.kills, world.crash_at) = (false, false, u64::MAX);
     }
 
     /// Cut the power now.
@@ -140,10 +160,11 @@ impl SimDisk {
         }
     }
 
-    /// Whether the power was cut.
+    /// Whether the power was cut, or the process ended: no operation works.
     #[must_use]
     pub fn is_dead(&self) -> bool {
-        self.world().dead
+        let world = self.world();
+        world.dead || world.killed
     }
 
     /// The disk as a reboot after a power cut at this moment finds it: durable state, and of the rest what `seed`
@@ -181,6 +202,7 @@ impl SimDisk {
         (copy.ops, copy.counts, copy.reaps) = (world.ops, world.counts, world.reaps);
         (copy.hits, copy.changes) = (world.hits, world.changes);
         (copy.dead, copy.crash_at) = (world.dead, world.crash_at);
+        (copy.kills, copy.killed) = (world.kills, world.killed);
         copy
     }
 

@@ -38,6 +38,10 @@ pub(super) struct World {
     /// The first operation that finds the power gone.
     pub(super) crash_at: u64,
     pub(super) dead: bool,
+    /// Whether `crash_at` only ends the process.
+    pub(super) kills: bool,
+    /// The process was ended, and the machine goes on.
+    pub(super) killed: bool,
     pub(super) read_only: bool,
     /// Completions given out.
     pub(super) reaps: u64,
@@ -64,6 +68,8 @@ impl World {
             changes: 0,
             crash_at: u64::MAX,
             dead: false,
+            kills: false,
+            killed: false,
             read_only: false,
             reaps: 0,
             queue: BTreeMap::new(),
@@ -90,10 +96,12 @@ impl World {
         self.ops += 1;
         self.counts[kind as usize] += 1;
         let fault = self.faults.draw(&mut self.rng, kind, number, of_kind);
-        if !self.dead && (number >= self.crash_at || fault == Some(Fault::PowerCut)) {
+        if !self.dead && number >= self.crash_at && self.kills {
+            self.killed = true;
+        } else if !self.dead && (number >= self.crash_at || fault == Some(Fault::PowerCut)) {
             self.cut();
         }
-        self.changes += u64::from(!self.dead && (kind.changes() || kind.is_sync()));
+        self.changes += u64::from(!self.dead && !self.killed && (kind.changes() || kind.is_sync()));
         if fault == Some(Fault::ReadOnly) {
             self.read_only = true;
         }
@@ -102,7 +110,7 @@ impl World {
 
     /// What stops an operation before it does anything.
     pub(super) fn refusal(&self, kind: OpKind) -> io::Result<()> {
-        if self.dead {
+        if self.dead || self.killed {
             return Err(power_cut());
         }
         if self.read_only && kind.changes() {
