@@ -4,7 +4,7 @@
 //! `tests/seeds/regression.txt`, which always runs.
 #![allow(missing_docs, clippy::unwrap_used, clippy::panic)]
 
-use gdd_tests::simulation::Weather;
+use gdd_tests::simulation::{Weather, run_logged};
 use gdd_tests::simulation::sweep::{judge, sweep};
 use gdd_uring::sim::Hit;
 
@@ -25,6 +25,20 @@ fn random_seeds_hold() {
         assert!(outcome.acknowledged > 0 && outcome.compared > 0, "{weather:?}: something was stored and read");
         assert!(outcome.hits.of(Hit::PowerCut) > 0, "{weather:?}: the power was cut");
     }
+}
+
+/// `GDD_TRACE="Errors 1613"` prints what happens to the disks of one seed.
+#[test]
+fn one_seed_is_traced() {
+    let traced = std::env::var("GDD_TRACE").unwrap_or_else(|_| "PowerCuts 0".to_owned());
+    let (weather, seed) = traced.split_once(' ').expect("a weather and a seed");
+    let weather = Weather::from_name(weather).expect("a weather");
+    let (outcome, log) = run_logged(seed.parse().expect("a seed"), weather);
+    if std::env::var_os("GDD_TRACE").is_some() {
+        log.iter().for_each(|line| println!("{line}"));
+    }
+    println!("{traced}: {outcome:?}");
+    assert!(outcome.is_ok() && !log.is_empty());
 }
 
 #[test]

@@ -72,7 +72,7 @@ impl Check {
         let header = check.header.expect("the header was checked first");
         let place = place.plus(RecordHeader::SIZE);
         if plain {
-            expect_hash(wanted.hash, ChunkHash(*check.hash.finalize().as_bytes()), place)?;
+            expect_hash(identity(&header, wanted), ChunkHash(*check.hash.finalize().as_bytes()), place)?;
         } else if !planted::has(Bug::IgnoreChecksum) {
             place.expect("chunk payload", Crc(header.payload_crc), Crc(check.crc.finalize()))?;
         }
@@ -89,11 +89,11 @@ pub fn is_small(wanted: &Located) -> bool {
 /// Check small records that are complete in `bytes`, which starts at byte `start` of the container file `path`.
 /// Appends a verdict for each.
 pub fn together(bytes: &[u8], start: u64, path: &Path, records: &[Located], verdicts: &mut Vec<Result<()>>) {
-    let headers: Vec<Result<()>> = records
+    let headers: Vec<Result<RecordHeader>> = records
         .iter()
         .map(|wanted| {
             let place = Place::new(path, u64::from(wanted.entry.offset));
-            header_of(&bytes[offset_in(start, wanted)..], wanted, place).map(drop)
+            header_of(&bytes[offset_in(start, wanted)..], wanted, place)
         })
         .collect();
     let cut = |wanted: &Located| Cut {
@@ -105,7 +105,7 @@ pub fn together(bytes: &[u8], start: u64, path: &Path, records: &[Located], verd
     hash_cuts(bytes, &mut cuts);
     verdicts.extend(headers.into_iter().zip(records).zip(cuts).map(|((header, wanted), cut)| {
         let place = Place::new(path, u64::from(wanted.entry.offset)).plus(RecordHeader::SIZE);
-        header.and_then(|()| expect_hash(wanted.hash, ChunkHash(cut.hash), place))
+        header.and_then(|header| expect_hash(identity(&header, wanted), ChunkHash(cut.hash), place))
     }));
 }
 
@@ -142,10 +142,12 @@ pub fn decode(payload: &[u8], raw: &mut [u8], wanted: &Located, place: Place<'_>
     expect_hash(wanted.hash, ChunkHash::of(raw), place)
 }
 
+/// What the bytes must be: the chunk that was asked for. The planted bug believes the record instead.
+fn identity(header: &RecordHeader, wanted: &Located) -> ChunkHash {
+    if planted::has(Bug::BelieveMisdirected) { header.hash } else { wanted.hash }
+}
+
 fn expect_hash(expected: ChunkHash, found: ChunkHash, place: Place<'_>) -> Result<()> {
-    if planted::has(Bug::BelieveMisdirected) {
-        return Ok(());
-    }
     place.expect("BLAKE3 of the chunk", Hex(&expected.0), Hex(&found.0))
 }
 

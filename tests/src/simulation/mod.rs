@@ -56,13 +56,14 @@ impl Outcome {
 /// # Errors
 /// What was violated, in words.
 pub fn run(seed: u64, weather: Weather) -> Result<Outcome, String> {
-    World::new(seed, weather, false)?.run().map(|(outcome, _)| outcome)
+    World::new(seed, weather, false)?.run()
 }
 
-/// Run one seed, and say what happened to its disks, line by line.
-///
-/// # Errors
-/// As [`run`].
-pub fn run_logged(seed: u64, weather: Weather) -> Result<(Outcome, Vec<String>), String> {
-    World::new(seed, weather, true)?.run()
+/// Run one seed, and say what happened to its disks, line by line, also when it does not hold.
+#[must_use]
+pub fn run_logged(seed: u64, weather: Weather) -> (Result<Outcome, String>, Vec<String>) {
+    match World::new(seed, weather, true) {
+        Ok(mut world) => (world.run(), world.take_log()),
+        Err(what) => (Err(what), Vec::new()),
+    }
 }

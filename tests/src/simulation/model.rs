@@ -25,6 +25,8 @@ pub struct Model {
     /// Streams being stored (what they will be) or removed (nothing) when last heard of.
     doubts: BTreeMap<String, Option<Vec<u8>>>,
     blocks: Vec<Vec<u8>>,
+    /// One stream in so many is not a twin, or one in so many is.
+    twins: (bool, u64),
     named: u64,
 }
 
@@ -36,13 +38,15 @@ impl Model {
             [3000, 9000, 20_000].into_iter().map(|len| noise(random, len)).collect();
         blocks.push(vec![0; 30_000]);
         blocks.push((0..1200_u32).flat_map(|line| format!("line {}\n", line / 3).into_bytes()).collect());
-        Self { streams: BTreeMap::new(), doubts: BTreeMap::new(), blocks, named: 0 }
+        let twins = (random.below(4) == 0, 4 + random.below(5));
+        Self { streams: BTreeMap::new(), doubts: BTreeMap::new(), blocks, twins, named: 0 }
     }
 
     /// A new name, and a stream of old blocks and new bytes for it.
     pub fn invent(&mut self, random: &mut Rng) -> (String, Vec<u8>) {
         self.named += 1;
-        if random.below(4) == 0 {
+        let (most, one_in) = self.twins;
+        if (random.below(one_in) == 0) != most {
             return (format!("twin-{}", self.named), noise(random, TWIN_LEN));
         }
         let mut bytes = Vec::new();

@@ -47,7 +47,7 @@ impl Weather {
             }
             Self::Rot => Faults {
                 bit_flip: rate(20_000, 3),
-                misdirected_write: rate(50_000, 2),
+                misdirected_write: rate(100_000, 2),
                 lost_write: rate(20_000, 3),
                 latent_error: rate(20_000, 4),
                 stale_read: rate(10_000, 4),

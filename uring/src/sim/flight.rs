@@ -328,7 +328,8 @@ impl World {
         }
     }
 
-    /// Lay data over some other place of some file that has one. A disk without any has lost it instead.
+    /// Lay data over some other place of some file that has one, half of the time one that was written. A disk without any
+    /// has lost it instead.
     fn land_elsewhere(&mut self, from: Ino, first: u64, data: &Arc<[u8]>) {
         let count = (data.len() / PAGE) as u64;
         let clear = |ino: Ino, at: u64| ino != from || at + count <= first || at >= first + count;
@@ -337,7 +338,12 @@ impl World {
         let places: Vec<_> = places.into_iter().filter(|(_, pages)| *pages > 0).collect();
         for _try in 0..8 * places.len() {
             let (ino, pages) = places[self.rng.index(places.len())];
-            let at = self.rng.below(pages);
+            let mut at = self.rng.below(pages);
+            let written = self.tree.file(ino).shown.pages_from(0).count();
+            if written > 0 && self.rng.coin() {
+                let (nth, image) = (self.rng.index(written), &self.tree.file(ino).shown);
+                at = image.pages_from(0).nth(nth).map_or(at, |(number, _)| number);
+            }
             if clear(ino, at) {
                 let damage = &mut self.tree.file_mut(ino).damage;
                 for (number, start) in (at..pages).zip((0..data.len()).step_by(PAGE)) {
