@@ -3,7 +3,7 @@
 //! New epoch, durable -> recovery -> filter -> marked as in use, durable. Closing marks it as closed cleanly; only then
 //! does the next opening skip recovery.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -40,8 +40,17 @@ pub struct Opening<'a> {
     pub source: Arc<dyn IoSource>,
     /// The index, open.
     pub index: Arc<dyn Index>,
-    /// Where the cold filter lies; `None` keeps it in memory.
-    pub filter: Option<PathBuf>,
+    /// Where the cold filter lies.
+    pub filter: FilterHome,
+}
+
+/// Where the cold filter lies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FilterHome {
+    /// In this directory.
+    Directory(PathBuf),
+    /// In memory, with room for this many chunks at first, hot and cold: for a simulation, whose stores are small.
+    Memory(u64),
 }
 
 impl Opening<'_> {
@@ -70,7 +79,7 @@ impl Opening<'_> {
         }
         notes.extend(found);
         let filter = open_filter(
-            self.filter.as_deref(),
+            &self.filter,
             (store, epoch),
             &settings,
             self.index.as_ref(),
@@ -178,7 +187,7 @@ pub fn remove(core: &Core, io: &mut dyn Io, name: &str) -> Result<RecipeRow> {
 }
 
 fn open_filter(
-    dir: Option<&Path>,
+    home: &FilterHome,
     (store, epoch): (StoreId, Epoch),
     settings: &Settings,
     index: &dyn Index,
@@ -186,9 +195,17 @@ fn open_filter(
     notes: &mut Vec<String>,
 ) -> Result<Arc<Filter>> {
     let room = index.chunk_count_estimate()? / 4 * 5;
-    let first_capacity = room.max(FilterConfig::FIRST_CAPACITY_DEFAULT);
-    let config =
-        FilterConfig { fpr_ppm: settings.filter_fpr_ppm, first_capacity, ..FilterConfig::new(store, epoch) };
+    let mut config = FilterConfig { fpr_ppm: settings.filter_fpr_ppm, ..FilterConfig::new(store, epoch) };
+    let dir = match home {
+        FilterHome::Directory(dir) => {
+            config.first_capacity = room.max(FilterConfig::FIRST_CAPACITY_DEFAULT);
+            Some(dir.as_path())
+        }
+        FilterHome::Memory(capacity) => {
+            (config.first_capacity, config.hot_capacity) = (*capacity, *capacity);
+            None
+        }
+    };
     let (filter, opened) = Filter::open(dir, config)?;
     let why = match opened {
         Opened::Clean if clean => return Ok(Arc::new(filter)),

@@ -1,5 +1,7 @@
 //! How a store is opened: what may be tuned per process, as opposed to the settings that are part of the store.
 
+use std::sync::OnceLock;
+
 use gdd_uring::probe::Mode;
 
 const MIB: u64 = 1 << 20;
@@ -58,8 +60,7 @@ impl Options {
     /// Engine threads to run.
     #[must_use]
     pub fn workers(&self) -> usize {
-        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        self.workers.unwrap_or(cores).clamp(1, crate::limits::WORKERS_MAX)
+        self.workers.unwrap_or_else(usable_cores).clamp(1, crate::limits::WORKERS_MAX)
     }
 
     /// How the memory budget is divided.
@@ -67,6 +68,13 @@ impl Options {
     pub fn budget(&self) -> Budget {
         Budget::of(self.memory_budget)
     }
+}
+
+/// Cores that this process may use, asked for once: the system answers from a handful of files.
+#[must_use]
+pub fn usable_cores() -> usize {
+    static CORES: OnceLock<usize> = OnceLock::new();
+    *CORES.get_or_init(|| std::thread::available_parallelism().map_or(1, std::num::NonZero::get))
 }
 
 /// Shares of the memory budget in bytes. What is left pays for stream windows, batch buffers and code.

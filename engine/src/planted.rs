@@ -13,11 +13,14 @@ pub enum Bug {
     IndexBeforeData,
     /// A new container's name is not made durable.
     SkipDirectorySync,
-    /// Payloads are believed whatever their checksum says.
+    /// Payloads are believed whatever their CRC-32 says, by recovery, which takes it for the payload's only check, by
+    /// recall and by fsck. A torn batch whose headers are whole is adopted, and what is stored against it is lost.
     IgnoreChecksum,
-    /// A batch or record is believed although it says that it belongs elsewhere.
+    /// A batch or record is believed although it says that it belongs elsewhere or is another chunk. Over bytes that
+    /// belong elsewhere BLAKE3 covers the lack of every other check, so it goes along: it is compared with what the
+    /// record says of itself, and still sees bytes that rotted.
     BelieveMisdirected,
-    /// A failed data sync is tried again, and its success believed.
+    /// A failed data sync is tried again, as often as the disk has power, and its success believed.
     RetrySync,
 }
 

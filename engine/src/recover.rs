@@ -8,12 +8,13 @@
 //! - Below the watermark, anything wrong is *damage*: it is reported, nothing is cut off, and what the container held
 //!   counts as unknown from now on, so that the next backup stores it again.
 //! - A container is never filled further after a crash: its good part is sealed.
+//! - What is adopted is written again first: a sync that failed may have left it in a cache only.
 //! - Every repair is durable before the index names it; recovery that crashes is simply run again.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::Path;
 
-use gdd_uring::io::{self, Io, Open};
+use gdd_uring::io::{self, FileId, Io, Open};
 
 use crate::container::prepare::{Contents, Prepared};
 use crate::container::scan::{self, Scanned};
@@ -23,6 +24,9 @@ use crate::format::StoreId;
 use crate::ids::{ChunkHash, ContainerId, Epoch};
 use crate::index::{Batch, ChunkEntry, ContainerRow, ContainerState, Index, Status};
 use crate::paths::{self, FREE_EXTENSION, Paths, TEMPORARY_EXTENSION};
+
+/// Bytes of a tail that are written again at once.
+const REWRITE_SIZE: u64 = 4 << 20;
 
 /// What recovery found and did.
 #[derive(Debug, Default)]
@@ -165,7 +169,7 @@ impl Recovery<'_> {
     fn settle_scanned(
         &mut self,
         id: ContainerId,
-        file: gdd_uring::io::FileId,
+        file: FileId,
         path: &Path,
         row: Option<&ContainerRow>,
         scanned: Scanned,
@@ -186,9 +190,27 @@ impl Recovery<'_> {
         }
         let adopted = self.adopt(id, durable_len, &scanned)?;
         recovered.adopted += adopted.len() as u64;
+        self.write_again(file, path, durable_len, scanned.end)?;
         let row = self.seal(id, file, path, scanned)?;
         self.index.commit(Batch { chunks: adopted, containers: vec![(id, row)], ..Batch::default() })?;
         Ok(Outcome::Kept)
+    }
+
+    /// Write what lies above the watermark once more. The last opening may have ended because a sync failed; what is read
+    /// now may then come from a cache that no later sync writes out, and the sync that follows would vouch for nothing
+    /// (Rebello et al., "Can Applications Recover from fsync Failures?", ATC 2020).
+    fn write_again(&mut self, file: FileId, path: &Path, from: u64, to: u64) -> Result<()> {
+        let mut at = from;
+        while at < to {
+            let len = usize::try_from((to - at).min(REWRITE_SIZE)).expect("a window fits memory");
+            let bytes = io::read_at(self.io, file, at, len).map_err(Error::io("read", path))?;
+            if bytes.len() < len {
+                return Err(Error::io("read", path)(std::io::ErrorKind::UnexpectedEof.into()));
+            }
+            io::write_at(self.io, file, at, bytes).map_err(Error::io("write", path))?;
+            at += len as u64;
+        }
+        Ok(())
     }
 
     /// Entries for the records above the watermark whose chunk the index does not have.
@@ -216,7 +238,7 @@ impl Recovery<'_> {
     fn seal(
         &mut self,
         id: ContainerId,
-        file: gdd_uring::io::FileId,
+        file: FileId,
         path: &Path,
         scanned: Scanned,
     ) -> Result<ContainerRow> {

@@ -69,10 +69,16 @@ impl Steps {
 }
 
 /// Make the tasks of a store, to be stepped in the order of `seed`; `idle` is called whenever a task has nothing to do.
+/// Streams are cut in extents of at most `extent_size` bytes, so that short ones have seams too.
 ///
 /// # Errors
 /// The disk refused a door, or the settings are not usable.
-pub fn assemble(parts: Seed, seed: u64, idle: impl FnMut() + 'static) -> Result<(Arc<Core>, Steps)> {
+pub fn assemble(
+    parts: Seed,
+    seed: u64,
+    extent_size: usize,
+    idle: impl FnMut() + 'static,
+) -> Result<(Arc<Core>, Steps)> {
     let door = |parts: &Seed| parts.source.open().map_err(Error::io("open", parts.paths.root()));
     let counters: Vec<Arc<Counters>> = (0..parts.workers).map(|_| Arc::default()).collect();
     let mut tasks: Vec<Box<dyn Task>> = vec![Box::new(parts.committer())];
@@ -83,7 +89,9 @@ pub fn assemble(parts: Seed, seed: u64, idle: impl FnMut() + 'static) -> Result<
         tasks.push(Box::new(shard));
         doors.push(door);
     }
-    let core = Arc::new(Core::new(parts, doors, counters)?);
+    let mut core = Core::new(parts, doors, counters)?;
+    core.extent_size = core.extent_size.min(extent_size);
+    let core = Arc::new(core);
     let stepper = Stepper { tasks, random: Rng::new(seed), idle: Box::new(idle), idle_turns: 0 };
     Ok((core, Steps(Rc::new(RefCell::new(stepper)))))
 }

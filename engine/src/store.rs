@@ -24,7 +24,7 @@ use crate::index::rocks::RocksIndex;
 use crate::index::{Index, RecipeRow, RecipeState};
 use crate::ingest::{Put, PutOptions};
 use crate::observe::RecallHistograms;
-use crate::opening::{self, Opening};
+use crate::opening::{self, FilterHome, Opening};
 use crate::options::{Access, Options};
 use crate::paths::Paths;
 use crate::recall::Recall;
@@ -96,7 +96,7 @@ impl Store {
             Access::ReadOnly => read_only_seed(&paths, superblock, source, options)?,
             Access::ReadWrite => {
                 let index = RocksIndex::open(&paths.index(), superblock.store, budget.index)?;
-                let filter = Some(paths.filter());
+                let filter = FilterHome::Directory(paths.filter());
                 let opening = Opening { paths: &paths, superblock, source, index: Arc::new(index), filter };
                 opening.begin(io.as_mut(), options, unix_seconds, &mut notes)?
             }

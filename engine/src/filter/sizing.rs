@@ -8,6 +8,9 @@
 //! # Invariants
 //! - The rates of all layers, however many, and of the hot filter sum to at most the configured rate.
 
+use std::cell::RefCell;
+use std::collections::VecDeque;
+
 /// Bits in a word; each probe of an item sets one bit in one word.
 const WORD_BITS: f64 = 64.0;
 
@@ -40,9 +43,7 @@ impl Shape {
     /// The smallest filter that answers falsely for at most `rate` of absent items once it holds `capacity` items.
     #[must_use]
     pub fn of(capacity: u64, rate: f64) -> Self {
-        let best = (WORDS..=PROBES_MAX).map(|probes| (load_for(rate, probes), probes));
-        let (load, probes) =
-            best.max_by(|a, b| a.0.total_cmp(&b.0)).expect("there is at least one probe count");
+        let (load, probes) = best(rate);
         #[expect(clippy::cast_precision_loss, reason = "a rounding error of one block does not matter")]
         let blocks = (capacity as f64 / load).ceil().max(1.0);
         #[expect(
@@ -110,6 +111,29 @@ fn rate(load: f64, probes: u32) -> f64 {
         both_clear *= miss_both * miss_both;
     }
     sum
+}
+
+thread_local! {
+    /// The last answers of [`best`]: a process asks for the same few rates whenever it opens a store, and the search
+    /// takes most of a millisecond.
+    static ANSWERS: RefCell<VecDeque<(u64, (f64, u32))>> = const { RefCell::new(VecDeque::new()) };
+}
+
+/// Answers that a thread keeps: more than the layers of a store have rates.
+const ANSWERS_MAX: usize = 64;
+
+/// Most items per block on average that keep `target`, with the probes per item that allow it.
+fn best(target: f64) -> (f64, u32) {
+    ANSWERS.with_borrow_mut(|answers| {
+        if let Some((_, answer)) = answers.iter().find(|(bits, _)| *bits == target.to_bits()) {
+            return *answer;
+        }
+        let all = (WORDS..=PROBES_MAX).map(|probes| (load_for(target, probes), probes));
+        let answer = all.max_by(|a, b| a.0.total_cmp(&b.0)).expect("there is at least one probe count");
+        answers.truncate(ANSWERS_MAX - 1);
+        answers.push_front((target.to_bits(), answer));
+        answer
+    })
 }
 
 /// Most items per block on average that keep `target`, by bisection: the rate grows with the load.

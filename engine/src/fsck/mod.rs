@@ -17,6 +17,8 @@ mod streams;
 
 use std::path::Path;
 
+use gdd_uring::io::Io;
+
 use crate::error::{Error, Result};
 use crate::format::StoreId;
 use crate::index::Index;
@@ -32,7 +34,7 @@ pub const LEVEL_MAX: u8 = 3;
 
 /// What every part of a check needs.
 struct Check<'a> {
-    io: &'a mut dyn gdd_uring::io::Io,
+    io: &'a mut dyn Io,
     paths: &'a Paths,
     store: StoreId,
     index: &'a dyn Index,
@@ -67,9 +69,29 @@ pub fn check(dir: &Path, level: u8, options: &Options, progress: &mut dyn FnMut(
         report.damage(&paths.epoch(), 0, error.to_string());
     }
     let index = RocksIndex::open_read_only(&paths.index(), superblock.store, options.budget().index)?;
-    let (store, index) = (superblock.store, &index as &dyn Index);
-    let mut check =
-        Check { io: io.as_mut(), paths: &paths, store, index, level, report, progress, total: None };
+    check_files(io.as_mut(), &paths, superblock.store, &index, report, progress)
+}
+
+/// The same for a store of the simulation, which brings its own disk and index and takes no lock.
+///
+/// # Errors
+/// A disk that fails, or no readable superblock.
+pub fn check_simulated(io: &mut dyn Io, paths: &Paths, index: &dyn Index, level: u8) -> Result<Report> {
+    let (superblock, _) = superblocks::read(io, paths)?;
+    check_files(io, paths, superblock.store, index, Report::new(level), &mut |_| {})
+}
+
+/// Containers, then streams; `report` says how deep, and what was found before.
+fn check_files(
+    io: &mut dyn Io,
+    paths: &Paths,
+    store: StoreId,
+    index: &dyn Index,
+    report: Report,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Report> {
+    let level = report.level;
+    let mut check = Check { io, paths, store, index, level, report, progress, total: None };
     check.containers()?;
     check.streams()?;
     Ok(check.report.finish())

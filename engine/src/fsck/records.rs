@@ -83,7 +83,9 @@ impl Check<'_> {
         let (start, end) = (u64::from(entry.offset), record_end(entry));
         if start < window.0 || end > window.0 + window.1.len() as u64 {
             let from = start / BLOCK_SIZE * BLOCK_SIZE;
-            let len = (end - from).next_multiple_of(BLOCK_SIZE).max(WINDOW_SIZE);
+            let size = self.io.size(file).map_err(Error::io("read the length of", path))?;
+            let left = size.saturating_sub(from).next_multiple_of(BLOCK_SIZE);
+            let len = (end - from).next_multiple_of(BLOCK_SIZE).max(WINDOW_SIZE.min(left));
             let len = usize::try_from(len).expect("a window fits memory");
             let read = io::read_at(self.io, file, from, len);
             *window = match read {

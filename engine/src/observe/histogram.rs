@@ -51,9 +51,19 @@ impl Set {
         Self([one(), one(), one()])
     }
 
+    /// Histograms that start small and grow with what they see: for a reader that may have little to say.
+    fn growing() -> Self {
+        let one = || {
+            let mut one = Histogram::new(DIGITS).expect("so few digits are possible");
+            one.auto(true);
+            one
+        };
+        Self([one(), one(), one()])
+    }
+
     fn merge(&mut self, other: &Self) {
-        for (mine, theirs) in self.0.iter_mut().zip(&other.0) {
-            mine.add(theirs).expect("all histograms have the same bounds");
+        for (mine, theirs) in self.0.iter_mut().zip(&other.0).filter(|(_, theirs)| !theirs.is_empty()) {
+            mine.add(theirs).expect("what was recorded is within the bounds");
         }
     }
 }
@@ -125,13 +135,14 @@ impl Recorder {
     /// A recorder for one thread.
     #[must_use]
     pub fn new(shared: Arc<RecallHistograms>) -> Self {
-        Self { shared, own: Set::new(), unmerged: 0 }
+        Self { shared, own: Set::growing(), unmerged: 0 }
     }
 
     /// A chunk was handed out after `latency`.
     pub fn record(&mut self, kind: Kind, latency: Duration) {
         let nanoseconds = u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX);
-        self.own.0[kind as usize].saturating_record(nanoseconds.max(1));
+        let own = &mut self.own.0[kind as usize];
+        own.record(nanoseconds.clamp(1, LATENCY_NS_MAX)).expect("a histogram that grows takes every value");
         self.unmerged += 1;
         if self.unmerged >= MERGE_EVERY {
             self.merge();

@@ -40,6 +40,7 @@ use crate::error::{Error, Result};
 use crate::ids::ChunkHash;
 use crate::index::{ChunkEntry, Index};
 use crate::observe::{Kind, RecallHistograms, Recorder};
+use crate::options::usable_cores;
 use crate::paths::Paths;
 
 use cache::SegmentCache;
@@ -79,7 +80,7 @@ impl Default for RecallConfig {
             piece_size: 512 * KIB,
             pieces_alone: 3,
             files_max: 64,
-            helper: std::thread::available_parallelism().is_ok_and(|cores| cores.get() > 1),
+            helper: usable_cores() > 1,
         }
     }
 }

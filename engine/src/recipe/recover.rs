@@ -93,6 +93,7 @@ fn adopt(
     if adopted.is_empty() {
         return Ok(());
     }
+    set::sync(io, recipes)?; // Their names may be as fresh as their last rename.
     notes.extend(
         adopted.iter().map(|row| format!("stream {:?} was whole but not yet acknowledged: kept", row.name)),
     );

@@ -207,7 +207,7 @@ fn unlink(io: &mut dyn Io, path: &Path) -> Result<()> {
     }
 }
 
-fn sync(io: &mut dyn Io, recipes: &Path) -> Result<()> {
+pub(super) fn sync(io: &mut dyn Io, recipes: &Path) -> Result<()> {
     for directory in directories(recipes) {
         io.sync_dir(&directory).map_err(Error::io("sync", &directory))?;
     }

@@ -87,8 +87,10 @@ impl Appender {
         let framing = (BatchHeader::SIZE + RecordHeader::SIZE) as u64;
         let one_chunk = (u64::from(sizes.chunk_max) + framing).next_multiple_of(BLOCK_SIZE);
         let batch_size = one_chunk.max(BATCH_SIZE.min(sizes.container / 4 / BLOCK_SIZE * BLOCK_SIZE));
+        let useful = usize::try_from(sizes.container / batch_size).unwrap_or(usize::MAX).saturating_add(2);
         let batch_size = usize::try_from(batch_size).expect("a batch fits memory");
-        let pool = Pool::new(batch_size, (sizes.memory / batch_size).clamp(*BUFFERS.start(), *BUFFERS.end()));
+        let buffers = (sizes.memory / batch_size).clamp(*BUFFERS.start(), *BUFFERS.end());
+        let pool = Pool::new(batch_size, buffers.min(useful));
         io.register(&pool);
         Self {
             worker,

@@ -148,7 +148,8 @@ impl Shard {
                 }
             }
             Some((Kind::Sync, number)) => {
-                if planted::has(Bug::RetrySync) && done.result.is_err() {
+                let again = |error: &std::io::Error| !gdd_uring::sim::is_power_cut(error);
+                if planted::has(Bug::RetrySync) && done.result.as_ref().is_err_and(again) {
                     self.sync(FileId(u32::try_from(number).expect("a file id")));
                     return Ok(());
                 }

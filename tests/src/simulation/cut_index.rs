@@ -1,6 +1,7 @@
-//! The simulated index on the power supply of the simulated disk: a power cut ends both.
+//! The simulated index on the power supply of the simulated disk: a power cut ends both, also in the middle of a commit.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use gdd_engine::error::{Error, Result};
 use gdd_engine::ids::{ChunkHash, ContainerId};
@@ -12,13 +13,20 @@ use gdd_uring::sim::SimDisk;
 pub struct CutIndex {
     index: Arc<SimulatedIndex>,
     disk: SimDisk,
+    /// The commit that finds the power gone, counted as [`SimulatedIndex::commit_count`] does.
+    cut_at: AtomicU64,
 }
 
 impl CutIndex {
     /// `index`, which works as long as `disk` does.
     #[must_use]
     pub fn new(index: Arc<SimulatedIndex>, disk: SimDisk) -> Self {
-        Self { index, disk }
+        Self { index, disk, cut_at: AtomicU64::new(u64::MAX) }
+    }
+
+    /// Cut the power in the middle of commit number `commit`: whether it counts, the crash image decides.
+    pub fn cut_at(&self, commit: u64) {
+        self.cut_at.store(commit, Ordering::Relaxed); // One thread runs a simulation.
     }
 }
 
@@ -30,6 +38,11 @@ impl Index for CutIndex {
     fn commit(&self, batch: Batch) -> Result<()> {
         if self.disk.is_dead() {
             return Err(Error::Index("the power is cut".to_owned()));
+        }
+        let number = self.index.commit_count();
+        if number >= self.cut_at.load(Ordering::Relaxed) {
+            self.index.fail_commit(number);
+            self.disk.cut_power();
         }
         self.index.commit(batch)
     }

@@ -7,6 +7,17 @@ use gdd_uring::sim::Rng;
 /// A stream in doubt: its name, what it was before, and what it was to become.
 pub type Doubt = (String, Option<Vec<u8>>, Option<Vec<u8>>);
 
+/// Bytes of a stream that has many of its like: its record lies at the same place of its batch as theirs, and has the
+/// same lengths, so only what a record says of itself tells them apart.
+const TWIN_LEN: usize = 48;
+
+/// Bytes that nothing compresses.
+fn noise(random: &mut Rng, len: usize) -> Vec<u8> {
+    let mut bytes: Vec<u8> = (0..len.div_ceil(8)).flat_map(|_| random.bits().to_le_bytes()).collect();
+    bytes.truncate(len);
+    bytes
+}
+
 /// See the module.
 #[derive(Debug)]
 pub struct Model {
@@ -14,6 +25,8 @@ pub struct Model {
     /// Streams being stored (what they will be) or removed (nothing) when last heard of.
     doubts: BTreeMap<String, Option<Vec<u8>>>,
     blocks: Vec<Vec<u8>>,
+    /// One stream in so many is not a twin, or one in so many is.
+    twins: (bool, u64),
     named: u64,
 }
 
@@ -21,15 +34,21 @@ impl Model {
     /// Nothing stored yet.
     #[must_use]
     pub fn new(random: &mut Rng) -> Self {
-        let mut block = |len: usize| (0..len).map(|_| random.bits().to_le_bytes()[0]).collect::<Vec<u8>>();
-        let mut blocks: Vec<Vec<u8>> = [3000, 9000, 20_000].into_iter().map(&mut block).collect();
+        let mut blocks: Vec<Vec<u8>> =
+            [3000, 9000, 20_000].into_iter().map(|len| noise(random, len)).collect();
         blocks.push(vec![0; 30_000]);
-        Self { streams: BTreeMap::new(), doubts: BTreeMap::new(), blocks, named: 0 }
+        blocks.push((0..1200_u32).flat_map(|line| format!("line {}\n", line / 3).into_bytes()).collect());
+        let twins = (random.below(4) == 0, 4 + random.below(5));
+        Self { streams: BTreeMap::new(), doubts: BTreeMap::new(), blocks, twins, named: 0 }
     }
 
     /// A new name, and a stream of old blocks and new bytes for it.
     pub fn invent(&mut self, random: &mut Rng) -> (String, Vec<u8>) {
         self.named += 1;
+        let (most, one_in) = self.twins;
+        if (random.below(one_in) == 0) != most {
+            return (format!("twin-{}", self.named), noise(random, TWIN_LEN));
+        }
         let mut bytes = Vec::new();
         for _ in 0..random.below(4) {
             if random.coin() {
@@ -37,7 +56,7 @@ impl Model {
                 bytes.extend_from_slice(block);
             } else {
                 let len = random.index(12_000);
-                let fresh: Vec<u8> = (0..len).map(|_| random.bits().to_le_bytes()[0]).collect();
+                let fresh = noise(random, len);
                 if len > 2000 && self.blocks.len() < 12 {
                     self.blocks.push(fresh.clone());
                 }

@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use super::disk::SimDisk;
 use super::file::{SimFile, What};
+use super::hits::{Hit, Hits};
 use super::image::{PAGE, Page, SECTORS};
 use super::names::{Ino, Node, Tree};
 use super::rng::Rng;
@@ -118,7 +119,8 @@ impl Chooser for Lottery {
 }
 
 /// Replace a tree with what is left of it.
-fn leave(tree: &mut Tree, chooser: &mut dyn Chooser, grain: Grain) {
+fn leave(tree: &mut Tree, chooser: &mut dyn Chooser, grain: Grain) -> Hits {
+    let mut hits = Hits::default();
     let mut named = BTreeSet::new();
     for node in &tree.nodes {
         if let Node::Folder(folder) = node {
@@ -131,14 +133,17 @@ fn leave(tree: &mut Tree, chooser: &mut dyn Chooser, grain: Grain) {
         }
         if chooser.yes(Atom::Name) {
             tree.keep(&record);
+        } else {
+            hits.add(Hit::NameUnsynced);
         }
     }
     for ino in named {
         if let Node::File(file) = &mut tree.nodes[ino] {
-            leave_file(ino, file, chooser, grain);
+            leave_file(ino, file, chooser, grain, &mut hits);
         }
     }
     tree.restart();
+    hits
 }
 
 /// The lengths that a file may have: how many changes had reached it, and the length then.
@@ -165,14 +170,14 @@ fn lengths(file: &SimFile) -> Vec<(usize, u64)> {
     options
 }
 
-fn leave_file(ino: Ino, file: &mut SimFile, chooser: &mut dyn Chooser, grain: Grain) {
+fn leave_file(ino: Ino, file: &mut SimFile, chooser: &mut dyn Chooser, grain: Grain, hits: &mut Hits) {
     if !file.loose.is_empty() {
         let options = lengths(file);
         let chosen = chooser.pick(Atom::Length, options.len() as u64);
         let (changes, len) = options[usize::try_from(chosen).expect("one of the options")];
         let mut image = (*file.kept).clone();
         let mut touched = BTreeSet::new();
-        let mut cut = false;
+        let (mut cut, mut lost) = (false, false);
         for (index, change) in file.loose.iter().enumerate() {
             match &change.what {
                 What::Grow(_) => {}
@@ -200,11 +205,20 @@ fn leave_file(ino: Ino, file: &mut SimFile, chooser: &mut dyn Chooser, grain: Gr
                             Some(pages.iter().any(|(_, _, mask)| *mask != 0) && chooser.yes(atom))
                         }
                     };
+                    let (mut all, mut some) = (true, false);
                     for (number, page, mask) in pages {
                         let bits = (0..SECTORS).map(|sector| 1_u8 << sector).filter(|bit| mask & bit != 0);
                         let survivors: u8 = bits.filter(|_| whole.unwrap_or_else(|| chooser.yes(atom))).sum();
                         image.mix(number, page, survivors);
+                        (all, some) = (all && survivors == mask, some || survivors != 0);
                     }
+                    match (all, some) {
+                        (false, true) => hits.add(Hit::WriteTorn),
+                        (false, false) => hits.add(Hit::WriteUnsynced),
+                        (true, true) if lost => hits.add(Hit::Reordered),
+                        (true, _) => {}
+                    }
+                    lost |= !all;
                 }
             }
         }
@@ -221,8 +235,8 @@ fn leave_file(ino: Ino, file: &mut SimFile, chooser: &mut dyn Chooser, grain: Gr
 
 /// A disk that holds what is left of `tree`, a frozen one, of `world`.
 fn image_of(world: &World, mut tree: Tree, seed: u64, chooser: &mut dyn Chooser, grain: Grain) -> SimDisk {
-    leave(&mut tree, chooser, grain);
-    SimDisk::restarted(world, tree, seed)
+    let hits = leave(&mut tree, chooser, grain);
+    SimDisk::restarted(world, tree, hits, seed)
 }
 
 /// The crash image of `seed`.

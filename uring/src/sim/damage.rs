@@ -67,18 +67,21 @@ impl Damage {
         self.0.keys().map(|number| number * PAGE as u64..(number + 1) * PAGE as u64)
     }
 
-    /// Do to `bytes`, just read from `offset` on (the start of a page), what the medium does to them.
+    /// Do to `bytes`, just read from `offset` on (the start of a page), what the medium does to them. Returns whether it
+    /// did anything.
     ///
     /// # Errors
     /// `EIO` when a sector of the range is dead.
-    pub(super) fn apply(&self, offset: u64, bytes: &mut [u8]) -> io::Result<()> {
+    pub(super) fn apply(&self, offset: u64, bytes: &mut [u8]) -> io::Result<bool> {
         if self.0.is_empty() {
-            return Ok(());
+            return Ok(false);
         }
         let (first, place) = locate(offset);
         assert_eq!(place, 0, "the simulator reads from the start of a page");
+        let mut wronged = false;
         for (number, page) in (first..).zip(bytes.chunks_mut(PAGE)) {
             let Some(wrong) = self.0.get(&number) else { continue };
+            wronged = true;
             match &wrong.instead {
                 Some(Some(instead)) => page.copy_from_slice(&instead.bytes()[..page.len()]),
                 Some(None) => page.fill(0),
@@ -98,6 +101,6 @@ impl Damage {
                 }
             }
         }
-        Ok(())
+        Ok(wronged)
     }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::crash::{self, CrashImages};
 use super::door::SimSource;
 use super::faults::{Faults, Latency, OpKind};
+use super::hits::Hits;
 use super::names::Tree;
 use super::world::World;
 
@@ -36,9 +37,10 @@ impl SimDisk {
     }
 
     /// A disk that holds `tree`, in the machine of `world` after a reboot. Only the capacity stays of its faults.
-    pub(super) fn restarted(world: &World, tree: Tree, seed: u64) -> Self {
+    pub(super) fn restarted(world: &World, tree: Tree, hits: Hits, seed: u64) -> Self {
         let faults = Faults { capacity: world.faults.capacity, ..Faults::default() };
         let mut fresh = World::new(seed, faults, tree);
+        fresh.hits = hits;
         fresh.latency = world.latency;
         fresh.clock = world.clock.saturating_add(REBOOT);
         Self::from_world(fresh)
@@ -100,10 +102,22 @@ impl SimDisk {
         self.world().ops
     }
 
+    /// Operations begun so far, with the power on, that may change what a power cut finds: all but reads and questions.
+    #[must_use]
+    pub fn change_count(&self) -> u64 {
+        self.world().changes
+    }
+
     /// Operations of one kind begun so far.
     #[must_use]
     pub fn count(&self, kind: OpKind) -> u64 {
         self.world().counts[kind as usize]
+    }
+
+    /// What went wrong on this disk so far. Those of a crash image start with what the crash itself lost.
+    #[must_use]
+    pub fn hits(&self) -> Hits {
+        self.world().hits
     }
 
     /// Syncs of data, files and directories begun so far.
@@ -115,7 +129,27 @@ impl SimDisk {
     /// Cut the power just before operation `number`, counted from 0 as [`SimDisk::op_count`] does: it and everything
     /// after it, and what is in flight then, fails with an error that [`super::is_power_cut`] knows.
     pub fn crash_at(&self, number: u64) {
-        self.world().crash_at = number;
+        let mut world = self.world();
+        (world.crash_at, world.kills) = (number, false);
+    }
+
+    /// The same, but only the process ends (`kill -9`): every later operation of it fails, what was in flight takes effect
+    /// or not, and what was accepted stays visible. [`SimDisk::revive`] starts the next process.
+    pub fn kill_at(&self, number: u64) {
+        let mut world = self.world();
+        (world.crash_at, world.kills) = (number, true);
+    }
+
+    /// Whether the process was ended by [`SimDisk::kill_at`].
+    #[must_use]
+    pub fn is_killed(&self) -> bool {
+        self.world().killed
+    }
+
+    /// Let another process use the disk, after all doors of the last one are dropped.
+    pub fn revive(&self) {
+        let mut world = self.world();
+        (world.killed, world.kills, world.crash_at) = (false, false, u64::MAX);
     }
 
     /// Cut the power now.
@@ -126,10 +160,11 @@ impl SimDisk {
         }
     }
 
-    /// Whether the power was cut.
+    /// Whether the power was cut, or the process ended: no operation works.
     #[must_use]
     pub fn is_dead(&self) -> bool {
-        self.world().dead
+        let world = self.world();
+        world.dead || world.killed
     }
 
     /// The disk as a reboot after a power cut at this moment finds it: durable state, and of the rest what `seed`
@@ -165,7 +200,9 @@ impl SimDisk {
         let mut copy = World::new(seed, world.faults.clone(), tree);
         (copy.latency, copy.clock, copy.read_only) = (world.latency, world.clock, world.read_only);
         (copy.ops, copy.counts, copy.reaps) = (world.ops, world.counts, world.reaps);
+        (copy.hits, copy.changes) = (world.hits, world.changes);
         (copy.dead, copy.crash_at) = (world.dead, world.crash_at);
+        (copy.kills, copy.killed) = (world.kills, world.killed);
         copy
     }
 

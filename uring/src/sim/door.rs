@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::disk::SimDisk;
 use super::faults::{OpKind, errno};
 use super::flight::{Flight, Work};
+use super::hits::Hit;
 use super::names::Ino;
 use super::world::World;
 use crate::buffer::{ALIGN, IoBuf, Pool};
@@ -178,6 +179,7 @@ impl Io for SimIo {
         let mut ready = std::mem::take(&mut world.ready[self.door]);
         world.rng.shuffle(&mut ready);
         let later = if ready.len() > 1 && world.rng.below(HOLD_BACK_ONE_IN) == 0 {
+            world.hits.add(Hit::HeldBack);
             let kept = 1 + world.rng.index(ready.len() - 1);
             ready.split_off(kept)
         } else {

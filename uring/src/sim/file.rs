@@ -146,6 +146,12 @@ impl SimFile {
         });
     }
 
+    /// Whether a sync up to `mark` that fails has a write to lose.
+    pub(super) fn would_lose(&self, mark: u64) -> bool {
+        let mut covered = self.loose.iter().filter(|change| change.reaped <= mark);
+        covered.any(|change| matches!(change.what, What::Write(..)))
+    }
+
     /// Lose what a sync up to `mark` should have made durable, as a kernel does that marks pages clean after a failed
     /// write-back. Lengths stay, so the place of the lost data can still be read. `evict`: reads notice at once;
     /// otherwise a cache hides it until the next power cut.

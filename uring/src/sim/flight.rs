@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::faults::{Fault, OpKind, errno};
 use super::file::{Change, NEVER, What};
+use super::hits::Hit;
 use super::image::{Image, PAGE, Page, SECTOR, SECTORS};
 use super::names::Ino;
 use super::world::World;
@@ -111,6 +112,7 @@ impl World {
             && buffer.len() > PAGE
             && self.rng.chance(self.faults.short)
         {
+            self.hits.add(Hit::Short);
             flight.stop = PAGE * (1 + self.rng.index(buffer.len() / PAGE - 1));
         }
         let due = self.clock.saturating_add(self.draw_latency(usual));
@@ -168,8 +170,8 @@ impl World {
             Work::Write(..) => self.write(flight),
             Work::Datasync => {
                 let verdict = match flight.fault {
-                    Some(Fault::Error) => Err(errno(libc::EIO)),
-                    Some(Fault::NoSpace) => Err(errno(libc::ENOSPC)),
+                    Some(Fault::Error) => Err(self.struck(OpKind::Datasync, libc::EIO)),
+                    Some(Fault::NoSpace) => Err(self.struck(OpKind::Datasync, libc::ENOSPC)),
                     _ => Ok(()),
                 };
                 Step::Over(self.sync_file(flight.ino, flight.mark, verdict).map(|()| 0))
@@ -180,7 +182,7 @@ impl World {
 
     fn read(&mut self, flight: &mut Flight) -> Step {
         if flight.fault == Some(Fault::Error) {
-            return Step::Over(Err(errno(libc::EIO)));
+            return Step::Over(Err(self.struck(OpKind::Read, libc::EIO)));
         }
         let stale = flight.fault == Some(Fault::Stale);
         let file = self.tree.file(flight.ino);
@@ -192,13 +194,18 @@ impl World {
         let target = &mut buffer[moved..goal];
         let count = file.shown.read(start, target);
         if stale {
+            self.hits.add(Hit::StaleRead);
             for (number, page) in (start / PAGE as u64..).zip(target[..count].chunks_mut(PAGE)) {
                 if let Some(earlier) = file.earlier.get(&number) {
                     page.copy_from_slice(&earlier.bytes()[..page.len()]);
                 }
             }
         }
-        if let Err(error) = file.damage.apply(start, &mut target[..count]) {
+        let applied = file.damage.apply(start, &mut target[..count]);
+        if !matches!(applied, Ok(false)) {
+            self.hits.add(Hit::DamageRead);
+        }
+        if let Err(error) = applied {
             return Step::Over(Err(error));
         }
         let whole = count == target.len();
@@ -223,7 +230,7 @@ impl World {
         };
         if let Some(number) = error {
             self.write_part(flight, first, &data);
-            return Step::Over(Err(errno(number)));
+            return Step::Over(Err(self.struck(OpKind::Write, number)));
         }
         let place = match flight.fault {
             Some(Fault::Lose | Fault::Misdirect) => self.seen(flight.ino, first, pages),
@@ -231,17 +238,23 @@ impl World {
         };
         self.put(flight, first, Arc::clone(&data));
         match flight.fault {
-            Some(Fault::Lose) => self.hide(flight.ino, first, place),
+            Some(Fault::Lose) => {
+                self.hits.add(Hit::WriteLost);
+                self.hide(flight.ino, first, place);
+            }
             Some(Fault::Misdirect) => {
+                self.hits.add(Hit::WriteMisdirected);
                 self.hide(flight.ino, first, place);
                 self.land_elsewhere(flight.ino, first, &data);
             }
             Some(Fault::Flip) => {
+                self.hits.add(Hit::BitFlipped);
                 let offset = first * PAGE as u64 + self.rng.index(data.len()) as u64;
                 let mask = 1 << self.rng.below(8);
                 self.tree.file_mut(flight.ino).damage.flip(offset, mask);
             }
             Some(Fault::Latent) => {
+                self.hits.add(Hit::SectorDead);
                 let offset = first * PAGE as u64 + self.rng.index(data.len()) as u64;
                 self.tree.file_mut(flight.ino).damage.kill(offset);
             }
@@ -287,9 +300,9 @@ impl World {
         self.refusal(OpKind::Allocate)?;
         let needed = self.tree.file(flight.ino).pages_needed(0, len.div_ceil(PAGE as u64));
         match flight.fault {
-            Some(Fault::Error) => return Err(errno(libc::EIO)),
-            Some(Fault::NoSpace) => return Err(errno(libc::ENOSPC)),
-            _ if !self.fits(needed) => return Err(errno(libc::ENOSPC)),
+            Some(Fault::Error) => return Err(self.struck(OpKind::Allocate, libc::EIO)),
+            Some(Fault::NoSpace) => return Err(self.struck(OpKind::Allocate, libc::ENOSPC)),
+            _ if !self.fits(needed) => return Err(self.struck(OpKind::Allocate, libc::ENOSPC)),
             _ => {}
         }
         let number = flight.number;
@@ -315,7 +328,8 @@ impl World {
         }
     }
 
-    /// Lay data over some other place of some file that has one. A disk without any has lost it instead.
+    /// Lay data over some other place of some file that has one, half of the time one that was written. A disk without any
+    /// has lost it instead.
     fn land_elsewhere(&mut self, from: Ino, first: u64, data: &Arc<[u8]>) {
         let count = (data.len() / PAGE) as u64;
         let clear = |ino: Ino, at: u64| ino != from || at + count <= first || at >= first + count;
@@ -324,7 +338,12 @@ impl World {
         let places: Vec<_> = places.into_iter().filter(|(_, pages)| *pages > 0).collect();
         for _try in 0..8 * places.len() {
             let (ino, pages) = places[self.rng.index(places.len())];
-            let at = self.rng.below(pages);
+            let mut at = self.rng.below(pages);
+            let written = self.tree.file(ino).shown.pages_from(0).count();
+            if written > 0 && self.rng.coin() {
+                let (nth, image) = (self.rng.index(written), &self.tree.file(ino).shown);
+                at = image.pages_from(0).nth(nth).map_or(at, |(number, _)| number);
+            }
             if clear(ino, at) {
                 let damage = &mut self.tree.file_mut(ino).damage;
                 for (number, start) in (at..pages).zip((0..data.len()).step_by(PAGE)) {

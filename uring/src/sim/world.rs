@@ -12,6 +12,7 @@ use std::time::Duration;
 use super::faults::{Fault, Faults, Latency, OpKind, errno, power_cut};
 use super::file::{SimFile, What};
 use super::flight::{Flight, Ready};
+use super::hits::{Hit, Hits};
 use super::image::PAGE;
 use super::log::Log;
 use super::names::{Folder, Ino, Node, Tree};
@@ -32,9 +33,15 @@ pub(super) struct World {
     /// Operations begun.
     pub(super) ops: u64,
     pub(super) counts: [u64; OpKind::COUNT],
+    /// Operations begun with the power on that may change what a power cut finds.
+    pub(super) changes: u64,
     /// The first operation that finds the power gone.
     pub(super) crash_at: u64,
     pub(super) dead: bool,
+    /// Whether `crash_at` only ends the process.
+    pub(super) kills: bool,
+    /// The process was ended, and the machine goes on.
+    pub(super) killed: bool,
     pub(super) read_only: bool,
     /// Completions given out.
     pub(super) reaps: u64,
@@ -45,6 +52,7 @@ pub(super) struct World {
     /// Pages that files take.
     pub(super) used: u64,
     pub(super) log: Log,
+    pub(super) hits: Hits,
 }
 
 impl World {
@@ -57,14 +65,18 @@ impl World {
             tree,
             ops: 0,
             counts: [0; OpKind::COUNT],
+            changes: 0,
             crash_at: u64::MAX,
             dead: false,
+            kills: false,
+            killed: false,
             read_only: false,
             reaps: 0,
             queue: BTreeMap::new(),
             ready: Vec::new(),
             used: 0,
             log: Log::default(),
+            hits: Hits::default(),
         };
         world.used = world.live_files().map(|(_, file)| file.charged).sum();
         world
@@ -84,9 +96,12 @@ impl World {
         self.ops += 1;
         self.counts[kind as usize] += 1;
         let fault = self.faults.draw(&mut self.rng, kind, number, of_kind);
-        if !self.dead && (number >= self.crash_at || fault == Some(Fault::PowerCut)) {
+        if !self.dead && number >= self.crash_at && self.kills {
+            self.killed = true;
+        } else if !self.dead && (number >= self.crash_at || fault == Some(Fault::PowerCut)) {
             self.cut();
         }
+        self.changes += u64::from(!self.dead && !self.killed && (kind.changes() || kind.is_sync()));
         if fault == Some(Fault::ReadOnly) {
             self.read_only = true;
         }
@@ -95,7 +110,7 @@ impl World {
 
     /// What stops an operation before it does anything.
     pub(super) fn refusal(&self, kind: OpKind) -> io::Result<()> {
-        if self.dead {
+        if self.dead || self.killed {
             return Err(power_cut());
         }
         if self.read_only && kind.changes() {
@@ -113,20 +128,36 @@ impl World {
         };
         let takes = self.draw_latency(usual);
         self.pass(takes);
-        let result = self.refusal(kind).and(match fault {
-            Some(Fault::Error) => Err(errno(libc::EIO)),
-            Some(Fault::NoSpace) => Err(errno(libc::ENOSPC)),
+        let result = self.refusal(kind).and_then(|()| match fault {
+            Some(Fault::Error) => Err(self.struck(kind, libc::EIO)),
+            Some(Fault::NoSpace) => Err(self.struck(kind, libc::ENOSPC)),
             _ => Ok(()),
         });
         self.log.push(|| format!("#{number} {:?} {kind:?} {} {fault:?}", self.clock, path.display()));
         result
     }
 
+    /// An operation fails with this error number; counted.
+    pub(super) fn struck(&mut self, kind: OpKind, number: i32) -> io::Error {
+        self.hits.add(match (number, kind) {
+            (libc::ENOSPC, _) => Hit::NoSpace,
+            (_, OpKind::SyncDir) => Hit::DirSyncError,
+            (_, kind) if kind.is_sync() => Hit::SyncError,
+            (_, OpKind::Read) => Hit::ReadError,
+            _ => Hit::WriteError,
+        });
+        errno(number)
+    }
+
     /// Half to twice as long as usual; now and then, where the run says so, fifty times.
     pub(super) fn draw_latency(&mut self, usual: Duration) -> Duration {
         let usual = u64::try_from(usual.as_nanos()).unwrap_or(u64::MAX / 200);
         let drawn = usual / 2 + self.rng.below(usual + usual / 2 + 1);
-        Duration::from_nanos(if self.rng.chance(self.faults.late) { drawn * 50 } else { drawn })
+        let late = self.rng.chance(self.faults.late);
+        if late {
+            self.hits.add(Hit::Late);
+        }
+        Duration::from_nanos(if late { drawn * 50 } else { drawn })
     }
 
     /// Let time pass, with all that ends in it.
@@ -138,6 +169,7 @@ impl World {
     /// Power goes. What was in flight may arrive in part, as the crash image decides, and fails.
     pub(super) fn cut(&mut self) {
         self.dead = true;
+        self.hits.add(Hit::PowerCut);
         self.log.push(|| format!("power cut at {:?}", self.clock));
         for (_, flight) in std::mem::take(&mut self.queue) {
             if let Some((ino, change)) = flight.left_over() {
@@ -248,6 +280,9 @@ impl World {
             Err(error) => {
                 if self.faults.fsyncgate && !self.dead {
                     let evict = self.rng.coin();
+                    if self.tree.file(ino).would_lose(mark) {
+                        self.hits.add(Hit::SyncDropped);
+                    }
                     self.charged(ino, |file| file.lose(mark, evict));
                 }
                 Err(error)

@@ -1,6 +1,6 @@
 //! How fast the driver takes blocks apart and puts them together, with a store that costs nothing but a copy.
 //!
-//! `cargo run --release -p gdd-sd --example throughput`. The numbers are those of one thread; hashing payload twice
+//! `cargo run --release -p gdd-sd --example driver_speed`. The numbers are those of one thread; hashing payload twice
 //! (XXH3-64 of the block, XXH3-128 of the stream) and copying it once are in them, transport and deduplication are not.
 
 use std::time::Instant;

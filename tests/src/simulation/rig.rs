@@ -1,0 +1,178 @@
+//! One simulated machine: a disk, an index, and the store that is opened on them.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use gdd_engine::core::Core;
+use gdd_engine::error::{Error, Result};
+use gdd_engine::format::StoreId;
+use gdd_engine::format::superblock::Settings;
+use gdd_engine::fsck::{self, Report};
+use gdd_engine::get::{Get, Shelf};
+use gdd_engine::index::simulated::SimulatedIndex;
+use gdd_engine::ingest::{Put, PutSummary};
+use gdd_engine::opening::{self, FilterHome, Opening};
+use gdd_engine::options::Options;
+use gdd_engine::paths::Paths;
+use gdd_engine::recall::cache::SegmentCache;
+use gdd_engine::stepped::{self, Steps};
+use gdd_engine::superblocks;
+use gdd_uring::io::IoSource;
+use gdd_uring::sim::SimDisk;
+
+use super::cut_index::CutIndex;
+
+const ROOT: &str = "/store";
+
+/// Chunks for which the filter has room at first: few, so that it grows in a run.
+const FILTER_CAPACITY: u64 = 64;
+/// Memory budget in bytes: so little that caches evict.
+const MEMORY: u64 = 256 << 10;
+/// Bytes of an extent: so few that most streams have seams.
+const EXTENT_SIZE: usize = 16 << 10;
+/// Bytes of the restore cache, and of one of its buffers: the longest record fits.
+const SHELF: (u64, usize) = (256 << 10, 32 << 10);
+
+/// See the module.
+pub struct Rig {
+    /// The disk.
+    pub disk: SimDisk,
+    /// The index.
+    pub index: Arc<SimulatedIndex>,
+}
+
+/// How a store is opened.
+#[derive(Clone, Copy, Debug)]
+pub struct Shape {
+    /// Engine tasks.
+    pub workers: usize,
+    /// Decides in which order tasks are stepped.
+    pub steps_seed: u64,
+    /// The index commit in whose middle the power is cut, if it comes to that.
+    pub cut_at_commit: u64,
+}
+
+/// An open store.
+pub struct Open {
+    /// Its shared state.
+    pub core: Arc<Core>,
+    steps: Steps,
+    shelf: Shelf,
+}
+
+impl Rig {
+    /// A machine with a new store.
+    ///
+    /// # Errors
+    /// The disk refused: a bug of the simulator.
+    pub fn create(seed: u64, settings: &Settings) -> std::result::Result<Self, String> {
+        let disk = SimDisk::new(seed);
+        disk.create_dir_all(Path::new(ROOT)).map_err(|error| error.to_string())?;
+        let mut io = disk.source().open().map_err(|error| error.to_string())?;
+        opening::create(io.as_mut(), &Paths::new(Path::new(ROOT)), StoreId([7; 16]), settings, 0)
+            .map_err(|error| format!("create: {error}"))?;
+        io.sync_dir(Path::new("/")).map_err(|error| error.to_string())?;
+        Ok(Self { disk, index: Arc::new(SimulatedIndex::new(seed)) })
+    }
+
+    /// The machine as a power cut now leaves it; `seed` says which of many possible ones.
+    #[must_use]
+    pub fn crash(&self, seed: u64) -> Self {
+        self.disk.cut_power();
+        Self { disk: self.disk.crash(seed), index: Arc::new(self.index.crash_image()) }
+    }
+
+    /// The process has ended without closing the store, and all of it is gone; the machine goes on, and another begins.
+    pub fn restart(&mut self) {
+        self.disk.revive();
+        self.index = Arc::new(self.index.crash_image());
+    }
+
+    /// Open the store.
+    ///
+    /// # Errors
+    /// As the engine says.
+    pub fn open(&self, shape: Shape) -> Result<Open> {
+        let source = self.disk.source();
+        let mut io = source.open().map_err(Error::io("open", Path::new(ROOT)))?;
+        let paths = Paths::new(Path::new(ROOT));
+        let (superblock, _) = superblocks::read(io.as_mut(), &paths)?;
+        let index = CutIndex::new(Arc::clone(&self.index), self.disk.clone());
+        index.cut_at(shape.cut_at_commit);
+        let options = Options {
+            workers: Some(shape.workers),
+            pin: false,
+            memory_budget: MEMORY,
+            ..Options::default()
+        };
+        let filter = FilterHome::Memory(FILTER_CAPACITY);
+        let (source, index) = (Arc::new(source), Arc::new(index));
+        let opening = Opening { paths: &paths, superblock, source, index, filter };
+        let seed = opening.begin(io.as_mut(), &options, || 0, &mut Vec::new())?;
+        let disk = self.disk.clone();
+        let idle = move || {
+            let _ = disk.skip_idle(); // Whether there was anything to skip to.
+        };
+        let (core, steps) = stepped::assemble(seed, shape.steps_seed, EXTENT_SIZE, idle)?;
+        let cache = Arc::new(SegmentCache::with_buffer_size(SHELF.0, SHELF.1));
+        Ok(Open { core, steps, shelf: Shelf { cache, latencies: Arc::default() } })
+    }
+
+    /// What a complete check says of the store, which nobody has open.
+    ///
+    /// # Errors
+    /// The disk failed, or there is no readable superblock.
+    pub fn fsck(&self) -> Result<Report> {
+        let mut io = self.disk.source().open().map_err(Error::io("open", Path::new(ROOT)))?;
+        fsck::check_simulated(io.as_mut(), &Paths::new(Path::new(ROOT)), self.index.as_ref(), fsck::LEVEL_MAX)
+    }
+}
+
+impl Open {
+    /// Store a stream, handed over in parts of `part` bytes.
+    ///
+    /// # Errors
+    /// As the engine says.
+    pub fn put(&self, name: &str, bytes: &[u8], part: usize) -> Result<PutSummary> {
+        let mut put = Put::begin(Arc::clone(&self.core), name, Box::new(self.steps.clone()))?;
+        for part in bytes.chunks(part) {
+            put.write(part)?;
+        }
+        put.finish()
+    }
+
+    /// Forget a stream.
+    ///
+    /// # Errors
+    /// As the engine says.
+    pub fn remove(&self, name: &str) -> Result<()> {
+        let mut io = self.core.open_io()?;
+        opening::remove(&self.core, io.as_mut(), name).map(drop)
+    }
+
+    /// A stream's bytes; nothing when there is no such stream.
+    ///
+    /// # Errors
+    /// As the engine says.
+    pub fn read(&self, name: &str) -> Result<Option<Vec<u8>>> {
+        let mut get = match Get::begin(&self.core, &self.shelf, name) {
+            Err(Error::NoSuchStream(_)) => return Ok(None),
+            other => other?,
+        };
+        let mut bytes = Vec::new();
+        while let Some(part) = get.next()? {
+            bytes.extend_from_slice(&part);
+        }
+        Ok(Some(bytes))
+    }
+
+    /// Close cleanly.
+    ///
+    /// # Errors
+    /// The store failed earlier or does now: the next opening recovers.
+    pub fn close(self) -> Result<()> {
+        stepped::stop(&self.core, &self.steps);
+        self.core.poison.check()?;
+        opening::finish(&self.core)
+    }
+}

@@ -1,0 +1,43 @@
+//! Every planted bug is seen by the simulation within a thousand seeds: it is not blind.
+#![allow(missing_docs, clippy::unwrap_used, clippy::panic)]
+
+use std::sync::Mutex;
+
+use gdd_engine::planted::{Bug, plant};
+use gdd_tests::simulation::Weather;
+use gdd_tests::simulation::sweep::{Violation, judge, threads};
+
+const SEEDS: u64 = 1000;
+
+/// The first seed that sees a bug, with how many runs it took. Bugs are planted in one thread only.
+fn first_seen(bug: Bug) -> Option<(u64, Violation)> {
+    plant(Some(bug));
+    let runs = (0..SEEDS).flat_map(|seed| Weather::ALL.into_iter().map(move |weather| (seed, weather)));
+    let seen = runs.zip(1..).find_map(|((seed, weather), run)| Some((run, judge(seed, weather).err()?)));
+    plant(None);
+    seen
+}
+
+#[test]
+fn every_planted_bug_is_seen() {
+    let left = Mutex::new(Bug::ALL.to_vec());
+    let blind = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for _ in 0..threads() {
+            scope.spawn(|| {
+                loop {
+                    let Some(bug) = left.lock().unwrap().pop() else { break };
+                    match first_seen(bug) {
+                        Some((run, violation)) => {
+                            let Violation { seed, weather, .. } = violation;
+                            println!("{bug:?} is seen in run {run}, {violation}");
+                            judge(seed, weather).expect("without the bug, the same seed holds");
+                        }
+                        None => blind.lock().unwrap().push(bug),
+                    }
+                }
+            });
+        }
+    });
+    assert_eq!(blind.into_inner().unwrap(), [], "no bug goes unseen in {SEEDS} seeds of each weather");
+}
