@@ -78,14 +78,7 @@ impl Opening<'_> {
             notes.push(format!("the store was not closed cleanly: recovery adopted {adopted} chunks"));
         }
         notes.extend(found);
-        let filter = open_filter(
-            &self.filter,
-            (store, epoch),
-            &settings,
-            self.index.as_ref(),
-            clean,
-            notes,
-        )?;
+        let filter = open_filter(&self.filter, (store, epoch), &settings, self.index.as_ref(), clean, notes)?;
         let mark = Batch { meta: vec![(MetaKey::CleanEpoch, Vec::new())], ..Batch::default() };
         self.index.commit(mark)?;
         Ok(Seed {

@@ -235,13 +235,7 @@ impl Recovery<'_> {
     }
 
     /// Write the footer behind the good part, cut the rest off, and make it durable.
-    fn seal(
-        &mut self,
-        id: ContainerId,
-        file: FileId,
-        path: &Path,
-        scanned: Scanned,
-    ) -> Result<ContainerRow> {
+    fn seal(&mut self, id: ContainerId, file: FileId, path: &Path, scanned: Scanned) -> Result<ContainerRow> {
         let row = ContainerRow {
             state: ContainerState::Open,
             durable_len: scanned.end,

@@ -10,7 +10,7 @@ use std::thread::JoinHandle;
 
 use gdd_uring::io::{Io, IoSource, unix_seconds};
 use gdd_uring::lock::{Lock, LockError};
-use gdd_uring::probe;
+use gdd_uring::probe::{self, TRIAL_PREFIX};
 
 use crate::core::{Core, Seed};
 use crate::driver::{self, Sleep};
@@ -364,7 +364,10 @@ pub fn lock(paths: &Paths, access: Access) -> Result<Lock> {
 /// Why no store can be made here, if so.
 fn occupied(paths: &Paths) -> Result<Option<String>> {
     let is_empty = |directory: &Path| match std::fs::read_dir(directory) {
-        Ok(mut entries) => Ok(entries.next().is_none()),
+        Ok(entries) => Ok(entries.flatten().all(|entry| {
+            // What a killed test of the disk left means nothing.
+            entry.file_name().as_encoded_bytes().starts_with(TRIAL_PREFIX.as_bytes())
+        })),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(true),
         Err(error) => Err(Error::io("list", directory)(error)),
     };

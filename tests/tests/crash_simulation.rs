@@ -4,8 +4,8 @@
 //! `tests/seeds/regression.txt`, which always runs.
 #![allow(missing_docs, clippy::unwrap_used, clippy::panic)]
 
-use gdd_tests::simulation::{Weather, run_logged};
 use gdd_tests::simulation::sweep::{judge, sweep};
+use gdd_tests::simulation::{Weather, run_logged};
 use gdd_uring::sim::Hit;
 
 const SEEDS_DEFAULT: u64 = 20_000;
@@ -22,7 +22,10 @@ fn random_seeds_hold() {
     }
     assert!(swept.violations.is_empty(), "{} seeds do not hold; see above", swept.violations.len());
     for (weather, outcome) in Weather::ALL.iter().zip(&swept.outcomes) {
-        assert!(outcome.acknowledged > 0 && outcome.compared > 0, "{weather:?}: something was stored and read");
+        assert!(
+            outcome.acknowledged > 0 && outcome.compared > 0,
+            "{weather:?}: something was stored and read"
+        );
         assert!(outcome.hits.of(Hit::PowerCut) > 0, "{weather:?}: the power was cut");
     }
 }

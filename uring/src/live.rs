@@ -18,6 +18,8 @@ use crate::io::{Io, Op, Open, datasync, run};
 
 /// Magic number of ext2, ext3 and ext4; see `statfs(2)`.
 const EXT4: u64 = 0xEF53;
+/// How the names of files made here begin. A kill may leave one, empty: it means nothing.
+pub const TRIAL_PREFIX: &str = ".gdd-probe-";
 /// Bytes written and read back through a level.
 const TRIAL_SIZE: usize = 16 * ALIGN;
 /// Directory entries looked at for a file to read, and how deep.
@@ -41,7 +43,7 @@ impl Scratch {
     fn new(dir: &Path) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let mut name = OsString::from(".gdd-probe-");
+        let mut name = OsString::from(TRIAL_PREFIX);
         name.push(format!("{}-{number}", std::process::id()));
         Self(dir.join(name))
     }

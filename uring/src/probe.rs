@@ -23,6 +23,7 @@ use crate::blocking::Blocking;
 use crate::file::Access;
 use crate::io::{Io, IoSource};
 use crate::kernel::{self, Verdict};
+pub use crate::live::TRIAL_PREFIX;
 use crate::live::{self, Direct};
 use crate::notes::Notes;
 use crate::remedy;

@@ -32,7 +32,15 @@ fn recall_shows_percentiles_and_draws_them() {
     let sizes = object["sizes"].as_array().unwrap();
     assert_eq!(sizes.len(), 2);
     for size in sizes {
-        for kind in ["cache hit, copied", "cache hit, borrowed", "cold", "raw read", "raw read, 8 pieces"] {
+        let kinds = [
+            "cache hit, copied",
+            "cache hit, borrowed",
+            "cold",
+            "cold, BLAKE3",
+            "raw read",
+            "raw read, 8 pieces",
+        ];
+        for kind in kinds {
             let found = &size["microseconds"][kind];
             assert!(
                 found["p50"].as_f64() <= found["p99"].as_f64() && found["count"].as_u64() > Some(100),
@@ -42,7 +50,7 @@ fn recall_shows_percentiles_and_draws_them() {
         rate(&size["restore_bytes_per_second"]);
         rate(&size["raw_bytes_per_second"]);
     }
-    assert_eq!(list(&place.join("curves")).len(), 14);
+    assert_eq!(list(&place.join("curves")).len(), 16);
     assert!(std::fs::read_to_string(place.join("curves.svg")).unwrap().starts_with("<svg"));
     assert_eq!(list(&place.join("")), ["curves", "curves.svg", "store"], "the store itself is left alone");
     assert_eq!(place.names(), [""; 0]);

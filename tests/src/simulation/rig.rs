@@ -99,12 +99,8 @@ impl Rig {
         let (superblock, _) = superblocks::read(io.as_mut(), &paths)?;
         let index = CutIndex::new(Arc::clone(&self.index), self.disk.clone());
         index.cut_at(shape.cut_at_commit);
-        let options = Options {
-            workers: Some(shape.workers),
-            pin: false,
-            memory_budget: MEMORY,
-            ..Options::default()
-        };
+        let options =
+            Options { workers: Some(shape.workers), pin: false, memory_budget: MEMORY, ..Options::default() };
         let filter = FilterHome::Memory(FILTER_CAPACITY);
         let (source, index) = (Arc::new(source), Arc::new(index));
         let opening = Opening { paths: &paths, superblock, source, index, filter };

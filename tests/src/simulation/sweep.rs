@@ -118,7 +118,11 @@ impl Sweep {
 impl std::fmt::Display for Sweep {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let (rate, seconds) = (self.runs_per_second(), self.elapsed.as_secs_f64());
-        writeln!(f, "{} seeds in {seconds:.1} s, {rate:.0} per second on {} threads", self.runs, self.threads)?;
+        writeln!(
+            f,
+            "{} seeds in {seconds:.1} s, {rate:.0} per second on {} threads",
+            self.runs, self.threads
+        )?;
         for (weather, outcome) in Weather::ALL.iter().zip(&self.outcomes) {
             writeln!(
                 f,

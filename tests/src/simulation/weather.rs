@@ -27,7 +27,8 @@ impl Weather {
     /// which everything fails goes nowhere. Rates are per million operations; a life has some hundreds.
     #[must_use]
     pub fn faults(self, random: &mut Rng, disk: &SimDisk) -> Faults {
-        let mut rate = |per_million: u32, one_in: u64| if random.below(one_in) == 0 { per_million } else { 0 };
+        let mut rate =
+            |per_million: u32, one_in: u64| if random.below(one_in) == 0 { per_million } else { 0 };
         let (short, late) = (rate(100_000, 2), rate(100_000, 2));
         let slow = Faults { short, late, ..Faults::default() };
         match self {

@@ -336,5 +336,4 @@ impl World {
         }
         Ok(unreadable)
     }
-
 }
