@@ -65,5 +65,5 @@ pub fn stepped(
         stop: Arc::new(AtomicBool::new(false)),
         unix_seconds: || 0,
     };
-    assemble(parts, seed, || {}).unwrap()
+    assemble(parts, seed, usize::MAX, || {}).unwrap()
 }
