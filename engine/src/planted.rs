@@ -22,17 +22,24 @@ pub enum Bug {
     BelieveMisdirected,
     /// A failed data sync is tried again, as often as the disk has power, and its success believed.
     RetrySync,
+    /// Recovery adopts the tail of a container as it reads it, though a sync that failed may have left it in a cache
+    /// only.
+    AdoptFromCache,
+    /// Recovery adopts recipes whose names are not durable.
+    AdoptUnsyncedNames,
 }
 
 impl Bug {
     /// Every bug.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 8] = [
         Self::AckBeforeSync,
         Self::IndexBeforeData,
         Self::SkipDirectorySync,
         Self::IgnoreChecksum,
         Self::BelieveMisdirected,
         Self::RetrySync,
+        Self::AdoptFromCache,
+        Self::AdoptUnsyncedNames,
     ];
 }
 

@@ -24,6 +24,7 @@ use crate::format::StoreId;
 use crate::ids::{ChunkHash, ContainerId, Epoch};
 use crate::index::{Batch, ChunkEntry, ContainerRow, ContainerState, Index, Status};
 use crate::paths::{self, FREE_EXTENSION, Paths, TEMPORARY_EXTENSION};
+use crate::planted::{self, Bug};
 
 /// Bytes of a tail that are written again at once.
 const REWRITE_SIZE: u64 = 4 << 20;
@@ -196,11 +197,11 @@ impl Recovery<'_> {
         Ok(Outcome::Kept)
     }
 
-    /// Write what lies above the watermark once more. The last opening may have ended because a sync failed; what is read
-    /// now may then come from a cache that no later sync writes out, and the sync that follows would vouch for nothing
-    /// (Rebello et al., "Can Applications Recover from fsync Failures?", ATC 2020).
+    /// Write what lies above the watermark once more. The last opening may have ended because a sync failed; what is
+    /// read now may then come from a cache that no later sync writes out, and the sync that follows would vouch for
+    /// nothing (Rebello et al., "Can Applications Recover from fsync Failures?", ATC 2020).
     fn write_again(&mut self, file: FileId, path: &Path, from: u64, to: u64) -> Result<()> {
-        let mut at = from;
+        let mut at = if planted::has(Bug::AdoptFromCache) { to } else { from };
         while at < to {
             let len = usize::try_from((to - at).min(REWRITE_SIZE)).expect("a window fits memory");
             let bytes = io::read_at(self.io, file, at, len).map_err(Error::io("read", path))?;

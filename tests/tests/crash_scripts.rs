@@ -12,7 +12,7 @@ const TINY: &[(u64, usize)] = &[(3, 60)];
 /// More than a container holds.
 const LONG: &[(u64, usize)] = &[(4, 70_000)];
 
-const SCRIPTS: [Script; 7] = [
+const SCRIPTS: [Script; 9] = [
     Script { name: "store one stream and close", workers: 1, steps: &[Put("a", SHORT), Reopen] },
     Script {
         name: "store the same again, and one that overlaps",
@@ -36,6 +36,16 @@ const SCRIPTS: [Script; 7] = [
     },
     Script { name: "two workers", workers: 2, steps: &[Put("a", OVERLAPPING), Put("b", TINY), Reopen] },
     Script { name: "fill a container", workers: 1, steps: &[Put("a", LONG), Put("b", TINY), Reopen] },
+    Script {
+        name: "fill containers in two lives",
+        workers: 1,
+        steps: &[Put("a", LONG), Kill, Put("b", OVERLAPPING), Remove("a"), Put("c", LONG), Reopen],
+    },
+    Script {
+        name: "remove one of two that overlap, after a close",
+        workers: 2,
+        steps: &[Put("a", SHORT), Put("b", OVERLAPPING), Reopen, Remove("b"), Put("c", OVERLAPPING), Kill],
+    },
 ];
 
 #[test]

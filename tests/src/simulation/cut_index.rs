@@ -1,4 +1,5 @@
-//! The simulated index on the power supply of the simulated disk: a power cut ends both, also in the middle of a commit.
+//! The simulated index on the power supply of the simulated disk: a power cut ends both, also in the middle of a
+//! commit.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

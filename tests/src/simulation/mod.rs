@@ -34,6 +34,8 @@ pub struct Outcome {
     pub operations: u64,
     /// Those of them that make something durable.
     pub syncs: u64,
+    /// Openings, puts, removals and reads that failed: somebody noticed.
+    pub refused: u64,
     /// Streams acknowledged.
     pub acknowledged: u64,
     /// Streams read back and compared.
@@ -46,6 +48,7 @@ impl Outcome {
         self.hits.merge(&other.hits);
         self.operations += other.operations;
         self.syncs += other.syncs;
+        self.refused += other.refused;
         self.acknowledged += other.acknowledged;
         self.compared += other.compared;
     }
@@ -60,7 +63,6 @@ pub fn run(seed: u64, weather: Weather) -> Result<Outcome, String> {
 }
 
 /// Run one seed, and say what happened to its disks, line by line, also when it does not hold.
-#[must_use]
 pub fn run_logged(seed: u64, weather: Weather) -> (Result<Outcome, String>, Vec<String>) {
     match World::new(seed, weather, true) {
         Ok(mut world) => (world.run(), world.take_log()),

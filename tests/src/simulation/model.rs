@@ -66,6 +66,12 @@ impl Model {
         (format!("stream-{}", self.named), bytes)
     }
 
+    /// Whether most streams are twins: they are small, so a run has time for more.
+    #[must_use]
+    pub fn twins_most(&self) -> bool {
+        self.twins.0
+    }
+
     /// A stream that is stored.
     pub fn any(&self, random: &mut Rng) -> Option<String> {
         let count = self.streams.len();

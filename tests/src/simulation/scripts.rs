@@ -244,9 +244,9 @@ fn expect_allowed(open: &Open, allowed: &Allowed) -> Result<(), String> {
     Ok(())
 }
 
-/// What tells two moments apart: operations that change the disk, commits of the index, and what is allowed. Of two with
-/// the same, the later leaves only images that the earlier leaves too: in between, reads changed nothing, and a sync that
-/// ended only took choices away.
+/// What tells two moments apart: operations that change the disk, commits of the index, and what is allowed. Of two
+/// with the same, the later leaves only images that the earlier leaves too: in between, reads changed nothing, and a
+/// sync that ended only took choices away.
 type Fingerprint = (bool, u64, u64, Vec<usize>);
 
 impl Scene {

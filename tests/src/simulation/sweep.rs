@@ -49,7 +49,9 @@ pub fn threads() -> usize {
 }
 
 /// Run one seed; an assertion that fails is a violation like any other.
-#[must_use]
+///
+/// # Errors
+/// What was violated.
 pub fn judge(seed: u64, weather: Weather) -> Result<Outcome, Violation> {
     let judged = catch_unwind(AssertUnwindSafe(|| run(seed, weather)));
     let judged = judged.unwrap_or_else(|cause| {
@@ -126,8 +128,13 @@ impl std::fmt::Display for Sweep {
         for (weather, outcome) in Weather::ALL.iter().zip(&self.outcomes) {
             writeln!(
                 f,
-                "{weather:?}: {} operations, {} syncs, {} streams acknowledged, {} compared\n  {}",
-                outcome.operations, outcome.syncs, outcome.acknowledged, outcome.compared, outcome.hits
+                "{weather:?}: {} operations, {} syncs, {} streams acknowledged, {} compared, {} refusals\n  {}",
+                outcome.operations,
+                outcome.syncs,
+                outcome.acknowledged,
+                outcome.compared,
+                outcome.refused,
+                outcome.hits
             )?;
         }
         Ok(())

@@ -27,6 +27,7 @@ impl Weather {
     /// which everything fails goes nowhere. Rates are per million operations; a life has some hundreds.
     #[must_use]
     pub fn faults(self, random: &mut Rng, disk: &SimDisk) -> Faults {
+        let astray = [20_000, 50_000, 100_000][random.index(3)];
         let mut rate =
             |per_million: u32, one_in: u64| if random.below(one_in) == 0 { per_million } else { 0 };
         let (short, late) = (rate(100_000, 2), rate(100_000, 2));
@@ -41,14 +42,14 @@ impl Weather {
                     sync_error: rate(50_000, 2),
                     dir_sync_error: rate(20_000, 3),
                     no_space: rate(10_000, 4),
-                    fsyncgate: rate(1, 2) > 0,
+                    fsyncgate: rate(1, 4) == 0,
                     capacity: full.then(|| disk.used_bytes() + random.below(512 << 10)),
                     ..slow
                 }
             }
             Self::Rot => Faults {
                 bit_flip: rate(20_000, 3),
-                misdirected_write: rate(100_000, 2),
+                misdirected_write: rate(astray, 2),
                 lost_write: rate(20_000, 3),
                 latent_error: rate(20_000, 4),
                 stale_read: rate(10_000, 4),

@@ -15,7 +15,7 @@ const LIVES: u32 = 3;
 /// Operations, at most, after which the power is cut while a store is opened.
 const CUT_OPENING_WITHIN: u64 = 60;
 /// The same for a store that is in use.
-const CUT_WORK_WITHIN: u64 = 500;
+const CUT_WORK_WITHIN: u64 = 200;
 
 /// Operations of one kind, at most, after which it is cut while a store is opened, and while it is in use.
 const CUT_OPENING_AT: u64 = 3;
@@ -24,12 +24,16 @@ const CUT_WORK_AT: u64 = 8;
 const CUT_COMMIT_WITHIN: u64 = 8;
 
 /// The operations before which cuts matter most.
-const CUT_BEFORE: [OpKind; 10] = [
+const CUT_BEFORE: [OpKind; 14] = [
     OpKind::Write,
     OpKind::Write,
+    OpKind::Write,
+    OpKind::Datasync,
+    OpKind::Datasync,
     OpKind::Datasync,
     OpKind::Datasync,
     OpKind::SyncAll,
+    OpKind::SyncDir,
     OpKind::SyncDir,
     OpKind::Rename,
     OpKind::Create,
@@ -115,8 +119,8 @@ impl World {
         self.keep_log();
     }
 
-    /// Whether a directory sync failed. That ends the journal of a file system like ext4: it is read-only until the machine
-    /// restarts, and nobody comes to rely on names that it cannot make durable.
+    /// Whether a directory sync failed. That ends the journal of a file system like ext4: it is read-only until the
+    /// machine restarts, and nobody comes to rely on names that it cannot make durable.
     fn journal_ended(&self) -> bool {
         self.rig.disk.hits().of(Hit::DirSyncError) > 0
     }
@@ -195,20 +199,21 @@ impl World {
         Ok(())
     }
 
-    /// Cut the power, or end the process, soon: before any of the next `within` operations; or, since the moments that matter are few among
-    /// them, before one of the next `at` operations of a kind that changes something.
+    /// Cut the power, or end the process, soon: before any of the next `within` operations; or, since the moments that
+    /// matter are few among them, before one of the next `at` operations of a kind that changes something.
     fn plan_cut(&mut self, within: u64, at: u64) {
         let disk = &self.rig.disk;
         let soon = disk.op_count() + 1 + self.random.below(within);
-        let way = self.random.below(8);
-        if way < 2 {
-            disk.crash_at(soon);
-        } else if way < 4 {
+        let (kill, anywhere) = (self.random.below(3) == 0, self.random.below(3) == 0);
+        if anywhere && kill {
             disk.kill_at(soon);
+        } else if anywhere {
+            disk.crash_at(soon);
         } else {
+            let fault = if kill { Fault::Kill } else { Fault::PowerCut };
             let kind = CUT_BEFORE[self.random.index(CUT_BEFORE.len())];
             let number = disk.count(kind) + self.random.below(at);
-            disk.set_faults(self.faults.clone().plan(Some(kind), number, false, Fault::PowerCut));
+            disk.set_faults(self.faults.clone().plan(Some(kind), number, false, fault));
         }
     }
 
@@ -243,6 +248,7 @@ impl World {
             }
             let shape = self.shape(calm);
             let opened = self.rig.open(shape);
+            self.outcome.refused += u64::from(opened.is_err());
             self.forget_cut();
             if self.rig.disk.is_dead() {
                 drop(opened);
@@ -265,7 +271,8 @@ impl World {
 
     /// A few operations; ends early when the power is cut or the store has failed.
     fn work(&mut self, open: &Open) -> Result<(), String> {
-        for _ in 0..1 + self.random.below(4) {
+        let count = if self.model.twins_most() { 12 } else { 4 };
+        for _ in 0..1 + self.random.below(count) {
             if self.random.chance(200_000) && self.model.any(&mut self.random).is_some() {
                 self.remove(open);
             } else {
@@ -281,7 +288,9 @@ impl World {
     fn put(&mut self, open: &Open) -> Result<(), String> {
         let (name, bytes) = self.model.invent(&mut self.random);
         self.model.doubt(&name, Some(bytes.clone()));
-        match open.put(&name, &bytes, 1 + self.random.index(60_000)) {
+        let stored = open.put(&name, &bytes, 1 + self.random.index(60_000));
+        self.outcome.refused += u64::from(stored.is_err());
+        match stored {
             Ok(summary) => {
                 self.outcome.acknowledged += 1;
                 self.model.acknowledge(&name, Some(bytes));
@@ -297,8 +306,9 @@ impl World {
     fn remove(&mut self, open: &Open) {
         let Some(name) = self.model.any(&mut self.random) else { return };
         self.model.doubt(&name, None);
-        if open.remove(&name).is_ok() {
-            self.model.acknowledge(&name, None);
+        match open.remove(&name) {
+            Ok(()) => self.model.acknowledge(&name, None),
+            Err(_) => self.outcome.refused += 1,
         }
     }
 
@@ -323,7 +333,9 @@ impl World {
         let mut unreadable = Vec::new();
         for (name, bytes) in self.model.streams() {
             self.outcome.compared += 1;
-            match open.read(&name) {
+            let read = open.read(&name);
+            self.outcome.refused += u64::from(read.is_err());
+            match read {
                 Ok(Some(found)) if found == bytes => {}
                 Ok(Some(found)) => {
                     return Err(format!("{name} has wrong bytes: {} of {}", found.len(), bytes.len()));

@@ -67,8 +67,8 @@ impl Damage {
         self.0.keys().map(|number| number * PAGE as u64..(number + 1) * PAGE as u64)
     }
 
-    /// Do to `bytes`, just read from `offset` on (the start of a page), what the medium does to them. Returns whether it
-    /// did anything.
+    /// Do to `bytes`, just read from `offset` on (the start of a page), what the medium does to them. Returns whether
+    /// it did anything.
     ///
     /// # Errors
     /// `EIO` when a sector of the range is dead.

@@ -133,8 +133,8 @@ impl SimDisk {
         (world.crash_at, world.kills) = (number, false);
     }
 
-    /// The same, but only the process ends (`kill -9`): every later operation of it fails, what was in flight takes effect
-    /// or not, and what was accepted stays visible. [`SimDisk::revive`] starts the next process.
+    /// The same, but only the process ends (`kill -9`): every later operation of it fails, what was in flight takes
+    /// effect or not, and what was accepted stays visible. [`SimDisk::revive`] starts the next process.
     pub fn kill_at(&self, number: u64) {
         let mut world = self.world();
         (world.crash_at, world.kills) = (number, true);

@@ -72,6 +72,8 @@ pub enum Fault {
     ReadOnly,
     /// Power goes, before this operation starts.
     PowerCut,
+    /// The process ends, before this operation starts; see [`super::SimDisk::kill_at`].
+    Kill,
     /// A write (class B): it is reported done and durable, and later reads give what was there before.
     Lose,
     /// A write (class B): it lands somewhere else, in this file or another, and its own place keeps the old bytes.

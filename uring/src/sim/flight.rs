@@ -328,8 +328,8 @@ impl World {
         }
     }
 
-    /// Lay data over some other place of some file that has one, half of the time one that was written. A disk without any
-    /// has lost it instead.
+    /// Lay data over some other place: half of the time in the same file, half of the time where something was written.
+    /// A disk without any has lost it instead.
     fn land_elsewhere(&mut self, from: Ino, first: u64, data: &Arc<[u8]>) {
         let count = (data.len() / PAGE) as u64;
         let clear = |ino: Ino, at: u64| ino != from || at + count <= first || at >= first + count;
@@ -337,7 +337,8 @@ impl World {
         let places: Vec<_> = self.live_files().map(|(ino, file)| (ino, pages(file.shown.len()))).collect();
         let places: Vec<_> = places.into_iter().filter(|(_, pages)| *pages > 0).collect();
         for _try in 0..8 * places.len() {
-            let (ino, pages) = places[self.rng.index(places.len())];
+            let (any, own) = (self.rng.index(places.len()), places.iter().find(|(ino, _)| *ino == from));
+            let (ino, pages) = *own.filter(|_| self.rng.coin()).unwrap_or(&places[any]);
             let mut at = self.rng.below(pages);
             let written = self.tree.file(ino).shown.pages_from(0).count();
             if written > 0 && self.rng.coin() {

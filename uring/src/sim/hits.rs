@@ -34,6 +34,8 @@ pub enum Hit {
     StaleRead,
     /// A read gave other bytes than were written, or failed, because of damage at rest.
     DamageRead,
+    /// The process was ended.
+    Kill,
     /// The power was cut.
     PowerCut,
     /// A power cut left a write that was not synced in part: some sectors new, some old.
@@ -67,6 +69,7 @@ impl Hit {
         Self::SectorDead,
         Self::StaleRead,
         Self::DamageRead,
+        Self::Kill,
         Self::PowerCut,
         Self::WriteTorn,
         Self::WriteUnsynced,

@@ -96,9 +96,13 @@ impl World {
         self.ops += 1;
         self.counts[kind as usize] += 1;
         let fault = self.faults.draw(&mut self.rng, kind, number, of_kind);
-        if !self.dead && number >= self.crash_at && self.kills {
+        let due = number >= self.crash_at;
+        if !self.dead && (due && self.kills || fault == Some(Fault::Kill)) {
+            if !self.killed {
+                self.hits.add(Hit::Kill);
+            }
             self.killed = true;
-        } else if !self.dead && (number >= self.crash_at || fault == Some(Fault::PowerCut)) {
+        } else if !self.dead && (due || fault == Some(Fault::PowerCut)) {
             self.cut();
         }
         self.changes += u64::from(!self.dead && !self.killed && (kind.changes() || kind.is_sync()));
