@@ -78,7 +78,10 @@ impl Get {
             tracing::warn!("copy {side:?} of the recipe of {name:?} is damaged, the other is used: {error}");
         }
         let bytes = row.logical_bytes.checked_sub(offset).ok_or_else(|| {
-            Error::Invalid(format!("byte {offset} of {name:?}, which has {}, was asked for", row.logical_bytes))
+            Error::Invalid(format!(
+                "byte {offset} of {name:?}, which has {}, was asked for",
+                row.logical_bytes
+            ))
         })?;
         let stream = recall(core, shelf)?.stream(RecipeEntries::from(reader, io, offset));
         Ok(Self { stream, name: name.to_owned(), bytes, failed: false })

@@ -181,11 +181,23 @@ impl Put {
     /// # Errors
     /// The store failed; the stream is lost.
     pub fn write(&mut self, mut bytes: &[u8]) -> Result<()> {
-        while !bytes.is_empty() {
+        self.write_with(bytes.len(), &mut |part| {
+            let (now, later) = bytes.split_at(part.len());
+            part.copy_from_slice(now);
+            bytes = later;
+        })
+    }
+
+    /// Add `len` bytes that `copy` fills in, part after part, where they will be cut from: one copy from a ring.
+    ///
+    /// # Errors
+    /// The store failed; the stream is lost.
+    pub fn write_with(&mut self, mut len: usize, copy: &mut dyn FnMut(&mut [u8])) -> Result<()> {
+        while len > 0 {
             let (mut extent, filled) = self.extent()?;
-            let count = bytes.len().min(extent.len() - filled);
-            extent[filled..filled + count].copy_from_slice(&bytes[..count]);
-            bytes = &bytes[count..];
+            let count = len.min(extent.len() - filled);
+            copy(&mut extent[filled..filled + count]);
+            len -= count;
             self.filled(extent, filled + count)?;
         }
         Ok(())

@@ -321,7 +321,8 @@ fn answer(hardware: &report::Hardware, all: &[Sized], bytes: u64) -> Result<Outc
         for latencies in &sized.latencies {
             let found = latencies.percentiles();
             let Percentiles { count, p50, p90, p99, max } = found;
-            let beside = if latencies.name.starts_with("cold") { format!("{:.2}", p50 / raw) } else { String::new() };
+            let beside =
+                if latencies.name.starts_with("cold") { format!("{:.2}", p50 / raw) } else { String::new() };
             let [p50, p90, p99, max] = [p50, p90, p99, max].map(|value| format!("{value:.1}"));
             let name = format!("{size:>5} {}", latencies.name);
             table.row([name, p50, p90, p99, max, count.to_string(), beside]);
