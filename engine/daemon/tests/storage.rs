@@ -261,7 +261,8 @@ fn daemon_of_its_own() {
     assert!(service.stop(Duration::from_secs(60)));
 }
 
-fn spawn(root: &Path) -> Child {
+/// The other end of its output is kept, as it fails without.
+fn spawn(root: &Path) -> (Child, impl Sized) {
     let mut child = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "daemon_of_its_own", "--nocapture"])
         .env("GDD_TEST_DAEMON", root)
@@ -271,14 +272,14 @@ fn spawn(root: &Path) -> Child {
         .unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     assert!(lines.any(|line| line.unwrap() == "serving"));
-    child
+    (child, lines)
 }
 
 #[test]
 fn a_daemon_that_is_killed_is_lost_and_its_successor_is_another() {
     let root = tempfile::tempdir().unwrap();
     Engine::init(&root.path().join("store"), &Settings::default(), &options()).unwrap();
-    let mut daemon = spawn(root.path());
+    let (mut daemon, _output) = spawn(root.path());
     let mut store = driver(&root.path().join("gdd.sock"));
     let kept = round_trips(&mut store);
     let stream = begin(&mut store);
@@ -289,7 +290,7 @@ fn a_daemon_that_is_killed_is_lost_and_its_successor_is_another() {
     let durable = store.durable(stream).unwrap();
     daemon.kill().unwrap();
     daemon.wait().unwrap();
-    let mut successor = spawn(root.path());
+    let (mut successor, _output) = spawn(root.path());
     let error = store.append(stream, false, b"more").unwrap_err();
     assert!(error.lost, "{error}");
     let left = store.unreleased(stream).unwrap();

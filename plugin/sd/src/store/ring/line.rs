@@ -19,8 +19,6 @@ use super::errors;
 use super::reading::Reading;
 use crate::store::{StoreError, StreamId, Unreleased};
 
-/// Payload bytes after which a stream of appends looks whether the daemon lives.
-const LOOK_BYTES: u64 = 1 << 20;
 /// A wait looks at the clock so often.
 const NAP: Duration = Duration::from_secs(1);
 
@@ -51,7 +49,6 @@ pub(super) struct Line {
     dropped: HashSet<u64>,
     heard: Instant,
     heartbeat: Option<(u64, Instant)>,
-    unlooked: u64,
     broken: Option<StoreError>,
 }
 
@@ -79,7 +76,6 @@ impl Line {
             dropped: HashSet::new(),
             heard: Instant::now(),
             heartbeat: None,
-            unlooked: 0,
             broken: None,
         })
     }
@@ -98,6 +94,7 @@ impl Line {
         bytes: &[u8],
     ) -> Result<(), StoreError> {
         self.whole(|line| {
+            line.look()?; // A system call: a daemon that is gone, or another, takes no byte.
             line.stream_is_good(stream)?;
             let most = line.endpoint.producer.payload_size_max();
             let most = usize::try_from(most).unwrap_or(usize::MAX).min(PART_SIZE_MAX) - HEAD_SIZE;
@@ -108,12 +105,8 @@ impl Line {
                 let len = part.len() as u64;
                 line.parts.push_back(Part { seq, stream, offset, len });
                 (offset, flags) = (offset + len, 0);
-                line.unlooked += len;
             }
-            if line.unlooked >= LOOK_BYTES {
-                line.look()?;
-            }
-            line.stream_is_good(stream)
+            Ok(())
         })
     }
 
@@ -194,7 +187,9 @@ impl Line {
                 }
                 if reading.ended {
                     let error = line.failed.remove(&stream);
-                    let end = line.reading.take().map_or(offset, |reading| reading.end());
+                    let left = line.reading.take();
+                    line.dropped.extend(left.iter().flat_map(Reading::owed));
+                    let end = left.map_or(offset, |reading| reading.end());
                     return Err(error.unwrap_or_else(|| errors::short(StreamId(stream), end)));
                 }
                 match line.receive()? {
@@ -295,7 +290,6 @@ impl Line {
 
     /// Whether the daemon lives, what it has released, and what it has said.
     fn look(&mut self) -> Result<(), StoreError> {
-        self.unlooked = 0;
         while let Some((head, answer)) = self.receive()? {
             self.note(head, answer)?;
         }
