@@ -62,6 +62,14 @@ impl Get {
     /// # Errors
     /// There is none, its recipe is damaged in both copies, or the disk refused.
     pub fn begin(core: &Core, shelf: &Shelf, name: &str) -> Result<Self> {
+        Self::begin_at(core, shelf, name, 0)
+    }
+
+    /// The same from byte `offset` on. What is before is skipped in the recipe, block by block, and not read.
+    ///
+    /// # Errors
+    /// As [`Get::begin`]; or the stream is shorter than that.
+    pub fn begin_at(core: &Core, shelf: &Shelf, name: &str, offset: u64) -> Result<Self> {
         let row = core.index.recipe(name)?.filter(|row| row.state == RecipeState::Live);
         let row = row.ok_or_else(|| Error::NoSuchStream(name.to_owned()))?;
         let mut io = core.open_io()?;
@@ -69,11 +77,17 @@ impl Get {
         for (side, error) in reader.damage() {
             tracing::warn!("copy {side:?} of the recipe of {name:?} is damaged, the other is used: {error}");
         }
-        let stream = recall(core, shelf)?.stream(RecipeEntries::new(reader, io));
-        Ok(Self { stream, name: name.to_owned(), bytes: row.logical_bytes, failed: false })
+        let bytes = row.logical_bytes.checked_sub(offset).ok_or_else(|| {
+            Error::Invalid(format!(
+                "byte {offset} of {name:?}, which has {}, was asked for",
+                row.logical_bytes
+            ))
+        })?;
+        let stream = recall(core, shelf)?.stream(RecipeEntries::from(reader, io, offset));
+        Ok(Self { stream, name: name.to_owned(), bytes, failed: false })
     }
 
-    /// Length of the stream.
+    /// Length of what is restored: of the stream from where it was begun.
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.bytes

@@ -47,7 +47,8 @@ fn put(store: &Store, name: &str, bytes: &[u8]) -> PutSummary {
 }
 
 fn put_as(store: &Store, lineage: &str, name: &str, bytes: &[u8]) -> PutSummary {
-    let options = PutOptions { lineage: Some(lineage.to_owned()), tuner_window: WINDOW };
+    let options =
+        PutOptions { lineage: Some(lineage.to_owned()), tuner_window: WINDOW, ..PutOptions::default() };
     let mut put = store.put_with(name, options).unwrap();
     put.write(bytes).unwrap();
     put.finish().unwrap()

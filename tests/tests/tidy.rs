@@ -46,6 +46,7 @@ const LIBRARIES: &[&str] = &[
     "engine/src/",
     "engine/kernels/src/",
     "plugin/abi/src/",
+    "plugin/link/src/",
     "plugin/sd/src/",
 ];
 /// Those and the program itself. Test helpers shared between test binaries may leave some unused.
@@ -56,6 +57,7 @@ const PRODUCT: &[&str] = &[
     "engine/kernels/src/",
     "engine/daemon/src/",
     "plugin/abi/src/",
+    "plugin/link/src/",
     "plugin/sd/src/",
 ];
 

@@ -35,6 +35,8 @@ pub struct StreamChunk {
 struct Pending {
     extent: Shared,
     cuts: Option<Vec<Cut>>,
+    /// A chunk ends where it does.
+    ends: bool,
 }
 
 /// An extent whose chunks are being placed.
@@ -64,6 +66,12 @@ pub struct Front {
     chunks: Vec<StreamChunk>,
     added: Added,
     chunk_count: u64,
+    /// Bytes of `chunk_count` chunks: all of the stream that was sent to be placed.
+    placed_bytes: u64,
+    /// Of those, bytes that would survive a power cut.
+    durable_bytes: u64,
+    /// What `durable_bytes` becomes when no worker owes an answer to a flush any more.
+    flushing_bytes: u64,
     durable_owed: usize,
     failure: Option<String>,
 }
@@ -89,16 +97,20 @@ impl Front {
             chunks: Vec::new(),
             added: Added::default(),
             chunk_count: 0,
+            placed_bytes: 0,
+            durable_bytes: 0,
+            flushing_bytes: 0,
             durable_owed: 0,
             failure: None,
         }
     }
 
-    /// Hand over the next bytes of the stream; waits while the window is full.
+    /// Hand over the next bytes of the stream; waits while the window is full. With `ends`, a chunk ends where they do,
+    /// as if the stream ended there.
     ///
     /// # Errors
     /// The store failed; the stream is lost.
-    pub fn send(&mut self, extent: Shared) -> Result<()> {
+    pub fn send(&mut self, extent: Shared, ends: bool) -> Result<()> {
         self.pump()?;
         while self.cutting.len() + self.placing.len() >= WINDOW {
             self.pause()?;
@@ -108,7 +120,7 @@ impl Front {
         let cuts = self.spare_cuts.pop().unwrap_or_default();
         let chunker = self.chunker.clone();
         self.links[worker].send(Request::Cut { extent_number, extent: extent.clone(), cuts, chunker });
-        self.cutting.push_back(Pending { extent, cuts: None });
+        self.cutting.push_back(Pending { extent, cuts: None, ends });
         self.pump()
     }
 
@@ -121,15 +133,32 @@ impl Front {
             self.pause()?;
         }
         self.cut_here(); // The end of the stream is only known now: what is left of it lies in the seam.
-        for link in &mut self.links {
-            link.send(Request::Flush);
-        }
-        self.durable_owed = self.links.len();
-        while self.durable_owed > 0 {
-            self.pause()?;
-        }
+        self.await_flush()?; // The one that was begun before does not cover the end.
+        self.begin_flush();
+        self.await_flush()?;
         assert!(self.placing.is_empty(), "a worker answers a flush after every placement before it");
         Ok(())
+    }
+
+    /// Ask for what was placed so far to be made durable, without waiting; nothing while that is under way already.
+    ///
+    /// # Errors
+    /// The store failed; the stream is lost.
+    pub fn mark(&mut self) -> Result<()> {
+        self.pump()?;
+        if self.durable_owed == 0 && self.placed_bytes > self.durable_bytes {
+            self.begin_flush();
+        }
+        Ok(())
+    }
+
+    /// Bytes of the stream, from its start, that would survive a power cut.
+    ///
+    /// # Errors
+    /// The store failed; the stream is lost.
+    pub fn durable_bytes(&mut self) -> Result<u64> {
+        self.pump()?;
+        Ok(self.durable_bytes)
     }
 
     /// Wait until what was sent is placed, but for the last bytes whose chunk is not complete.
@@ -213,7 +242,12 @@ impl Front {
                 self.placing[slot].sample.new_bytes += added.bytes;
                 self.retire_placed();
             }
-            Reply::Durable => self.durable_owed -= 1,
+            Reply::Durable => {
+                self.durable_owed -= 1;
+                if self.durable_owed == 0 {
+                    self.durable_bytes = self.flushing_bytes;
+                }
+            }
             Reply::Failed(why) => {
                 self.failure.get_or_insert(why);
             }
@@ -222,8 +256,8 @@ impl Front {
 
     /// Settle the true chunks of the first extent, and place them.
     fn stitch(&mut self) {
-        let Some(Pending { extent, cuts: Some(mut cuts) }) = self.cutting.pop_front() else { return };
-        self.stitcher.extent(&extent, &cuts, false, &mut self.stitched);
+        let Some(Pending { extent, cuts: Some(mut cuts), ends }) = self.cutting.pop_front() else { return };
+        self.stitcher.extent(&extent, &cuts, ends, &mut self.stitched);
         cuts.clear();
         self.spare_cuts.push(cuts);
         self.place(extent);
@@ -245,6 +279,7 @@ impl Front {
             shares[route(&hash, workers)].push(Wanted { hash, start: piece.start, len: piece.len, in_seam });
             self.chunk_count += 1;
         }
+        self.placed_bytes += bytes;
         let seam = Arc::new(std::mem::take(&mut self.stitched.seam));
         let mut owed = Owed { workers: 0, sample: Sample { bytes, new_bytes: 0 } };
         for (link, chunks) in self.links.iter_mut().zip(shares) {
@@ -256,6 +291,22 @@ impl Front {
         }
         self.placing.push_back(owed);
         self.retire_placed();
+    }
+
+    fn begin_flush(&mut self) {
+        assert_eq!(self.durable_owed, 0, "one flush at a time: a queue has room for one");
+        for link in &mut self.links {
+            link.send(Request::Flush);
+        }
+        self.durable_owed = self.links.len();
+        self.flushing_bytes = self.placed_bytes;
+    }
+
+    fn await_flush(&mut self) -> Result<()> {
+        while self.durable_owed > 0 {
+            self.pause()?;
+        }
+        Ok(())
     }
 
     fn retire_placed(&mut self) {

@@ -43,11 +43,13 @@ pub struct PutOptions {
     pub lineage: Option<String>,
     /// Bytes that the tuner looks at before it changes anything. Smaller ones are for tests.
     pub tuner_window: u64,
+    /// Who keeps it alive.
+    pub owner: Owner,
 }
 
 impl Default for PutOptions {
     fn default() -> Self {
-        Self { lineage: None, tuner_window: WINDOW_BYTES }
+        Self { lineage: None, tuner_window: WINDOW_BYTES, owner: Owner::Manual }
     }
 }
 
@@ -111,6 +113,8 @@ pub struct Put {
     filling: Option<(IoBuf, usize)>,
     extent_size: usize,
     bytes: u64,
+    /// Where a chunk was last made to end.
+    boundary: u64,
     started: Instant,
     lineage: Option<String>,
     params: ChunkParams,
@@ -145,7 +149,8 @@ impl Put {
         let recipe = core.next_recipe();
         let tuner = tuner_of(&core, io.as_mut(), &options)?;
         let params = tuner.as_ref().map_or(core.ladder().base(), Tuner::start);
-        let header = recipe_header(&core, recipe, name, params, options.lineage.clone().unwrap_or_default());
+        let lineage = options.lineage.clone().unwrap_or_default();
+        let header = recipe_header(&core, (recipe, options.owner), name, params, lineage);
         let writer = RecipeWriter::create(io.as_mut(), &core.paths.recipes(), header)?;
         let front = Front::new(&core.doors, recipe.0, chunker_of(params)?, patience);
         // One extent more than the window, so that one can be filled while all others are in flight.
@@ -162,6 +167,7 @@ impl Put {
             filling: None,
             extent_size,
             bytes: 0,
+            boundary: 0,
             started,
             lineage: options.lineage,
             params,
@@ -175,11 +181,23 @@ impl Put {
     /// # Errors
     /// The store failed; the stream is lost.
     pub fn write(&mut self, mut bytes: &[u8]) -> Result<()> {
-        while !bytes.is_empty() {
+        self.write_with(bytes.len(), &mut |part| {
+            let (now, later) = bytes.split_at(part.len());
+            part.copy_from_slice(now);
+            bytes = later;
+        })
+    }
+
+    /// Add `len` bytes that `copy` fills in, part after part, where they will be cut from: one copy from a ring.
+    ///
+    /// # Errors
+    /// The store failed; the stream is lost.
+    pub fn write_with(&mut self, mut len: usize, copy: &mut dyn FnMut(&mut [u8])) -> Result<()> {
+        while len > 0 {
             let (mut extent, filled) = self.extent()?;
-            let count = bytes.len().min(extent.len() - filled);
-            extent[filled..filled + count].copy_from_slice(&bytes[..count]);
-            bytes = &bytes[count..];
+            let count = len.min(extent.len() - filled);
+            copy(&mut extent[filled..filled + count]);
+            len -= count;
             self.filled(extent, filled + count)?;
         }
         Ok(())
@@ -194,7 +212,53 @@ impl Put {
             return Err(Error::Invalid(format!("an extent of {} bytes is over {EXTENT_SIZE}", extent.len())));
         }
         self.send_partial()?;
-        self.send(extent)
+        self.send(extent, false)
+    }
+
+    /// What is written next is the start of something of its own, a file: a chunk ends here, unless the last one that
+    /// was made to end is less than a smallest chunk away. So a file is cut alike whatever stands before it.
+    ///
+    /// # Errors
+    /// The store failed; the stream is lost.
+    pub fn split(&mut self) -> Result<()> {
+        if self.written() - self.boundary < u64::from(self.params.min) {
+            return Ok(());
+        }
+        self.end_chunk()
+    }
+
+    /// Ask for what was written to be made durable, without waiting; the last bytes stay until their chunk is complete.
+    ///
+    /// # Errors
+    /// The store failed; the stream is lost.
+    pub fn mark(&mut self) -> Result<()> {
+        self.front.mark()?;
+        self.note_chunks()
+    }
+
+    /// Bytes from the start that would survive a power cut: their chunks would, the stream's name comes at its end.
+    ///
+    /// # Errors
+    /// The store failed; the stream is lost.
+    pub fn durable(&mut self) -> Result<u64> {
+        let durable = self.front.durable_bytes()?;
+        self.note_chunks()?;
+        Ok(durable)
+    }
+
+    /// Make everything that was written durable, as [`Put::durable`] says; the last chunk ends here.
+    ///
+    /// # Errors
+    /// The store failed; the stream is lost.
+    pub fn flush(&mut self) -> Result<()> {
+        if self.durable()? == self.written() {
+            return Ok(());
+        }
+        if self.written() > self.boundary {
+            self.end_chunk()?;
+        }
+        self.front.finish()?;
+        self.note_chunks()
     }
 
     /// Add everything that `source` gives until its end; returns how much that was.
@@ -290,30 +354,38 @@ impl Put {
             self.filling = Some((extent, filled));
             return Ok(());
         }
-        self.send(extent.freeze())
+        self.send(extent.freeze(), false)
     }
 
     fn send_partial(&mut self) -> Result<()> {
         match self.filling.take() {
             Some((mut extent, filled)) if filled > 0 => {
                 extent.truncate(filled);
-                self.send(extent.freeze())
+                self.send(extent.freeze(), false)
             }
             _ => Ok(()),
         }
     }
 
-    fn send(&mut self, extent: Shared) -> Result<()> {
+    /// The chunk under way ends here.
+    fn end_chunk(&mut self) -> Result<()> {
+        self.boundary = self.written();
+        let (mut extent, filled) = self.filling.take().unwrap_or_else(|| (IoBuf::zeroed(0), 0));
+        extent.truncate(filled);
+        self.send(extent.freeze(), true)
+    }
+
+    fn send(&mut self, extent: Shared, ends: bool) -> Result<()> {
         let point = self.tuner.as_ref().and_then(Tuner::point).map(|point| point - self.bytes);
         match point.and_then(|ahead| usize::try_from(ahead).ok()) {
             Some(ahead) if ahead < extent.len() => {
                 if ahead > 0 {
-                    self.pass(extent.slice(0..ahead))?;
+                    self.pass(extent.slice(0..ahead), false)?;
                 }
                 self.pass_point()?;
-                self.pass(extent.slice(ahead..extent.len()))
+                self.pass(extent.slice(ahead..extent.len()), ends)
             }
-            _ => self.pass(extent),
+            _ => self.pass(extent, ends),
         }
     }
 
@@ -332,12 +404,12 @@ impl Put {
         }
     }
 
-    fn pass(&mut self, extent: Shared) -> Result<()> {
+    fn pass(&mut self, extent: Shared, ends: bool) -> Result<()> {
         debug_assert!(
             extent.len() <= self.extent_size.max(usize::try_from(EXTENT_SIZE).unwrap_or(usize::MAX))
         );
         self.bytes += extent.len() as u64;
-        self.front.send(extent)?;
+        self.front.send(extent, ends)?;
         self.note_chunks()
     }
 
@@ -385,7 +457,7 @@ fn switch_of((at, sizes): (u64, ChunkParams)) -> Switch {
 
 fn recipe_header(
     core: &Core,
-    recipe: RecipeId,
+    (recipe, owner): (RecipeId, Owner),
     name: &str,
     params: ChunkParams,
     lineage: String,
@@ -397,7 +469,7 @@ fn recipe_header(
         created_unix: core.unix_seconds(),
         name: name.to_owned(),
         params,
-        owner: Owner::Manual,
+        owner,
         lineage,
     }
 }

@@ -45,13 +45,22 @@ pub trait Entries {
 pub struct RecipeEntries {
     reader: RecipeReader,
     io: Box<dyn Io>,
+    /// Bytes to leave out at the start, and of those the ones that are still to come.
+    offset: u64,
+    skip: u64,
 }
 
 impl RecipeEntries {
     /// The entries of `reader`, which was opened through `io`.
     #[must_use]
     pub fn new(reader: RecipeReader, io: Box<dyn Io>) -> Self {
-        Self { reader, io }
+        Self::from(reader, io, 0)
+    }
+
+    /// The entries from byte `offset` of the stream on, which is at most its length.
+    #[must_use]
+    pub fn from(reader: RecipeReader, io: Box<dyn Io>, offset: u64) -> Self {
+        Self { reader, io, offset, skip: offset }
     }
 
     /// The recipe.
@@ -63,12 +72,45 @@ impl RecipeEntries {
 
 impl Entries for RecipeEntries {
     fn next_block(&mut self, entries: &mut Vec<RecipeEntry>) -> Result<bool> {
-        self.reader.next_block(self.io.as_mut(), entries)
+        let start = entries.len();
+        loop {
+            let more = self.reader.next_block(self.io.as_mut(), entries)?;
+            if self.skip > 0 {
+                let block = entries.split_off(start);
+                entries.extend(block.into_iter().flat_map(|entry| left_of(entry, &mut self.skip)).flatten());
+            }
+            if !more || entries.len() > start {
+                return Ok(more);
+            }
+        }
     }
 
     fn bytes(&self) -> Option<u64> {
-        Some(self.reader.trailer().logical_bytes)
+        self.reader.trailer().logical_bytes.checked_sub(self.offset)
     }
+}
+
+/// What is left of `entry` when `skip` bytes before it were to be left out: up to a piece of one chunk, and its repeats.
+fn left_of(mut entry: RecipeEntry, skip: &mut u64) -> [Option<RecipeEntry>; 2] {
+    if *skip >= entry.bytes() {
+        *skip -= entry.bytes();
+        return [None, None];
+    }
+    let (whole, part) = (*skip / u64::from(entry.length), *skip % u64::from(entry.length));
+    *skip = 0;
+    entry.repeat -= u32::try_from(whole).expect("fewer than it repeats");
+    if part == 0 {
+        return [Some(entry), None];
+    }
+    let part = u32::try_from(part).expect("less than its length");
+    let first = RecipeEntry {
+        chunk_offset: entry.chunk_offset + part,
+        length: entry.length - part,
+        repeat: 1,
+        ..entry
+    };
+    let rest = RecipeEntry { repeat: entry.repeat - 1, ..entry };
+    [Some(first), Some(rest).filter(|rest| rest.repeat > 0)]
 }
 
 /// Entries from memory: for benches and partial restores.

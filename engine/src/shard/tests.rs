@@ -54,7 +54,7 @@ fn store(core: &crate::core::Core, step: &Steps, data: &[u8], extent: usize) -> 
     for part in data.chunks(extent) {
         let mut buffer = IoBuf::zeroed(part.len());
         buffer.copy_from_slice(part);
-        front.send(buffer.freeze()).unwrap();
+        front.send(buffer.freeze(), false).unwrap();
         chunks.extend(front.take_chunks());
     }
     front.finish().unwrap();
@@ -104,7 +104,7 @@ fn two_streams_that_bring_the_same_new_data_store_it_once() {
         for front in &mut fronts {
             let mut buffer = IoBuf::zeroed(part.len());
             buffer.copy_from_slice(part);
-            front.send(buffer.freeze()).unwrap();
+            front.send(buffer.freeze(), false).unwrap();
         }
     }
     let mut new = 0;

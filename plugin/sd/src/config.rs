@@ -21,6 +21,8 @@ pub const SOCKET_DEFAULT: &str = "/run/gdd/gdd.sock";
 pub struct Config {
     /// The daemon's socket.
     pub socket: PathBuf,
+    /// Users that the daemon may run as: root, the one that the file names, and our own.
+    pub users: Vec<u32>,
 }
 
 impl Config {
@@ -44,7 +46,7 @@ impl Config {
     }
 
     fn parse(path: &Path, text: &str) -> Result<Self, StoreError> {
-        let mut config = Self { socket: SOCKET_DEFAULT.into() };
+        let mut config = Self { socket: SOCKET_DEFAULT.into(), users: vec![0, own_user()] };
         for (index, line) in text.lines().enumerate() {
             let line = line.trim();
             if line.is_empty() || line.starts_with('#') {
@@ -61,11 +63,31 @@ impl Config {
             match key.trim() {
                 "socket" if Path::new(value).is_absolute() => config.socket = value.into(),
                 "socket" => return Err(wrong("expected an absolute path, found")),
-                _ => return Err(wrong("expected the key socket, found")),
+                "user" => match user_of(value) {
+                    Some(user) => config.users.push(user),
+                    None => return Err(wrong("expected a number, or a user in /etc/passwd, found")),
+                },
+                _ => return Err(wrong("expected the key socket or user, found")),
             }
         }
         Ok(config)
     }
+}
+
+/// The user that this process works as.
+fn own_user() -> u32 {
+    use std::os::unix::fs::MetadataExt;
+    fs::metadata("/proc/self").map_or(0, |process| process.uid())
+}
+
+/// The number of a user.
+fn user_of(name: &str) -> Option<u32> {
+    let listed = || {
+        let users = fs::read_to_string("/etc/passwd").ok()?;
+        let line = users.lines().find(|line| line.split(':').next() == Some(name))?;
+        line.split(':').nth(2)?.parse().ok()
+    };
+    name.parse().ok().or_else(listed)
 }
 
 fn refuse(path: &Path, what: &str) -> StoreError {
@@ -91,6 +113,15 @@ mod tests {
         assert_eq!(parse("").map(|config| config.socket), Ok(SOCKET_DEFAULT.into()));
         let text = "# where\n\n socket = \"/run/x.sock\"  # here\n";
         assert_eq!(parse(text).map(|config| config.socket), Ok("/run/x.sock".into()));
+    }
+
+    #[test]
+    fn the_daemon_may_be_root_or_who_is_named() {
+        let users = |text| parse(text).map(|config| config.users);
+        assert!(users("").is_ok_and(|users| users.starts_with(&[0]) && !users.contains(&4321)));
+        assert!(users("user = \"4321\"").is_ok_and(|users| users.contains(&4321)));
+        assert!(users("user = \"root\"").is_ok_and(|users| users.ends_with(&[0])));
+        assert!(users("user = \"nobody there\"").is_err());
     }
 
     #[test]

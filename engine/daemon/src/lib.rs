@@ -1,0 +1,3 @@
+//! What the daemon serves, apart from its command line.
+
+pub mod storage;

@@ -1,0 +1,160 @@
+//! The streams that one session writes: into the store, counted and digested on the way.
+//!
+//! # Invariants
+//! - A message is given back to the driver only when it, and all before it, would survive a power cut.
+//! - Only a stream of which both sides counted the same gets a receipt. One that is left is named with what came.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use gdd_engine::error::Result as EngineResult;
+use gdd_engine::ingest::Put;
+use gdd_engine::limits::EXTENT_SIZE;
+use gdd_link::{Answer, Trouble};
+use gdd_ring::{Consumer, Incoming, Position};
+use twox_hash::XxHash3_128;
+
+use super::trouble;
+
+/// A stream.
+struct Writing {
+    put: Put,
+    digest: XxHash3_128,
+    durable: u64,
+    /// Longest chunk: what may be held back, besides an extent that is not full.
+    chunk_max: u64,
+}
+
+/// A message in the ring.
+struct Held {
+    end: Position,
+    /// Stream and end of its payload in it.
+    until: Option<(u64, u64)>,
+}
+
+/// See the module.
+#[derive(Default)]
+pub(super) struct Streams {
+    writing: BTreeMap<u64, Writing>,
+    held: VecDeque<Held>,
+    /// Payload bytes since the last mark.
+    unmarked: u64,
+}
+
+impl Streams {
+    /// Takes a stream in.
+    pub(super) fn begin(&mut self, stream: u64, put: Put, chunk_max: u64) {
+        self.writing.insert(stream, Writing { put, digest: XxHash3_128::new(), durable: 0, chunk_max });
+    }
+
+    /// Takes payload in: the rest of `incoming`, which starts at `offset`.
+    pub(super) fn append(
+        &mut self,
+        stream: u64,
+        offset: u64,
+        starts: bool,
+        incoming: &mut Incoming<'_>,
+    ) -> Result<u64, Trouble> {
+        let end = incoming.message().end;
+        let writing = self.writing.get_mut(&stream).ok_or_else(|| trouble::unknown(stream))?;
+        let Writing { put, digest, .. } = writing;
+        if offset != put.written() {
+            let why = format!("byte {offset} of a stream that has {}", put.written());
+            return Err(trouble::nonsense(&why));
+        }
+        let len = incoming.left();
+        if starts {
+            put.split().map_err(|error| trouble::store(&error))?;
+        }
+        put.write_with(len as usize, &mut |part| {
+            incoming.copy(part);
+            digest.write(part);
+        })
+        .map_err(|error| trouble::store(&error))?;
+        self.unmarked += u64::from(len);
+        self.held.push_back(Held { end, until: Some((stream, put.written())) });
+        Ok(len.into())
+    }
+
+    /// A message without payload was read.
+    pub(super) fn pass(&mut self, end: Position) {
+        self.held.push_back(Held { end, until: None });
+    }
+
+    /// Gives back what is durable, and has more made durable: when `eager`, or when a good part of the ring waits.
+    pub(super) fn settle(&mut self, consumer: &mut Consumer, capacity: u64, eager: bool) -> EngineResult<()> {
+        let mark = self.unmarked >= capacity / 8 || (eager && self.unmarked > 0);
+        for writing in self.writing.values_mut() {
+            if mark {
+                writing.put.mark()?;
+            }
+            if writing.durable < writing.put.written() {
+                writing.durable = writing.put.durable()?;
+            }
+        }
+        if mark {
+            self.unmarked = 0;
+        }
+        if consumer.held() > capacity / 2 {
+            self.push_on()?;
+        }
+        while let Some(held) = self.held.pop_front_if(|held| is_durable(&self.writing, held)) {
+            consumer.release(held.end);
+        }
+        Ok(())
+    }
+
+    /// The oldest message holds up all others. If its stream goes on, that ends by itself; if not, its last bytes wait
+    /// for a chunk's end that does not come.
+    fn push_on(&mut self) -> EngineResult<()> {
+        let Some(Held { until: Some((stream, end)), .. }) = self.held.front() else { return Ok(()) };
+        let Some(writing) = self.writing.get_mut(stream) else { return Ok(()) };
+        if writing.durable < *end && writing.put.written() - end <= EXTENT_SIZE + writing.chunk_max {
+            writing.put.flush()?;
+            writing.durable = writing.put.durable()?;
+        } else {
+            writing.put.mark()?;
+        }
+        Ok(())
+    }
+
+    /// Whether something waits to become durable.
+    pub(super) fn is_waiting(&self) -> bool {
+        self.held.iter().any(|held| held.until.is_some())
+    }
+
+    /// Makes a stream durable.
+    pub(super) fn flush(&mut self, stream: u64) -> Result<Answer, Trouble> {
+        let writing = self.writing.get_mut(&stream).ok_or_else(|| trouble::unknown(stream))?;
+        writing.put.flush().map_err(|error| trouble::store(&error))?;
+        writing.durable = writing.put.written();
+        Ok(Answer::Done)
+    }
+
+    /// Ends a stream, if it is what was sent; else nothing of its name remains.
+    pub(super) fn finish(&mut self, stream: u64, bytes: u64, digest: u128) -> Result<Answer, Trouble> {
+        let writing = self.writing.remove(&stream).ok_or_else(|| trouble::unknown(stream))?;
+        let received = (writing.put.written(), writing.digest.finish_128());
+        if received != (bytes, digest) {
+            return Err(trouble::differs(stream, (bytes, digest), received));
+        }
+        writing.put.finish().map_err(|error| trouble::store(&error))?;
+        Ok(Answer::Receipt { bytes: received.0, digest: received.1 })
+    }
+
+    /// Nobody goes on with it: it is named with what came. `false` when there is no such stream.
+    pub(super) fn abandon(&mut self, stream: u64) -> EngineResult<bool> {
+        match self.writing.remove(&stream) {
+            Some(writing) => writing.put.finish().map(|_| true),
+            None => Ok(false),
+        }
+    }
+
+    /// Those that are open.
+    pub(super) fn open(&self) -> Vec<u64> {
+        self.writing.keys().copied().collect()
+    }
+}
+
+fn is_durable(writing: &BTreeMap<u64, Writing>, held: &Held) -> bool {
+    held.until.is_none_or(|(stream, end)| writing.get(&stream).is_none_or(|writing| writing.durable >= end))
+}
