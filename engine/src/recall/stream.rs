@@ -90,7 +90,8 @@ impl Entries for RecipeEntries {
     }
 }
 
-/// What is left of `entry` when `skip` bytes before it were to be left out: up to a piece of one chunk, and its repeats.
+/// What is left of `entry` when `skip` bytes before it were to be left out: up to a piece of one chunk, and its
+/// repeats.
 fn left_of(mut entry: RecipeEntry, skip: &mut u64) -> [Option<RecipeEntry>; 2] {
     if *skip >= entry.bytes() {
         *skip -= entry.bytes();

@@ -1,8 +1,8 @@
 //! What storage mode's two ends say to each other: a driver in bacula-sd, and the daemon.
 //!
-//! A connection begins with packets on the control socket ([`hello`]): the driver says who it is, the daemon answers with
-//! its tokens and the offer of a channel, or with a refusal. From then on [`Request`]s go up one ring and [`Answer`]s
-//! come down the other.
+//! A connection begins with packets on the control socket ([`hello`]): the driver says who it is, the daemon answers
+//! with its tokens and the offer of a channel, or with a refusal. From then on [`Request`]s go up one ring and
+//! [`Answer`]s come down the other.
 //!
 //! # Invariants
 //! - Each message names its session. A daemon that does not know it answers [`ERR_STALE`] and nothing else, and the

@@ -1,7 +1,7 @@
 //! What a driver asks for, up the ring.
 //!
-//! Payload ([`APPEND`]) is no [`Request`]: it is written to and read from the ring without a copy in between. Its message
-//! is a [`Head`](crate::Head) and bytes, and is not answered.
+//! Payload ([`APPEND`]) is no [`Request`]: it is written to and read from the ring without a copy in between. Its
+//! message is a [`Head`](crate::Head) and bytes, and is not answered.
 
 use crate::wire::{Malformed, Reader, put_text};
 

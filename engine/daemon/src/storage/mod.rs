@@ -1,7 +1,8 @@
 //! Storage mode's service: drivers in bacula-sd connect, write streams, and read them back.
 //!
 //! One thread listens, and one serves each connection. A driver that dies, lies or leaves costs its own session and
-//! nothing else: what it was writing is kept as far as it came, under its name and volume, and all that it held is freed.
+//! nothing else: what it was writing is kept as far as it came, under its name and volume, and all that it held is
+//! freed.
 //!
 //! # Invariants
 //! - The kernel says who connects; only root, our own user and those in [`Limits::users`] are served.
@@ -115,8 +116,8 @@ pub struct StorageService {
 }
 
 impl StorageService {
-    /// Serves `store` at `socket`. A socket that a daemon has left there is replaced: the caller holds the store's lock,
-    /// so no other daemon of this store lives.
+    /// Serves `store` at `socket`. A socket that a daemon has left there is replaced: the caller holds the store's
+    /// lock, so no other daemon of this store lives.
     ///
     /// # Errors
     /// The socket cannot be made, or the store not be listed.

@@ -4,8 +4,8 @@
 //! what the daemon releases from it is durable.
 //!
 //! # Invariants
-//! - A connection that is lost is not made again behind a stream that was begun on it: its streams are void, and what they
-//!   had in the ring stays readable here until they are abandoned.
+//! - A connection that is lost is not made again behind a stream that was begun on it: its streams are void, and what
+//!   they had in the ring stays readable here until they are abandoned.
 //! - The daemon runs as root, as the user that plugin.toml names, or as we do.
 
 mod errors;
