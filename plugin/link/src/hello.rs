@@ -1,7 +1,7 @@
 //! The first packets of a connection, on the control socket.
 //!
 //! The plugin sends a [`Hello`]. The daemon answers with a [`Welcome`] and two descriptors, or with a
-//! [`Trouble`](crate::Trouble), and closes.
+//! [`Trouble`], and closes.
 
 use crate::answer::Trouble;
 use crate::limits::VERSION;
