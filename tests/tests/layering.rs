@@ -16,12 +16,14 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("gdd-ring", &[]),
     ("gdd-kernels", &[]),
     ("gdd-engine", &["gdd-uring", "gdd-kernels"]),
-    ("gdd", &["gdd-engine", "gdd-uring", "gdd-kernels"]),
+    ("gdd-link", &[]),
+    // The driver itself only for tests: it is loaded into another daemon, under another licence.
+    ("gdd", &["gdd-engine", "gdd-uring", "gdd-kernels", "gdd-link", "gdd-ring", "gdd-sd"]),
     ("gdd-benches", &["gdd-engine", "gdd-uring", "gdd-kernels"]),
     ("gdd-rig", &[]),
     ("gdd-tests", &["gdd-engine", "gdd-rig", "gdd-uring", "gdd-kernels"]),
     ("gdd-plugin-abi", &[]),
-    ("gdd-sd", &["gdd-plugin-abi"]),
+    ("gdd-sd", &["gdd-plugin-abi", "gdd-link", "gdd-ring"]),
     ("xtask", &[]),
 ];
 
