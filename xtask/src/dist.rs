@@ -14,6 +14,13 @@ const GDD: &str = "target/dist/bin/gdd";
 /// Copied as they are.
 const PAPERS: [&str; 4] = ["README.md", "CHANGELOG.md", "LICENSE-APACHE", "LICENSE-MIT"];
 
+/// From the source tree, and where each goes below the prefix.
+const SYSTEM: [(&str, &str); 3] = [
+    ("docs/examples/gdd.toml", "share/doc/gdd/examples/gdd.toml"),
+    ("dist/systemd/gdd.service", "lib/systemd/system/gdd.service"),
+    ("dist/systemd/bacula-sd-gdd.conf", "lib/systemd/system/bacula-sd.service.d/gdd.conf"),
+];
+
 /// Shell, and where its completions go below the prefix.
 const COMPLETIONS: [(&str, &str); 3] = [
     ("bash", "share/bash-completion/completions/gdd"),
@@ -44,6 +51,11 @@ pub fn run(arguments: &[String]) -> Result {
     for paper in PAPERS {
         fs::copy(root().join(paper), folder.join(paper))
             .map_err(|error| format!("cannot copy {paper}: {error}"))?;
+    }
+    for (from, to) in SYSTEM {
+        let text =
+            fs::read_to_string(root().join(from)).map_err(|error| format!("cannot read {from}: {error}"))?;
+        write(&folder.join(to), &text)?;
     }
     write(&folder.join("LICENSES-THIRD-PARTY"), &third_party()?)?;
     about_itself(&folder)?;

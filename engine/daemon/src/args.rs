@@ -11,10 +11,11 @@ use gdd_engine::ingest::lineage::lineage_of;
 use gdd_engine::options::Options;
 use gdd_uring::probe::Mode;
 
+use crate::config::{self, Config};
 use crate::size;
 
 /// The store when neither `--store` nor `GDD_STORE` names one.
-const STORE_DEFAULT: &str = "/var/lib/gdd";
+pub const STORE_DEFAULT: &str = "/var/lib/gdd";
 
 /// Version, commit and the format that this program reads and writes.
 const VERSION: &str =
@@ -62,12 +63,15 @@ pub struct Common {
     /// Engine threads [default: one per usable core]
     #[arg(long, global = true, value_name = "N", value_parser = workers)]
     workers: Option<usize>,
-    /// Memory that caches and buffers may take together, e.g. 512m
-    #[arg(long, global = true, value_name = "SIZE", value_parser = size::parse, default_value = "1g")]
-    memory: u64,
-    /// How to reach the disk; auto tests the directory and takes the best that works
-    #[arg(long, global = true, value_enum, value_name = "MODE", default_value_t = IoMode::Auto)]
-    io: IoMode,
+    /// Memory that caches and buffers may take together, e.g. 512m [default: 1g]
+    #[arg(long, global = true, value_name = "SIZE", value_parser = size::parse)]
+    memory: Option<u64>,
+    /// How to reach the disk; auto tests the directory and takes the best that works [default: auto]
+    #[arg(long, global = true, value_enum, value_name = "MODE")]
+    io: Option<IoMode>,
+    /// The daemon's control socket [default: /run/gdd/gdd.sock]
+    #[arg(long, global = true, value_name = "PATH", env = "GDD_SOCKET")]
+    socket: Option<PathBuf>,
     /// Log more to standard error; twice for debugging
     #[arg(long, short, global = true, action = clap::ArgAction::Count)]
     pub verbose: u8,
@@ -86,21 +90,45 @@ impl Common {
         self.store.clone()
     }
 
+    /// The daemon's control socket.
+    #[must_use]
+    pub fn socket(&self) -> PathBuf {
+        self.socket.clone().unwrap_or_else(|| config::SOCKET_DEFAULT.into())
+    }
+
+    /// What was typed, or stands in the environment, wins over the file.
+    pub fn override_in(&self, config: &mut Config) {
+        let set = |to: &mut PathBuf, from: &Option<PathBuf>| {
+            if let Some(path) = from {
+                to.clone_from(path);
+            }
+        };
+        set(&mut config.store, &self.store);
+        set(&mut config.control_socket, &self.socket);
+        config.workers = self.workers.or(config.workers);
+        config.memory = self.memory.map_or(config.memory, config::Memory);
+        config.io = self.io.unwrap_or(config.io);
+        if self.verbose > 0 {
+            config.log_level = "debug".to_owned();
+        }
+    }
+
     /// How stores are opened.
     #[must_use]
     pub fn options(&self) -> Options {
         Options {
             workers: self.workers,
-            memory_budget: self.memory,
-            io_mode: self.io.into(),
+            memory_budget: self.memory.unwrap_or(1 << 30),
+            io_mode: self.io.unwrap_or(IoMode::Auto).into(),
             ..Options::default()
         }
     }
 }
 
 /// How to reach the disk.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum IoMode {
+#[derive(Clone, Copy, Debug, serde::Deserialize, PartialEq, Eq, serde::Serialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum IoMode {
     /// The best that works here
     Auto,
     /// io_uring with direct I/O, or an error
@@ -125,6 +153,10 @@ impl From<IoMode> for Mode {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Run the daemon on a store
+    Serve(Serve),
+    /// Show how the daemon is; exit code 4 when none answers
+    Status,
     /// Make an empty store
     Init(Init),
     /// Store a stream: a file, a directory (as tar), or standard input
@@ -162,6 +194,23 @@ pub enum Command {
         /// Which shell
         shell: clap_complete::Shell,
     },
+}
+
+/// `gdd serve`.
+#[derive(Args, Debug)]
+pub struct Serve {
+    /// The configuration [default: /etc/gdd/gdd.toml, where it exists]
+    #[arg(long, value_name = "FILE", env = "GDD_CONFIG")]
+    pub config: Option<PathBuf>,
+    /// Only check the configuration, and print what is in force
+    #[arg(long)]
+    pub check: bool,
+    /// Where to listen for the storage daemon's plugin
+    #[arg(long, value_name = "PATH", env = "GDD_PLUGIN_SOCKET")]
+    pub plugin_socket: Option<PathBuf>,
+    /// Refuse to run without direct I/O
+    #[arg(long)]
+    pub require_direct: bool,
 }
 
 /// `gdd init`.
@@ -252,11 +301,16 @@ pub struct Put {
 }
 
 impl Put {
+    /// What the stream is a version of.
+    #[must_use]
+    pub fn lineage(&self) -> String {
+        self.lineage.clone().unwrap_or_else(|| lineage_of(&self.name).to_owned())
+    }
+
     /// How the stream is stored.
     #[must_use]
     pub fn options(&self) -> PutOptions {
-        let lineage = self.lineage.clone().unwrap_or_else(|| lineage_of(&self.name).to_owned());
-        PutOptions { lineage: Some(lineage), ..PutOptions::default() }
+        PutOptions { lineage: Some(self.lineage()), ..PutOptions::default() }
     }
 }
 

@@ -14,6 +14,8 @@ pub const CODE_FAILED: u8 = 1;
 pub const CODE_USAGE: u8 = 2;
 /// Exit code when damage was found.
 pub const CODE_DAMAGE: u8 = 3;
+/// Exit code when the store or a socket is in use, or no daemon answers.
+pub const CODE_BUSY: u8 = 4;
 /// Exit code when the reader of standard output has gone, as a shell reports SIGPIPE.
 const CODE_PIPE: u8 = 128 + 13;
 
@@ -29,6 +31,12 @@ pub enum Failure {
     /// Something outside the store failed.
     #[error("{0}")]
     Failed(String),
+    /// Somebody else has what is needed.
+    #[error("{0}")]
+    Busy(String),
+    /// The daemon failed, with this exit code and message.
+    #[error("{1}")]
+    Remote(u8, String),
     /// The user or the system asked us to stop.
     #[error("stopped by {}; nothing was kept under the name", crate::signals::name(*.0))]
     Signal(i32),
@@ -59,6 +67,8 @@ impl Failure {
             Self::Engine(error) => error.exit_code(),
             Self::Usage(_) => CODE_USAGE,
             Self::Failed(_) => CODE_FAILED,
+            Self::Busy(_) => CODE_BUSY,
+            Self::Remote(code, _) => *code,
             Self::Signal(signal) => u8::try_from(128 + signal).unwrap_or(CODE_FAILED),
             Self::PipeClosed => CODE_PIPE,
         }

@@ -2,13 +2,18 @@
 
 mod args;
 mod bench;
+mod client;
 mod commands;
+mod config;
+mod control;
 mod failure;
 mod output;
 mod progress;
+mod serve;
 mod signals;
 mod size;
 mod tree;
+mod users;
 
 use std::process::ExitCode;
 
@@ -19,7 +24,9 @@ use args::Cli;
 fn main() -> ExitCode {
     match Cli::try_parse() {
         Ok(cli) => {
-            output::start_log(cli.common.verbose);
+            if !matches!(cli.command, args::Command::Serve(_)) {
+                output::start_log(cli.common.verbose);
+            }
             output::end(cli.common.json, commands::run(&cli))
         }
         Err(error) => output::end_usage(&error),

@@ -8,13 +8,14 @@
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use crate::config::{Config, LogFormat};
 use crate::failure::{CODE_FAILED, CODE_USAGE, Failure, Result};
 
 /// What a command that did its job has to say.
-#[derive(Debug)]
+#[derive(Debug, Deserialize, Serialize)]
 pub struct Outcome {
     /// For `--json`: an object.
     pub json: Value,
@@ -122,6 +123,30 @@ pub fn start_log(verbose: u8) {
         .with_ansi(false)
         .with_target(false);
     let _ = subscriber.try_init(); // Fails only when a log exists already, as in tests.
+}
+
+/// The daemon's log: without times where standard error is the journal, which adds its own.
+pub fn start_daemon_log(config: &Config) {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("GDD_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(&config.log_level));
+    let subscriber = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .with_ansi(false)
+        .with_target(false);
+    let timed = match config.log_format {
+        LogFormat::Auto => !is_journal(),
+        LogFormat::Plain => false,
+        LogFormat::Timed => true,
+    };
+    // Fails only when a log exists already, as in tests.
+    let _ = if timed { subscriber.try_init() } else { subscriber.without_time().try_init() };
+}
+
+/// Whether standard error is the stream that systemd connected to the journal: its device and inode.
+fn is_journal() -> bool {
+    let Ok(named) = std::env::var("JOURNAL_STREAM") else { return false };
+    rustix::fs::fstat(io::stderr()).is_ok_and(|stat| named == format!("{}:{}", stat.st_dev, stat.st_ino))
 }
 
 /// Rows of text in columns: the first column to the left, the others to the right.

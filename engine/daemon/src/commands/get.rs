@@ -1,5 +1,6 @@
 //! `gdd get`: give a stream back. Reading and verifying run beside writing: the slower sets the pace.
 
+use std::io::Read;
 use std::path::Path;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread;
@@ -8,11 +9,13 @@ use std::time::Instant;
 use gdd_engine::get::Get;
 use gdd_engine::options::Options;
 use gdd_engine::store::Store;
-use gdd_uring::buffer::Shared;
+use gdd_uring::buffer::{IoBuf, Shared};
 use serde_json::json;
 
 use super::restore::Target;
 use crate::args;
+use crate::client::Client;
+use crate::control::Request;
 use crate::failure::{Failure, Result};
 use crate::output::Outcome;
 use crate::progress::Bar;
@@ -25,19 +28,30 @@ const BATCH_SIZE: usize = 1 << 20;
 const BATCH_COUNT: usize = 512;
 /// Batches between reader and writer.
 const BATCHES: usize = 4;
+/// Bytes taken from the daemon at once; also the length of the shortest hole made of them.
+const PART_SIZE: usize = 256 << 10;
 
 /// Give a stream back.
 ///
 /// # Errors
 /// No such stream, damage, or the output failed. A file named with `-o` appears only when all of it is there.
-pub fn run(arguments: &args::Get, dir: &Path, options: &Options, as_json: bool) -> Result<Outcome> {
+pub fn run(
+    arguments: &args::Get,
+    dir: &Path,
+    options: &Options,
+    as_json: bool,
+    daemon: Option<Client>,
+) -> Result<Outcome> {
     let output = arguments.output.as_deref().filter(|path| *path != Path::new("-"));
     if output.is_none() && as_json {
         let what = "standard output carries the stream itself; with --json, name a file with -o";
         return Err(Failure::Usage(what.to_owned()));
     }
     let started = Instant::now();
-    let bytes = super::reading(dir, options, |store| restore(store, &arguments.name, output))?;
+    let bytes = match daemon {
+        Some(client) => restore_remote(client, &arguments.name, output)?,
+        None => super::reading(dir, options, |store| restore(store, &arguments.name, output))?,
+    };
     let Some(output) = output else {
         return Outcome::new(&json!({}), String::new());
     };
@@ -56,6 +70,44 @@ pub fn run(arguments: &args::Get, dir: &Path, options: &Options, as_json: bool) 
         show_rate(rate)
     );
     Outcome::new(&object, text)
+}
+
+/// The same from the daemon, which reads and verifies meanwhile.
+fn restore_remote(mut client: Client, name: &str, output: Option<&Path>) -> Result<u64> {
+    let bytes = client.begin(Request::Get { name: name.to_owned() })?.unwrap_or_default();
+    let signals = output.map(|_| Signals::note()).transpose()?;
+    let mut target = output.map_or_else(Target::stdout, Target::file)?;
+    let bar = Bar::bytes("restore", Some(bytes));
+    let mut count = 0;
+    {
+        let mut data = client.data();
+        loop {
+            signals.as_ref().map_or(Ok(()), Signals::check)?;
+            let mut buffer = IoBuf::zeroed(PART_SIZE);
+            let mut len = 0;
+            let part = loop {
+                match data.read(&mut buffer[len..]) {
+                    Ok(0) => break Ok(()),
+                    Ok(more) => len += more,
+                    Err(error) => break Err(error),
+                }
+            };
+            match part {
+                Err(error) if error.kind() == std::io::ErrorKind::ConnectionAborted => break,
+                Err(error) => return Err(Failure::Failed(format!("the daemon ended early: {error}"))),
+                Ok(()) if len == 0 => break,
+                Ok(()) => target.write(&[buffer.freeze().slice(0..len)])?,
+            }
+            count += len as u64;
+            bar.set(count);
+        }
+    }
+    client.result()?; // The daemon's failure, if it had one, is the cause of an early end.
+    if count != bytes {
+        return Err(Failure::Failed(format!("{name} gave {count} bytes instead of {bytes}; run `gdd fsck`")));
+    }
+    target.finish()?;
+    Ok(bytes)
 }
 
 fn restore(store: &Store, name: &str, output: Option<&Path>) -> Result<u64> {

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use gdd_engine::index::RecipeRow;
 use gdd_engine::options::Options;
+use gdd_engine::store::Store;
 use serde::Serialize;
 use serde_json::json;
 
@@ -31,7 +32,15 @@ impl From<RecipeRow> for Listed {
 /// # Errors
 /// The store cannot be read.
 pub fn run(dir: &Path, options: &Options) -> Result<Outcome> {
-    let streams = super::reading(dir, options, |store| Ok(store.list()?))?;
+    super::reading(dir, options, outcome)
+}
+
+/// The same of an open store.
+///
+/// # Errors
+/// The store cannot be read.
+pub fn outcome(store: &Store) -> Result<Outcome> {
+    let streams = store.list()?;
     let mut table = Table::new(["NAME", "BYTES", "NEW", "CHUNKS", "STORED (UTC)"]);
     for row in &streams {
         table.row([

@@ -4,12 +4,12 @@ mod about;
 mod fsck;
 mod get;
 mod init;
-mod ls;
-mod put;
+pub mod ls;
+pub mod put;
 mod rebuild_index;
 mod restore;
-mod rm;
-mod stats;
+pub mod rm;
+pub mod stats;
 
 use std::path::Path;
 
@@ -18,8 +18,11 @@ use gdd_engine::store::Store;
 
 use crate::args::{Cli, Command};
 use crate::bench;
+use crate::client::Client;
+use crate::control::Request;
 use crate::failure::Result;
 use crate::output::Outcome;
+use crate::serve;
 
 /// Do what was typed.
 ///
@@ -28,10 +31,22 @@ use crate::output::Outcome;
 pub fn run(cli: &Cli) -> Result<Outcome> {
     let common = &cli.common;
     let (store, options) = (common.store(), common.options());
+    if let Some(request) = plain_request(&cli.command)
+        && let Some(client) = Client::of_store(&common.socket(), &store)
+    {
+        return client.ask(request);
+    }
     match &cli.command {
+        Command::Serve(arguments) => serve::run(arguments, common),
+        Command::Status => Client::connect(&common.socket())?.ask(Request::Status),
         Command::Init(arguments) => init::run(arguments, &options),
-        Command::Put(arguments) => put::run(arguments, &store, &options),
-        Command::Get(arguments) => get::run(arguments, &store, &options, common.json),
+        Command::Put(arguments) => {
+            put::run(arguments, &store, &options, Client::of_store(&common.socket(), &store))
+        }
+        Command::Get(arguments) => {
+            let daemon = Client::of_store(&common.socket(), &store);
+            get::run(arguments, &store, &options, common.json, daemon)
+        }
         Command::Ls => ls::run(&store, &options),
         Command::Rm { name } => rm::run(name, &store, &options),
         Command::Stats => stats::run(&store, &options),
@@ -40,6 +55,17 @@ pub fn run(cli: &Cli) -> Result<Outcome> {
         Command::Bench(arguments) => bench::run(arguments, common),
         Command::Man { directory } => about::manual(directory),
         Command::Completions { shell } => about::completions(*shell, common.json),
+    }
+}
+
+/// What a running daemon is asked for in place of a command without data.
+fn plain_request(command: &Command) -> Option<Request> {
+    match command {
+        Command::Ls => Some(Request::Ls),
+        Command::Stats => Some(Request::Stats),
+        Command::Rm { name } => Some(Request::Rm { name: name.clone() }),
+        Command::Fsck(arguments) => Some(Request::Fsck { level: arguments.level }),
+        _ => None,
     }
 }
 

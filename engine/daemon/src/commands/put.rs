@@ -8,10 +8,11 @@ use std::path::{Path, PathBuf};
 
 use gdd_engine::ingest::{Put, PutSummary};
 use gdd_engine::options::Options;
-use gdd_engine::store::Store;
 use serde::Serialize;
 
 use crate::args;
+use crate::client::Client;
+use crate::control::Request;
 use crate::failure::{Failure, Result};
 use crate::output::Outcome;
 use crate::progress::Bar;
@@ -42,12 +43,34 @@ struct Answer {
 ///
 /// # Errors
 /// The source cannot be read or changed meanwhile, the name is taken, or the store failed; nothing is stored then.
-pub fn run(arguments: &args::Put, dir: &Path, options: &Options) -> Result<Outcome> {
+pub fn run(arguments: &args::Put, dir: &Path, options: &Options, daemon: Option<Client>) -> Result<Outcome> {
     let source = Source::open(Path::new(&arguments.source))?;
     let signals = Signals::note()?;
-    let (answer, mut notes) =
-        super::writing(dir, options, |store| store_stream(store, arguments, source, dir, &signals))?;
-    if let Some(totals) = &answer.tree {
+    if let Some(mut client) = daemon {
+        let (name, lineage) = (arguments.name.clone(), Some(arguments.lineage()));
+        client.begin(Request::Put { name, lineage })?;
+        let mut upload = Remote { client, written: 0 };
+        let totals = bring(&mut upload, source, dir, &signals)?;
+        let mut outcome = upload.client.finish()?;
+        if let (Some(totals), serde_json::Value::Object(fields)) = (&totals, &mut outcome.json) {
+            fields.insert("tree".to_owned(), serde_json::json!(totals));
+        }
+        return Ok(outcome.with_notes(left_out(totals.as_ref(), dir)));
+    }
+    let (answer, mut notes) = super::writing(dir, options, |store| {
+        let mut put = store.put_with(&arguments.name, arguments.options())?;
+        let tree = bring(&mut put, source, dir, &signals)?;
+        Ok(Answer { summary: put.finish()?, tree })
+    })?;
+    notes.extend(left_out(answer.tree.as_ref(), dir));
+    let text = text(&answer.summary);
+    Ok(Outcome::new(&answer, text)?.with_notes(notes))
+}
+
+/// What of a tree was left out.
+fn left_out(totals: Option<&tree::Totals>, dir: &Path) -> Vec<String> {
+    let mut notes = Vec::new();
+    if let Some(totals) = totals {
         if totals.sockets_left_out > 0 {
             notes.push(format!("sockets left out: {}", totals.sockets_left_out));
         }
@@ -55,8 +78,7 @@ pub fn run(arguments: &args::Put, dir: &Path, options: &Options) -> Result<Outco
             notes.push(format!("the store itself, {}, was left out", dir.display()));
         }
     }
-    let text = text(&answer.summary);
-    Ok(Outcome::new(&answer, text)?.with_notes(notes))
+    notes
 }
 
 impl Source {
@@ -90,16 +112,67 @@ impl Source {
     }
 }
 
-fn store_stream(
-    store: &Store,
-    arguments: &args::Put,
+/// Where a stream goes: a store, or the daemon that has it open.
+trait Upload {
+    fn written(&self) -> u64;
+    fn write(&mut self, bytes: &[u8]) -> Result<()>;
+    fn read_from(&mut self, source: &mut dyn Read, progress: &mut dyn FnMut(u64)) -> Result<u64>;
+}
+
+impl Upload for Put {
+    fn written(&self) -> u64 {
+        Self::written(self)
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        Ok(Self::write(self, bytes)?)
+    }
+
+    fn read_from(&mut self, source: &mut dyn Read, progress: &mut dyn FnMut(u64)) -> Result<u64> {
+        Ok(Self::read_from(self, source, &mut |report| progress(report.done))?)
+    }
+}
+
+/// A stream on its way to the daemon.
+struct Remote {
+    client: Client,
+    written: u64,
+}
+
+impl Upload for Remote {
+    fn written(&self) -> u64 {
+        self.written
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        self.client.write(bytes)?;
+        self.written += bytes.len() as u64;
+        Ok(())
+    }
+
+    fn read_from(&mut self, source: &mut dyn Read, progress: &mut dyn FnMut(u64)) -> Result<u64> {
+        let (mut buffer, mut count) = (vec![0; PIPE_SIZE], 0);
+        loop {
+            let len = source.read(&mut buffer).map_err(|error| Failure::Failed(error.to_string()))?;
+            if len == 0 {
+                return Ok(count);
+            }
+            self.write(&buffer[..len])?;
+            count += len as u64;
+            progress(count);
+        }
+    }
+}
+
+/// Bring all of `source`.
+fn bring(
+    put: &mut dyn Upload,
     source: Source,
     dir: &Path,
     signals: &Signals,
-) -> Result<Answer> {
-    let mut put = store.put_with(&arguments.name, arguments.options())?;
+) -> Result<Option<tree::Totals>> {
     let bar = Bar::bytes("store", source.total());
-    let mut sink = PutSink { put: &mut put, bar: &bar, signals };
+    let mut sink = PutSink { put, bar: &bar, signals };
     let mut totals = None;
     match source {
         Source::Input => {
@@ -126,12 +199,12 @@ fn store_stream(
     }
     signals.check()?;
     bar.step("commit");
-    Ok(Answer { summary: put.finish()?, tree: totals })
+    Ok(totals)
 }
 
 /// Brings bytes into a stream of the store, shows how far it is, and stops when asked to.
 struct PutSink<'a> {
-    put: &'a mut Put,
+    put: &'a mut dyn Upload,
     bar: &'a Bar,
     signals: &'a Signals,
 }
@@ -146,10 +219,10 @@ impl PutSink<'_> {
     ) -> Result<u64> {
         let mut guarded = Guarded { source, watched, place, signals: self.signals, failure: None };
         let before = self.put.written();
-        let read = self.put.read_from(&mut guarded, &mut |progress| self.bar.set(before + progress.done));
+        let read = self.put.read_from(&mut guarded, &mut |done| self.bar.set(before + done));
         match (read, guarded.failure) {
             (_, Some(failure)) => Err(failure),
-            (read, None) => Ok(read?),
+            (read, None) => read,
         }
     }
 }
@@ -157,7 +230,7 @@ impl PutSink<'_> {
 impl tree::Sink for PutSink<'_> {
     fn write(&mut self, bytes: &[u8]) -> Result<()> {
         self.signals.check()?;
-        Ok(self.put.write(bytes)?)
+        self.put.write(bytes)
     }
 
     fn read_from(&mut self, source: &mut dyn Read, place: &Path) -> Result<u64> {
@@ -207,7 +280,8 @@ impl Read for Plain<'_> {
     }
 }
 
-fn text(summary: &PutSummary) -> String {
+/// For people.
+pub fn text(summary: &PutSummary) -> String {
     let ratio = match summary.new_bytes {
         0 => "nothing was new".to_owned(),
         _ => format!("ratio {:.2}", summary.dedup_ratio),

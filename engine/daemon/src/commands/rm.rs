@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use gdd_engine::options::Options;
+use gdd_engine::store::Store;
 
 use super::ls::Listed;
 use crate::failure::Result;
@@ -14,7 +15,16 @@ use crate::size::show;
 /// # Errors
 /// There is none of that name, or the store failed.
 pub fn run(name: &str, dir: &Path, options: &Options) -> Result<Outcome> {
-    let (row, notes) = super::writing(dir, options, |store| Ok(store.remove(name)?))?;
+    let (outcome, notes) = super::writing(dir, options, |store| outcome(store, name))?;
+    Ok(outcome.with_notes(notes))
+}
+
+/// The same of an open store.
+///
+/// # Errors
+/// As [`run`].
+pub fn outcome(store: &Store, name: &str) -> Result<Outcome> {
+    let row = store.remove(name)?;
     let text = format!("removed {}, which had {}\n", row.name, show(row.logical_bytes));
-    Ok(Outcome::new(&Listed::from(row), text)?.with_notes(notes))
+    Outcome::new(&Listed::from(row), text)
 }

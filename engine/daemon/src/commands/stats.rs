@@ -4,6 +4,7 @@ use std::path::Path;
 
 use gdd_engine::options::Options;
 use gdd_engine::stats::Stats;
+use gdd_engine::store::Store;
 
 use crate::failure::Result;
 use crate::output::Outcome;
@@ -14,7 +15,15 @@ use crate::size::{grouped, show, show_binary};
 /// # Errors
 /// The store cannot be read.
 pub fn run(dir: &Path, options: &Options) -> Result<Outcome> {
-    let stats = super::reading(dir, options, |store| Ok(store.stats()?))?;
+    super::reading(dir, options, |store| outcome(store, dir))
+}
+
+/// The same of an open store.
+///
+/// # Errors
+/// The store cannot be read.
+pub fn outcome(store: &Store, dir: &Path) -> Result<Outcome> {
+    let stats = store.stats()?;
     let text = text(dir, &stats);
     Ok(Outcome::new(&stats, text)?.with_notes(stats.io_notes))
 }

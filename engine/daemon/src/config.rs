@@ -1,0 +1,193 @@
+//! The daemon's configuration: a file, overridden by what was typed. A wrong key is refused with its file and line.
+
+use std::path::{Path, PathBuf};
+
+use gdd_engine::limits::WORKERS_MAX;
+use gdd_engine::options::Options;
+use serde::{Deserialize, Serialize};
+
+use crate::args::{Common, IoMode, Serve};
+use crate::failure::{Failure, Result};
+use crate::{size, users};
+
+/// Where the file is unless `--config` or `GDD_CONFIG` say otherwise.
+pub const CONFIG_DEFAULT: &str = "/etc/gdd/gdd.toml";
+/// Where the daemon listens for the command line.
+pub const SOCKET_DEFAULT: &str = "/run/gdd/gdd.sock";
+
+/// Every key with its default.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// The store's directory.
+    pub store: PathBuf,
+    /// Where the daemon listens for the command line.
+    pub control_socket: PathBuf,
+    /// Where the daemon listens for the storage daemon's plugin.
+    pub plugin_socket: PathBuf,
+    /// Who may use the sockets, besides root and the daemon's own user: names or numbers.
+    pub users: Vec<String>,
+    /// Engine threads; one per usable core when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub workers: Option<usize>,
+    /// Memory of caches and buffers.
+    pub memory: Memory,
+    /// How to reach the disk.
+    pub io: IoMode,
+    /// Refuse to run without direct I/O.
+    pub require_direct: bool,
+    /// What is logged, as `GDD_LOG`.
+    pub log_level: String,
+    /// How a log line begins.
+    pub log_format: LogFormat,
+    /// Seconds that requests may take to end when the daemon is stopped.
+    pub stop_limit: u64,
+}
+
+/// Bytes, written as in `512m`.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Memory(pub u64);
+
+impl TryFrom<String> for Memory {
+    type Error = String;
+    fn try_from(text: String) -> Result<Self, String> {
+        size::parse(&text).map(Self)
+    }
+}
+
+impl From<Memory> for String {
+    fn from(memory: Memory) -> Self {
+        memory.0.to_string()
+    }
+}
+
+/// How a log line begins.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// With the time, unless standard error is the journal, which adds its own.
+    Auto,
+    /// Without the time.
+    Plain,
+    /// With the time.
+    Timed,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            store: crate::args::STORE_DEFAULT.into(),
+            control_socket: SOCKET_DEFAULT.into(),
+            plugin_socket: "/run/gdd/plugin.sock".into(),
+            users: Vec::new(),
+            workers: None,
+            memory: Memory(1 << 30),
+            io: IoMode::Auto,
+            require_direct: false,
+            log_level: "info".to_owned(),
+            log_format: LogFormat::Auto,
+            stop_limit: 30,
+        }
+    }
+}
+
+impl Config {
+    /// The file's, or the defaults where no file was named and none is there; what was typed wins.
+    ///
+    /// # Errors
+    /// The file cannot be read, or a key or value is wrong: names file, line and key.
+    pub fn load(arguments: &Serve, common: &Common) -> Result<Self> {
+        let path = arguments.config.clone().unwrap_or_else(|| CONFIG_DEFAULT.into());
+        let mut config = match std::fs::read_to_string(&path) {
+            Ok(text) => Self::parse(&text, &path)?,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound && arguments.config.is_none() => {
+                Self::default()
+            }
+            Err(error) => return Err(Failure::Usage(format!("cannot read {}: {error}", path.display()))),
+        };
+        common.override_in(&mut config);
+        if let Some(path) = &arguments.plugin_socket {
+            config.plugin_socket = path.clone();
+        }
+        config.require_direct |= arguments.require_direct;
+        config.problem().map_or(Ok(config), |what| {
+            Err(Failure::Usage(format!("{what} (in {}, the environment or the flags)", path.display())))
+        })
+    }
+
+    fn parse(text: &str, path: &Path) -> Result<Self> {
+        toml::from_str(text).map_err(|error: toml::de::Error| {
+            let start = error.span().map_or(0, |span| span.start).min(text.len());
+            let line = text.bytes().take(start).filter(|byte| *byte == b'\n').count();
+            let source = text.lines().nth(line).unwrap_or_default();
+            let place = format!("{}:{}", path.display(), line + 1);
+            Failure::Usage(format!("{place}: {} in `{}`", error.message().trim_end(), source.trim()))
+        })
+    }
+
+    /// What makes no sense, if anything.
+    fn problem(&self) -> Option<String> {
+        for (key, path) in [
+            ("store", &self.store),
+            ("control_socket", &self.control_socket),
+            ("plugin_socket", &self.plugin_socket),
+        ] {
+            if !path.is_absolute() {
+                return Some(format!("{key}: expected an absolute path, found {}", path.display()));
+            }
+        }
+        if let Some(workers) = self.workers.filter(|count| !(1..=WORKERS_MAX).contains(count)) {
+            return Some(format!("workers: expected 1 to {WORKERS_MAX}, found {workers}"));
+        }
+        if tracing_subscriber::EnvFilter::try_new(&self.log_level).is_err() {
+            return Some(format!("log_level: expected warn, info or debug, found {}", self.log_level));
+        }
+        if self.control_socket == self.plugin_socket {
+            return Some("plugin_socket: expected another path than control_socket".to_owned());
+        }
+        self.users.iter().find_map(|user| users::uid_of(user).err().map(|why| format!("users: {why}")))
+    }
+
+    /// How the store is opened.
+    #[must_use]
+    pub fn options(&self) -> Options {
+        Options {
+            workers: self.workers,
+            memory_budget: self.memory.0,
+            io_mode: self.io.into(),
+            require_direct: self.require_direct,
+            ..Options::default()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_example_says_what_the_defaults_are() {
+        let example = include_str!("../../../docs/examples/gdd.toml");
+        let uncommented: String = example
+            .lines()
+            .map(|line| line.strip_prefix("#: ").unwrap_or(line))
+            .map(|line| format!("{line}\n"))
+            .collect();
+        let config = Config::parse(&uncommented, Path::new("example")).unwrap();
+        let show = |config: &Config| toml::to_string(config).unwrap();
+        assert_eq!(show(&config), show(&Config::default()));
+    }
+
+    #[test]
+    fn an_error_names_file_line_and_key() {
+        for (text, words) in [
+            ("# one\nstroe = \"/x\"\n", ["gdd.toml:2", "stroe"]),
+            ("memory = \"lots\"\n", ["gdd.toml:1", "memory"]),
+            ("\n\nio = \"quick\"\n", ["gdd.toml:3", "io"]),
+        ] {
+            let line = Config::parse(text, Path::new("gdd.toml")).unwrap_err().line();
+            assert!(words.iter().all(|word| line.contains(word)), "{line}");
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! `gdd serve`: the daemon. It opens the store for writing and answers at its sockets until it is told to stop.
+//!
+//! Socket -> recovery -> READY -> requests -> STOPPING -> requests end or are cut off -> clean close. The control socket
+//! answers `status` during recovery already. A thread a connection: there are few, and they block on the store.
+
+mod notify;
+pub mod service;
+mod session;
+mod socket;
+mod state;
+mod status;
+
+use std::io;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use gdd_engine::options::Access;
+use gdd_engine::store::Store;
+use serde_json::json;
+
+use crate::args::{Common, Serve};
+use crate::config::Config;
+use crate::failure::{Failure, Result};
+use crate::output::{self, Outcome};
+use crate::signals::{self, Signals};
+use notify::Notify;
+use state::State;
+
+/// Connections at once; one more is refused.
+const CONNECTIONS_MAX: usize = 64;
+/// How often the main thread looks for signals.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// How long threads may take to notice that their connection was cut.
+const CUT_LIMIT: Duration = Duration::from_secs(5);
+
+/// Run the daemon, or only check its configuration.
+///
+/// # Errors
+/// The configuration is wrong (2), the socket or the store is in use (4), or the store failed.
+pub fn run(arguments: &Serve, common: &Common) -> Result<Outcome> {
+    let config = Config::load(arguments, common)?;
+    if arguments.check {
+        let text = toml::to_string(&config)
+            .map_err(|error| Failure::Failed(format!("the configuration cannot be shown: {error}")))?;
+        return Outcome::new(&config, text);
+    }
+    output::start_daemon_log(&config);
+    let signals = Signals::note()?;
+    let notify = Notify::from_env();
+    let dir = config.store.canonicalize().map_err(Failure::file("find the store", &config.store))?;
+    let listener = socket::listen(&config.control_socket)?;
+    let path = config.control_socket.clone();
+    let state = Arc::new(State::new(config, dir));
+    let served = listener
+        .set_nonblocking(false)
+        .map_err(Failure::file("listen at", &path))
+        .and_then(|()| accept(&state, listener))
+        .and_then(|()| serve(&state, &signals, &notify));
+    state.stop.store(true, Ordering::Release);
+    let _ = std::fs::remove_file(&path); // A stale one would be replaced.
+    served?;
+    Outcome::new(&json!({ "stopped": true }), String::new())
+}
+
+/// Open the store, work, and close it.
+fn serve(state: &State, signals: &Signals, notify: &Notify) -> Result<()> {
+    notify.send("STATUS=opening the store, with recovery where needed");
+    tracing::info!("opening the store in {}", state.dir.display());
+    let store = Store::open(&state.dir, Access::ReadWrite, &state.config.options())?;
+    let epoch = store.core().epoch.0;
+    state.set_store(store);
+    // Services start here, each with the store and its socket of the configuration, and are pushed to `services`.
+    tracing::info!("ready after {:.2} s, epoch {epoch}", state.started.elapsed().as_secs_f64());
+    notify.send("READY=1\nSTATUS=ready, 0 requests");
+    watch(state, signals, notify);
+    notify.send("STOPPING=1\nSTATUS=stopping");
+    let deadline = Instant::now() + Duration::from_secs(state.config.stop_limit);
+    if let Ok(services) = state.services.read() {
+        services.iter().for_each(|service| service.stop(deadline));
+    }
+    state.drain(deadline, CUT_LIMIT);
+    let store = state.take_store().ok_or_else(|| {
+        Failure::Failed("a request did not end; the store's next opening runs recovery".to_owned())
+    })?;
+    store.close()?;
+    tracing::info!("stopped; the store is closed cleanly");
+    Ok(())
+}
+
+/// Wait for a signal or a shutdown request; meanwhile tell systemd how it goes.
+fn watch(state: &State, signals: &Signals, notify: &Notify) {
+    let (every, mut told, mut shown) = (notify::watchdog(), Instant::now(), 0);
+    while !state.stop.load(Ordering::Acquire) {
+        if let Err(failure) = signals.check() {
+            if let Failure::Signal(signal) = failure {
+                tracing::info!("stopping after {}", signals::name(signal));
+            }
+            state.stop.store(true, Ordering::Release);
+        }
+        if every.is_some_and(|every| told.elapsed() >= every) {
+            notify.send("WATCHDOG=1");
+            told = Instant::now();
+        }
+        let busy = state.busy();
+        if busy != shown {
+            notify.send(&format!("STATUS=ready, {busy} requests"));
+            shown = busy;
+        }
+        std::thread::sleep(LOOK_EVERY);
+    }
+}
+
+/// Accept connections on a thread of its own, which ends with the process.
+fn accept(state: &Arc<State>, listener: UnixListener) -> Result<()> {
+    let state = Arc::clone(state);
+    let thread = std::thread::Builder::new().name("gdd-control".to_owned());
+    let body = move || {
+        for stream in listener.incoming() {
+            if let Err(error) = stream.and_then(|stream| begin(&state, stream)) {
+                tracing::warn!("a connection failed: {error}");
+                std::thread::sleep(LOOK_EVERY); // Out of descriptors, for example: others may end meanwhile.
+            }
+        }
+    };
+    let failed = |error| Failure::Failed(format!("cannot start a thread: {error}"));
+    thread.spawn(body).map(drop).map_err(failed)
+}
+
+fn begin(state: &Arc<State>, mut stream: UnixStream) -> io::Result<()> {
+    if !socket::is_allowed(&stream, &state.config)? {
+        let what = "this user may not use the daemon; name it in `users` of the configuration";
+        return session::refuse(&mut stream, &Failure::Failed(what.to_owned()));
+    }
+    let Some(number) = state.enter(stream.try_clone()?, CONNECTIONS_MAX) else {
+        let what = "the daemon is stopping, or has all the connections it takes; try again later";
+        return session::refuse(&mut stream, &Failure::Busy(what.to_owned()));
+    };
+    let shared = Arc::clone(state);
+    let thread = std::thread::Builder::new().name(format!("gdd-control-{number}"));
+    let spawned = thread.spawn(move || {
+        if let Err(error) = session::answer(&shared, number, &stream) {
+            tracing::debug!("connection {number} ended early: {error}");
+        }
+        shared.leave(number);
+    });
+    if spawned.is_err() {
+        state.leave(number);
+    }
+    spawned.map(drop)
+}

@@ -1,0 +1,126 @@
+//! One connection to the control socket: hello, one request, its answer.
+
+use std::io::{BufReader, BufWriter, Write};
+use std::os::unix::net::UnixStream;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use gdd_engine::ingest::PutOptions;
+use gdd_engine::store::Store;
+use serde_json::json;
+
+use super::state::State;
+use super::status;
+use crate::commands::{ls, put, rm, stats};
+use crate::control::{self, Asked, Frames, Hello, PROTOCOL, REQUEST_MAX, Reply, Request};
+use crate::failure::{Failure, Result};
+use crate::output::Outcome;
+
+/// A client that has not asked for anything by then is cut off.
+const REQUEST_LIMIT: Duration = Duration::from_secs(10);
+/// Buffer of either direction, in bytes.
+const BUFFER_SIZE: usize = 256 << 10;
+
+/// Answer one client.
+///
+/// # Errors
+/// It has gone, or speaks another language; it was told why.
+pub fn answer(state: &State, number: u64, stream: &UnixStream) -> std::io::Result<()> {
+    let (mut from, mut to) =
+        (BufReader::with_capacity(BUFFER_SIZE, stream), BufWriter::with_capacity(BUFFER_SIZE, stream));
+    let hello = Hello {
+        gdd: "control".to_owned(),
+        protocol: PROTOCOL,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        store: state.dir.clone(),
+        ready: state.store().is_ok(),
+    };
+    stream.set_read_timeout(Some(REQUEST_LIMIT))?;
+    control::send(&mut to, &hello)?;
+    let asked = match control::receive::<Asked>(&mut from, REQUEST_MAX) {
+        Ok(asked) => asked,
+        Err(error) if error.kind() == std::io::ErrorKind::InvalidData => {
+            return refuse(&mut to, &Failure::Usage(format!("the request was not understood: {error}")));
+        }
+        Err(error) => return Err(error),
+    };
+    if asked.protocol != PROTOCOL {
+        let what = format!("expected control protocol {PROTOCOL}, found {}", asked.protocol);
+        return refuse(&mut to, &Failure::Remote(5, format!("{what}; use the daemon's own version of gdd")));
+    }
+    stream.set_read_timeout(None)?;
+    state.set_busy(number);
+    match perform(state, asked.request, &mut from, &mut to) {
+        Ok(outcome) => control::send(&mut to, &Reply::Result(outcome)),
+        Err(failure) => refuse(&mut to, &failure),
+    }
+}
+
+/// Say why not.
+///
+/// # Errors
+/// The client has gone.
+pub fn refuse(to: &mut impl Write, failure: &Failure) -> std::io::Result<()> {
+    tracing::info!("refused a request: {}", failure.line());
+    control::send(to, &Reply::Error { code: failure.code(), message: failure.line(), remedy: None })
+}
+
+fn perform(
+    state: &State,
+    request: Request,
+    from: &mut BufReader<&UnixStream>,
+    to: &mut BufWriter<&UnixStream>,
+) -> Result<Outcome> {
+    match request {
+        Request::Status => status::outcome(state),
+        Request::Shutdown => {
+            state.stop.store(true, Ordering::Release);
+            Outcome::new(&json!({ "stopping": true }), "stopping\n".to_owned())
+        }
+        Request::Ls => ls::outcome(&*state.store()?),
+        Request::Stats => stats::outcome(&*state.store()?, &state.dir),
+        Request::Rm { name } => rm::outcome(&*state.store()?, &name),
+        Request::Put { name, lineage } => take(&*state.store()?, &name, lineage, from, to),
+        Request::Get { name } => give(&*state.store()?, &name, to),
+        Request::Fsck { .. } => Err(Failure::Busy(
+            "the daemon has the store open and cannot check it yet; stop gdd.service first".to_owned(),
+        )),
+    }
+}
+
+fn take(
+    store: &Store,
+    name: &str,
+    lineage: Option<String>,
+    from: &mut BufReader<&UnixStream>,
+    to: &mut BufWriter<&UnixStream>,
+) -> Result<Outcome> {
+    let mut put = store.put_with(name, PutOptions { lineage, ..PutOptions::default() })?;
+    control::send(to, &Reply::Progress { stage: "data".to_owned(), total: None }).map_err(gone)?;
+    // Whatever ends the data early drops the put, and so nothing of the name remains.
+    put.read_from(&mut Frames::new(from), &mut |_| ())?;
+    let summary = put.finish()?;
+    Outcome::new(&summary, put::text(&summary))
+}
+
+fn give(store: &Store, name: &str, to: &mut BufWriter<&UnixStream>) -> Result<Outcome> {
+    let mut get = store.get(name)?;
+    let bytes = get.bytes();
+    control::send(to, &Reply::Progress { stage: "data".to_owned(), total: Some(bytes) }).map_err(gone)?;
+    loop {
+        match get.next() {
+            Ok(Some(chunk)) => control::send_data(to, &chunk).map_err(gone)?,
+            Ok(None) => break,
+            Err(error) => {
+                control::end_data(to, false).map_err(gone)?;
+                return Err(error.into());
+            }
+        }
+    }
+    control::end_data(to, true).map_err(gone)?;
+    Outcome::new(&json!({ "name": name, "bytes": bytes }), String::new())
+}
+
+fn gone(error: std::io::Error) -> Failure {
+    Failure::Failed(format!("the client has gone: {error}"))
+}

@@ -1,0 +1,60 @@
+//! `gdd status`: how the daemon is.
+
+use std::fmt::Write;
+use std::sync::PoisonError;
+
+use gdd_engine::observe::Kind;
+use serde_json::{Value, json};
+
+use super::state::State;
+use crate::failure::Result;
+use crate::output::Outcome;
+use crate::size::{grouped, to_float};
+
+/// Look at everything.
+///
+/// # Errors
+/// The store is open and cannot be read.
+pub fn outcome(state: &State) -> Result<Outcome> {
+    let uptime = state.started.elapsed().as_secs();
+    let mut text = format!("gdd          {}, up {} s\n", env!("CARGO_PKG_VERSION"), grouped(uptime));
+    let mut line = |name: &str, value: String| {
+        let _ = writeln!(text, "{name:<12} {value}"); // A string takes everything.
+    };
+    line("store", state.dir.display().to_string());
+    let services = state.services.read().unwrap_or_else(PoisonError::into_inner);
+    let services: serde_json::Map<String, Value> =
+        services.iter().map(|service| (service.name().to_owned(), service.status())).collect();
+    for (name, status) in &services {
+        line(name, status.to_string());
+    }
+    let mut object = json!({
+        "version": env!("CARGO_PKG_VERSION"), "pid": std::process::id(), "uptime_seconds": uptime,
+        "store": state.dir, "state": "starting", "requests": state.busy(), "services": services,
+        "last_fsck": null,
+    });
+    let Ok(store) = state.store() else {
+        line("state", "starting: the store is being opened".to_owned());
+        return Outcome::new(&object, text);
+    };
+    let (stats, epoch) = (store.stats()?, store.core().epoch.0);
+    let recall: Vec<_> = Kind::ALL.map(|kind| store.latencies().summary(kind)).to_vec();
+    line("state", format!("ready, epoch {epoch}, {} requests", state.busy()));
+    line("disk access", stats.io_mode.clone());
+    line("streams", grouped(stats.streams));
+    line("tuner", if stats.settings.tuner { "on" } else { "off" }.to_owned());
+    line("commits", grouped(stats.commits));
+    line("lookups", format!("{} near, {} in the index", stats.near_hits, stats.index_lookups));
+    for summary in &recall {
+        let [p50, p99] = [summary.p50, summary.p99].map(|ns| to_float(ns) / 1000.0);
+        line(summary.kind.name(), format!("{} chunks, p50 {p50:.1} us, p99 {p99:.1} us", summary.count));
+    }
+    let more = json!({
+        "state": "ready", "epoch": epoch, "io_mode": stats.io_mode, "io_notes": stats.io_notes,
+        "tuner": stats.settings.tuner, "filter": stats.filter, "stats": stats, "recall_ns": recall,
+    });
+    if let (Value::Object(object), Value::Object(more)) = (&mut object, more) {
+        object.extend(more);
+    }
+    Ok(Outcome::new(&object, text)?.with_notes(stats.io_notes))
+}
