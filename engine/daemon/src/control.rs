@@ -197,8 +197,11 @@ impl<R: Read> Read for Frames<'_, R> {
             self.ended = self.left == 0;
         }
         let len = buffer.len().min(self.left);
+        if len == 0 {
+            return Ok(0); // A buffered reader that is asked for nothing would wait for more all the same.
+        }
         let count = self.from.read(&mut buffer[..len])?;
-        if count == 0 && len > 0 {
+        if count == 0 {
             return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the data ended within a frame"));
         }
         self.left -= count;
