@@ -8,6 +8,7 @@
 
 pub use gdd_rig::{random, snapshot, stream, tree};
 
+pub mod bacula;
 pub mod copy;
 pub mod damage;
 pub mod denied;
@@ -18,6 +19,7 @@ pub mod json;
 pub mod memory;
 pub mod running;
 pub mod serial;
+pub mod serving;
 pub mod simulation;
 pub mod small_disk;
 pub mod source;

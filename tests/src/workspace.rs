@@ -26,6 +26,12 @@ pub fn gdd_binary() -> PathBuf {
     path
 }
 
+/// The driver for bacula-sd, as `cargo build --release` made it beside this test.
+#[must_use]
+pub fn driver() -> PathBuf {
+    target().join("libgdd_sd.so")
+}
+
 /// A new folder, removed on drop. It lies beside the build and not in /tmp, which may be memory and not a disk.
 ///
 /// # Panics

@@ -1,5 +1,7 @@
 //! What was typed: the command line, its environment, and its help.
 
+mod bench;
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -13,6 +15,7 @@ use gdd_uring::probe::Mode;
 
 use crate::config::{self, Config};
 use crate::size;
+pub use bench::{Bench, BenchIngest, BenchIo, BenchRecall, BenchStages, IngestPart, RecallPart, Scenario};
 
 /// The store when neither `--store` nor `GDD_STORE` names one.
 pub const STORE_DEFAULT: &str = "/var/lib/gdd";
@@ -69,7 +72,7 @@ pub struct Common {
     /// How to reach the disk; auto tests the directory and takes the best that works [default: auto]
     #[arg(long, global = true, value_enum, value_name = "MODE")]
     io: Option<IoMode>,
-    /// The daemon's control socket [default: /run/gdd/gdd.sock]
+    /// The daemon's socket [default: /run/gdd/gdd.sock]
     #[arg(long, global = true, value_name = "PATH", env = "GDD_SOCKET")]
     socket: Option<PathBuf>,
     /// Log more to standard error; twice for debugging
@@ -104,7 +107,7 @@ impl Common {
             }
         };
         set(&mut config.store, &self.store);
-        set(&mut config.control_socket, &self.socket);
+        set(&mut config.socket, &self.socket);
         config.workers = self.workers.or(config.workers);
         config.memory = self.memory.map_or(config.memory, config::Memory);
         config.io = self.io.unwrap_or(config.io);
@@ -205,9 +208,6 @@ pub struct Serve {
     /// Only check the configuration, and print what is in force
     #[arg(long)]
     pub check: bool,
-    /// Where to listen for the storage daemon's plugin
-    #[arg(long, value_name = "PATH", env = "GDD_PLUGIN_SOCKET")]
-    pub plugin_socket: Option<PathBuf>,
     /// Refuse to run without direct I/O
     #[arg(long)]
     pub require_direct: bool,
@@ -341,105 +341,6 @@ pub struct Fsck {
     /// How deep to look
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(0..=3))]
     pub level: u8,
-}
-
-/// `gdd bench`.
-#[derive(Args, Debug)]
-pub struct Bench {
-    /// What to measure.
-    #[command(subcommand)]
-    pub scenario: Scenario,
-}
-
-/// What to measure.
-#[derive(Debug, Subcommand)]
-pub enum Scenario {
-    /// New and known data from memory, one stream and several, beside the device's and the cores' ceilings
-    Ingest(BenchIngest),
-    /// Latency of chunks from the cache, from read-ahead and cold, beside raw reads; and the rate of a restore
-    Recall(BenchRecall),
-    /// Each stage alone, on one core
-    Stages(BenchStages),
-    /// Our io_uring ring beside pread/pwrite (and tokio-uring, when built with that feature)
-    Io(BenchIo),
-}
-
-/// `gdd bench ingest`.
-#[derive(Args, Debug)]
-pub struct BenchIngest {
-    /// Bytes of each run, held in memory
-    #[arg(long, value_parser = size::parse, default_value = "1g")]
-    pub bytes: u64,
-    /// Streams at once, in the runs with several
-    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u64).range(1..=64))]
-    pub streams: u64,
-    /// Runs; medians are shown
-    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=100))]
-    pub runs: u64,
-    /// Measure only this, and neither the device nor the cores (for a profiler)
-    #[arg(long, value_enum)]
-    pub only: Option<IngestPart>,
-}
-
-/// What `gdd bench ingest --only` measures.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum IngestPart {
-    /// Data the store has never seen, one stream and several
-    New,
-    /// Data the store has already, one stream and several
-    Known,
-}
-
-/// `gdd bench recall`.
-#[derive(Args, Debug)]
-pub struct BenchRecall {
-    /// Bytes stored for each chunk size
-    #[arg(long, value_parser = size::parse, default_value = "512m")]
-    pub bytes: u64,
-    /// Chunk sizes to measure
-    #[arg(long, value_delimiter = ',', value_parser = size::parse, default_value = "64k,256k,1m,4m")]
-    pub sizes: Vec<u64>,
-    /// Write each latency distribution there, as .hgrm
-    #[arg(long, value_name = "DIR")]
-    pub hgrm: Option<PathBuf>,
-    /// Draw all distributions there
-    #[arg(long, value_name = "FILE")]
-    pub svg: Option<PathBuf>,
-    /// Measure only this (for a profiler)
-    #[arg(long, value_enum)]
-    pub only: Option<RecallPart>,
-}
-
-/// What `gdd bench recall --only` measures.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum RecallPart {
-    /// Whole streams, and the containers they lie in
-    Restore,
-}
-
-/// `gdd bench stages`.
-#[derive(Args, Debug)]
-pub struct BenchStages {
-    /// Bytes that each stage works on
-    #[arg(long, value_parser = size::parse, default_value = "256m")]
-    pub bytes: u64,
-    /// Runs; medians are shown
-    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=100))]
-    pub runs: u64,
-}
-
-/// `gdd bench io`.
-#[derive(Args, Debug)]
-pub struct BenchIo {
-    /// Bytes of the file
-    #[arg(long, value_parser = size::parse, default_value = "512m")]
-    pub bytes: u64,
-    /// Operations in flight
-    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u64).range(1..=64))]
-    pub depth: u64,
-    /// Runs; medians are shown
-    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=100))]
-    pub runs: u64,
 }
 
 fn workers(text: &str) -> Result<usize, String> {

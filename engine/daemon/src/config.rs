@@ -12,7 +12,7 @@ use crate::{size, users};
 
 /// Where the file is unless `--config` or `GDD_CONFIG` say otherwise.
 pub const CONFIG_DEFAULT: &str = "/etc/gdd/gdd.toml";
-/// Where the daemon listens for the command line.
+/// Where the daemon listens.
 pub const SOCKET_DEFAULT: &str = "/run/gdd/gdd.sock";
 
 /// Every key with its default.
@@ -21,10 +21,8 @@ pub const SOCKET_DEFAULT: &str = "/run/gdd/gdd.sock";
 pub struct Config {
     /// The store's directory.
     pub store: PathBuf,
-    /// Where the daemon listens for the command line.
-    pub control_socket: PathBuf,
-    /// Where the daemon listens for the storage daemon's plugin.
-    pub plugin_socket: PathBuf,
+    /// Where the daemon listens for the command line; beside it, with `.plugin` behind its name, for the plugins.
+    pub socket: PathBuf,
     /// Who may use the sockets, besides root and the daemon's own user: names or numbers.
     pub users: Vec<String>,
     /// Engine threads; one per usable core when absent.
@@ -78,8 +76,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             store: crate::args::STORE_DEFAULT.into(),
-            control_socket: SOCKET_DEFAULT.into(),
-            plugin_socket: "/run/gdd/plugin.sock".into(),
+            socket: SOCKET_DEFAULT.into(),
             users: Vec::new(),
             workers: None,
             memory: Memory(1 << 30),
@@ -107,9 +104,6 @@ impl Config {
             Err(error) => return Err(Failure::Usage(format!("cannot read {}: {error}", path.display()))),
         };
         common.override_in(&mut config);
-        if let Some(path) = &arguments.plugin_socket {
-            config.plugin_socket = path.clone();
-        }
         config.require_direct |= arguments.require_direct;
         config.problem().map_or(Ok(config), |what| {
             Err(Failure::Usage(format!("{what} (in {}, the environment or the flags)", path.display())))
@@ -128,11 +122,7 @@ impl Config {
 
     /// What makes no sense, if anything.
     fn problem(&self) -> Option<String> {
-        for (key, path) in [
-            ("store", &self.store),
-            ("control_socket", &self.control_socket),
-            ("plugin_socket", &self.plugin_socket),
-        ] {
+        for (key, path) in [("store", &self.store), ("socket", &self.socket)] {
             if !path.is_absolute() {
                 return Some(format!("{key}: expected an absolute path, found {}", path.display()));
             }
@@ -143,10 +133,15 @@ impl Config {
         if tracing_subscriber::EnvFilter::try_new(&self.log_level).is_err() {
             return Some(format!("log_level: expected warn, info or debug, found {}", self.log_level));
         }
-        if self.control_socket == self.plugin_socket {
-            return Some("plugin_socket: expected another path than control_socket".to_owned());
-        }
-        self.users.iter().find_map(|user| users::uid_of(user).err().map(|why| format!("users: {why}")))
+        self.uids().err().map(|why| format!("users: {why}"))
+    }
+
+    /// The numbers of `users`.
+    ///
+    /// # Errors
+    /// There is no such user: says which.
+    pub fn uids(&self) -> Result<Vec<u32>, String> {
+        self.users.iter().map(|user| users::uid_of(user)).collect()
     }
 
     /// How the store is opened.

@@ -7,8 +7,8 @@
 //! daemon:  {"result":{..}} or {"error":{"code":..,"message":..,"remedy":..}}
 //! ```
 //!
-//! One request a connection. A frame is its length, 4 bytes little-endian, and so many bytes; length 0 ends the data, and
-//! all ones says that the sender failed and a last line follows.
+//! One request a connection. A frame is its length, 4 bytes little-endian, and so many bytes; length 0 ends the data,
+//! and all ones says that the sender failed and a last line follows.
 //!
 //! # Invariants
 //! - No line is longer than [`LINE_MAX`] and no frame longer than [`FRAME_MAX`]; a longer one is refused unread.
@@ -219,7 +219,7 @@ mod tests {
 
     #[test]
     fn frames_bring_bytes_back_and_must_end() {
-        let bytes: Vec<u8> = (0..FRAME_MAX + 5).map(|n| (n % 251) as u8).collect();
+        let bytes: Vec<u8> = (0..FRAME_MAX + 5).map(|n| u8::try_from(n % 251).unwrap()).collect();
         let mut wire = Vec::new();
         send_data(&mut wire, &bytes).unwrap();
         let mut back = Vec::new();

@@ -1,4 +1,5 @@
 //! The daemon: its start and end, and what it does for the command line meanwhile.
+#![allow(missing_docs, clippy::unwrap_used, clippy::panic)]
 
 mod support;
 

@@ -46,7 +46,8 @@ impl Queues {
         if crowded {
             self.oldest_on_probation(judge).or_else(|| self.oldest_unused(judge))
         } else {
-            self.oldest_unused(judge).or_else(|| self.oldest_on_probation(judge))
+            let tried = self.oldest_unused(judge).or_else(|| self.oldest_on_probation(judge));
+            tried.or_else(|| self.oldest_unused(judge)) // Of those that have just left probation.
         }
     }
 
@@ -123,6 +124,20 @@ mod tests {
         queues.admit(1);
         notes.set_uses(1, USES_MAX);
         assert_eq!(queues.victim(&mut notes), Some(1), "alone, it goes at once");
+    }
+
+    #[test]
+    fn who_leaves_probation_can_go_at_once() {
+        let (mut queues, mut notes) = (Queues::default(), Notes::default());
+        for key in 0..20 {
+            queues.admit(key);
+            notes.set_uses(key, 1);
+            notes.pinned.insert(key);
+        }
+        assert_eq!(queues.victim(&mut notes), None, "all are pinned, and in the main queue now");
+        queues.admit(20);
+        notes.set_uses(20, 1);
+        assert_eq!(queues.victim(&mut notes), Some(20));
     }
 
     proptest! {

@@ -14,10 +14,12 @@
 pub mod answer;
 pub mod hello;
 pub mod limits;
+mod place;
 pub mod request;
 mod wire;
 
 pub use answer::{Answer, ERR_STALE, Trouble};
 pub use hello::{Hello, Tokens, Welcome};
+pub use place::plugin_socket;
 pub use request::{About, Request};
 pub use wire::{HEAD_SIZE, Head, Malformed};

@@ -19,7 +19,7 @@ pub const SOCKET_DEFAULT: &str = "/run/gdd/gdd.sock";
 /// What the driver was told.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
-    /// The daemon's socket.
+    /// The daemon's socket; the one for plugins lies beside it.
     pub socket: PathBuf,
     /// Users that the daemon may run as: root, the one that the file names, and our own.
     pub users: Vec<u32>,

@@ -1,7 +1,7 @@
 //! `gdd serve`: the daemon. It opens the store for writing and answers at its sockets until it is told to stop.
 //!
-//! Socket -> recovery -> READY -> requests -> STOPPING -> requests end or are cut off -> clean close. The control socket
-//! answers `status` during recovery already. A thread a connection: there are few, and they block on the store.
+//! Socket -> recovery -> READY -> requests -> STOPPING -> requests end or are cut off -> clean close. The control
+//! socket answers `status` during recovery already. A thread a connection: there are few, and they block on the store.
 
 mod notify;
 pub mod service;
@@ -9,6 +9,7 @@ mod session;
 mod socket;
 mod state;
 mod status;
+mod storage;
 
 use std::io;
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -50,8 +51,8 @@ pub fn run(arguments: &Serve, common: &Common) -> Result<Outcome> {
     let signals = Signals::note()?;
     let notify = Notify::from_env();
     let dir = config.store.canonicalize().map_err(Failure::file("find the store", &config.store))?;
-    let listener = socket::listen(&config.control_socket)?;
-    let path = config.control_socket.clone();
+    let listener = socket::listen(&config.socket)?;
+    let path = config.socket.clone();
     let state = Arc::new(State::new(config, dir));
     let served = listener
         .set_nonblocking(false)
@@ -71,14 +72,17 @@ fn serve(state: &State, signals: &Signals, notify: &Notify) -> Result<()> {
     let store = Store::open(&state.dir, Access::ReadWrite, &state.config.options())?;
     let epoch = store.core().epoch.0;
     state.set_store(store);
-    // Services start here, each with the store and its socket of the configuration, and are pushed to `services`.
+    storage::start(state)?;
     tracing::info!("ready after {:.2} s, epoch {epoch}", state.started.elapsed().as_secs_f64());
     notify.send("READY=1\nSTATUS=ready, 0 requests");
     watch(state, signals, notify);
     notify.send("STOPPING=1\nSTATUS=stopping");
     let deadline = Instant::now() + Duration::from_secs(state.config.stop_limit);
-    if let Ok(services) = state.services.read() {
-        services.iter().for_each(|service| service.stop(deadline));
+    for service in state.take_services() {
+        let name = service.name();
+        if !service.stop(deadline) {
+            tracing::warn!("{name}: a session did not end in time");
+        }
     }
     state.drain(deadline, CUT_LIMIT);
     let store = state.take_store().ok_or_else(|| {

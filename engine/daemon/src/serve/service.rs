@@ -8,8 +8,11 @@ use serde_json::Value;
 pub trait Service: Send + Sync {
     /// Its name in `gdd status`, for example `storage`.
     fn name(&self) -> &'static str;
-    /// What `gdd status` shows of it, its sessions above all.
+    /// What `gdd status --json` shows of it, its sessions above all.
     fn status(&self) -> Value;
-    /// End it: what runs may end until `deadline`, then it is cut off. It holds the store no more afterwards.
-    fn stop(&self, deadline: Instant);
+    /// The same for people: lines without their ends.
+    fn lines(&self) -> Vec<String>;
+    /// End it: what runs may end until `deadline`, then it is cut off. `false` when something still runs then and holds
+    /// the store.
+    fn stop(self: Box<Self>, deadline: Instant) -> bool;
 }

@@ -75,6 +75,11 @@ impl State {
         store.and_then(Arc::into_inner)
     }
 
+    /// Take the services, to stop them.
+    pub fn take_services(&self) -> Vec<Box<dyn Service>> {
+        std::mem::take(&mut self.services.write().unwrap_or_else(PoisonError::into_inner))
+    }
+
     /// Note a connection; returns its number, or nothing when there are `max` already or the daemon stops.
     pub fn enter(&self, stream: UnixStream, max: usize) -> Option<u64> {
         let mut connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);

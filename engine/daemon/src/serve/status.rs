@@ -23,11 +23,11 @@ pub fn outcome(state: &State) -> Result<Outcome> {
     };
     line("store", state.dir.display().to_string());
     let services = state.services.read().unwrap_or_else(PoisonError::into_inner);
+    for service in services.iter() {
+        service.lines().into_iter().for_each(|text| line(service.name(), text));
+    }
     let services: serde_json::Map<String, Value> =
         services.iter().map(|service| (service.name().to_owned(), service.status())).collect();
-    for (name, status) in &services {
-        line(name, status.to_string());
-    }
     let mut object = json!({
         "version": env!("CARGO_PKG_VERSION"), "pid": std::process::id(), "uptime_seconds": uptime,
         "store": state.dir, "state": "starting", "requests": state.busy(), "services": services,

@@ -49,7 +49,11 @@ impl Place {
     /// The program, with the store set, two engine threads, and nothing else of its environment.
     pub fn command<A: AsRef<OsStr>>(&self, arguments: &[A]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_gdd"));
-        command.env_remove("GDD_LOG").env("GDD_STORE", self.store()).env("GDD_SOCKET", self.join("gdd.sock")).env("COLUMNS", "100");
+        command
+            .env_remove("GDD_LOG")
+            .env("GDD_STORE", self.store())
+            .env("GDD_SOCKET", self.join("gdd.sock"))
+            .env("COLUMNS", "100");
         command.current_dir(self.folder.path()).args(arguments).stdin(Stdio::null());
         command
     }

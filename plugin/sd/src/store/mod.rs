@@ -159,7 +159,7 @@ pub fn connect() -> Box<dyn Store> {
         return Box::new(directory::DirectoryStore::new(folder.into()));
     }
     match crate::config::Config::load() {
-        Ok(config) => Box::new(ring::RingStore::new(config.socket, config.users)),
+        Ok(config) => Box::new(ring::RingStore::new(gdd_link::plugin_socket(&config.socket), config.users)),
         Err(error) => Box::new(refusing::RefusingStore::new(error)),
     }
 }

@@ -1,0 +1,106 @@
+//! What was typed after `gdd bench`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+use crate::size;
+
+/// `gdd bench`.
+#[derive(Args, Debug)]
+pub struct Bench {
+    /// What to measure.
+    #[command(subcommand)]
+    pub scenario: Scenario,
+}
+
+/// What to measure.
+#[derive(Debug, Subcommand)]
+pub enum Scenario {
+    /// New and known data from memory, one stream and several, beside the device's and the cores' ceilings
+    Ingest(BenchIngest),
+    /// Latency of chunks from the cache, from read-ahead and cold, beside raw reads; and the rate of a restore
+    Recall(BenchRecall),
+    /// Each stage alone, on one core
+    Stages(BenchStages),
+    /// Our io_uring ring beside pread/pwrite (and tokio-uring, when built with that feature)
+    Io(BenchIo),
+}
+
+/// `gdd bench ingest`.
+#[derive(Args, Debug)]
+pub struct BenchIngest {
+    /// Bytes of each run, held in memory
+    #[arg(long, value_parser = size::parse, default_value = "1g")]
+    pub bytes: u64,
+    /// Streams at once, in the runs with several
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u64).range(1..=64))]
+    pub streams: u64,
+    /// Runs; medians are shown
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=100))]
+    pub runs: u64,
+    /// Measure only this, and neither the device nor the cores (for a profiler)
+    #[arg(long, value_enum)]
+    pub only: Option<IngestPart>,
+}
+
+/// What `gdd bench ingest --only` measures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum IngestPart {
+    /// Data the store has never seen, one stream and several
+    New,
+    /// Data the store has already, one stream and several
+    Known,
+}
+
+/// `gdd bench recall`.
+#[derive(Args, Debug)]
+pub struct BenchRecall {
+    /// Bytes stored for each chunk size
+    #[arg(long, value_parser = size::parse, default_value = "512m")]
+    pub bytes: u64,
+    /// Chunk sizes to measure
+    #[arg(long, value_delimiter = ',', value_parser = size::parse, default_value = "64k,256k,1m,4m")]
+    pub sizes: Vec<u64>,
+    /// Write each latency distribution there, as .hgrm
+    #[arg(long, value_name = "DIR")]
+    pub hgrm: Option<PathBuf>,
+    /// Draw all distributions there
+    #[arg(long, value_name = "FILE")]
+    pub svg: Option<PathBuf>,
+    /// Measure only this (for a profiler)
+    #[arg(long, value_enum)]
+    pub only: Option<RecallPart>,
+}
+
+/// What `gdd bench recall --only` measures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum RecallPart {
+    /// Whole streams, and the containers they lie in
+    Restore,
+}
+
+/// `gdd bench stages`.
+#[derive(Args, Debug)]
+pub struct BenchStages {
+    /// Bytes that each stage works on
+    #[arg(long, value_parser = size::parse, default_value = "256m")]
+    pub bytes: u64,
+    /// Runs; medians are shown
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=100))]
+    pub runs: u64,
+}
+
+/// `gdd bench io`.
+#[derive(Args, Debug)]
+pub struct BenchIo {
+    /// Bytes of the file
+    #[arg(long, value_parser = size::parse, default_value = "512m")]
+    pub bytes: u64,
+    /// Operations in flight
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u64).range(1..=64))]
+    pub depth: u64,
+    /// Runs; medians are shown
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=100))]
+    pub runs: u64,
+}

@@ -1,0 +1,97 @@
+//! The story that this project began with: a deduplicating daemon was replaced while a job ran, the job went on with
+//! the session of the old one, and 37,000 files were saved as records of 0 bytes, with "Backup OK".
+#![allow(clippy::unwrap_used)]
+
+use std::fs;
+use std::path::Path;
+
+use gdd_rig::{Daemon, JobId, Level, Release, Rig};
+use gdd_tests::bacula::{DEVICE, Site, VOLUME, assert_failed, assert_restored};
+use gdd_tests::random::Random;
+
+/// Files of the tree: most of them come after the swap.
+const FILES: u32 = 6000;
+const FILE_SIZE: usize = 8 << 10;
+
+/// Thousands of files, none of them empty, none like another.
+fn tree(root: &Path) {
+    let mut random = Random::new(37_000);
+    let mut bytes = vec![0; FILE_SIZE];
+    for file in 0..FILES {
+        let folder = root.join(format!("{:03}", file / 100));
+        fs::create_dir_all(&folder).unwrap();
+        random.fill(&mut bytes);
+        fs::write(folder.join(format!("{file:05}")), &bytes).unwrap();
+    }
+}
+
+/// Start the job and wait until a good part of it has arrived in the store.
+fn under_way(site: &Site, rig: &Rig) -> JobId {
+    let id = rig.submit("tree", Level::Full).unwrap();
+    let arrived = || {
+        let status = site.gdd.json(&["status"]);
+        let sessions = status["services"]["storage"]["sessions"].as_array().cloned().unwrap_or_default();
+        Ok(sessions.iter().any(|session| session["bytes_in"].as_u64().unwrap_or(0) > 4 << 20))
+    };
+    rig.wait_for("bytes in the daemon", arrived).unwrap();
+    id
+}
+
+fn the_daemon_is_swapped(release: Release) {
+    let Some(mut site) = Site::new(release) else { return };
+    let source = site.folder().join("source");
+    tree(&source);
+    let rig = site.bacula().backup("tree", &source);
+    let rig = rig.line(Daemon::File(0), "Maximum Bandwidth Per Job = 8 mb/s").start().unwrap();
+
+    let id = under_way(&site, &rig);
+    site.daemon().kill();
+    site.serve();
+    let failed = rig.wait(id).unwrap();
+    assert_failed(&failed, &["[GDD-SD-"]);
+    assert!(failed.files < u64::from(FILES), "it ended at once: {failed:?}");
+
+    // Nothing of the failed job comes back as an empty file.
+    let listed = rig.bls(DEVICE, VOLUME, &["-j"]).unwrap();
+    println!("{}", listed.all());
+    let (printed, folder) = rig.bextract(DEVICE, VOLUME, &[]).unwrap();
+    println!("{}", printed.all());
+    let mut found = 0;
+    for path in walk(&folder) {
+        let size = fs::metadata(&path).unwrap().len();
+        assert_ne!(size, 0, "{} is empty\n{}", path.display(), printed.all());
+        found += 1;
+    }
+    println!("{found} files were extracted of what the failed job had written");
+
+    // The same job again is whole.
+    let again = rig.run("tree", Level::Full).unwrap().demand_ok().unwrap();
+    assert_restored(&rig, &[&again], &source);
+    site.stop_and_check();
+}
+
+fn walk(root: &Path) -> Vec<std::path::PathBuf> {
+    let mut files = Vec::new();
+    let mut folders = vec![root.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).unwrap().map(Result::unwrap) {
+            let kind = entry.file_type().unwrap();
+            if kind.is_dir() {
+                folders.push(entry.path());
+            } else {
+                files.push(entry.path());
+            }
+        }
+    }
+    files
+}
+
+#[test]
+fn a_swapped_daemon_ends_the_job_on_bacula_9() {
+    the_daemon_is_swapped(Release::V9);
+}
+
+#[test]
+fn a_swapped_daemon_ends_the_job_on_bacula_15() {
+    the_daemon_is_swapped(Release::V15);
+}
