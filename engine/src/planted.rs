@@ -27,11 +27,13 @@ pub enum Bug {
     AdoptFromCache,
     /// Recovery adopts recipes whose names are not durable.
     AdoptUnsyncedNames,
+    /// What an unfinished stream has so far is called safe although its journal was not synced.
+    SkipJournalSync,
 }
 
 impl Bug {
     /// Every bug.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::AckBeforeSync,
         Self::IndexBeforeData,
         Self::SkipDirectorySync,
@@ -40,6 +42,7 @@ impl Bug {
         Self::RetrySync,
         Self::AdoptFromCache,
         Self::AdoptUnsyncedNames,
+        Self::SkipJournalSync,
     ];
 }
 

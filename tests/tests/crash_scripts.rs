@@ -3,7 +3,7 @@
 
 use gdd_tests::simulation::scripts::{Script, Step, Tally};
 
-use Step::{Kill, Put, Remove, Reopen};
+use Step::{Kill, Put, PutKept, Remove, Reopen};
 
 /// A few chunks, and other few that share some of them. A block is a seed and a length in bytes.
 const SHORT: &[(u64, usize)] = &[(1, 700)];
@@ -12,7 +12,7 @@ const TINY: &[(u64, usize)] = &[(3, 60)];
 /// More than a container holds.
 const LONG: &[(u64, usize)] = &[(4, 70_000)];
 
-const SCRIPTS: [Script; 9] = [
+const SCRIPTS: [Script; 11] = [
     Script { name: "store one stream and close", workers: 1, steps: &[Put("a", SHORT), Reopen] },
     Script {
         name: "store the same again, and one that overlaps",
@@ -45,6 +45,16 @@ const SCRIPTS: [Script; 9] = [
         name: "remove one of two that overlap, after a close",
         workers: 2,
         steps: &[Put("a", SHORT), Put("b", OVERLAPPING), Reopen, Remove("b"), Put("c", OVERLAPPING), Kill],
+    },
+    Script {
+        name: "keep a part, then store the rest",
+        workers: 1,
+        steps: &[PutKept("a", OVERLAPPING, 700), Kill],
+    },
+    Script {
+        name: "keep a part, remove the stream, and keep another",
+        workers: 2,
+        steps: &[PutKept("a", SHORT, 300), Remove("a"), PutKept("b", OVERLAPPING, 900), Kill, Put("c", TINY)],
     },
 ];
 

@@ -8,6 +8,7 @@ use crate::error::{Error, Result};
 use crate::format::recipe_block::RecipeEntry;
 use crate::ids::{ChunkHash, RecipeId};
 use crate::index::{RecipeRow, RecipeState, Status};
+use crate::recipe::journal::JOURNAL_EXTENSION;
 use crate::recipe::{RecipeReader, Side, set};
 
 impl Check<'_> {
@@ -20,6 +21,11 @@ impl Check<'_> {
                 0,
                 "not a finished recipe: the next opening for writing settles it".to_owned(),
             );
+        }
+        for recipe in &listing.journals {
+            let path = Side::A.directory(&self.paths.recipes()).join(format!("{recipe}.{JOURNAL_EXTENSION}"));
+            let what = "of a stream that was not finished: the next opening for writing keeps what it says";
+            self.report.warn(&path, 0, what.to_owned());
         }
         let known: BTreeSet<RecipeId> = rows.iter().map(|row| row.recipe).collect();
         for recipe in listing.recipes.keys().filter(|recipe| !known.contains(recipe)) {

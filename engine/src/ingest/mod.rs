@@ -10,7 +10,9 @@
 //! before the last step leaves chunks that no recipe names, and perhaps a recipe that recovery adopts or removes.
 
 pub mod front;
+mod kept;
 pub mod lineage;
+mod summary;
 pub mod twin;
 
 use std::io::Read;
@@ -34,6 +36,9 @@ use crate::recipe::{RecipeTotals, RecipeWriter};
 use crate::shard::mailbox::WINDOW;
 use crate::tuner::{Tuner, WINDOW_BYTES};
 use front::Front;
+use kept::Kept;
+pub use summary::{PutSummary, Switch};
+use summary::{ratio, switch_of, to_float};
 
 /// How a stream is to be stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,63 +50,18 @@ pub struct PutOptions {
     pub tuner_window: u64,
     /// Who keeps it alive.
     pub owner: Owner,
+    /// Others rely on parts of it before it has an end: what [`Put::keep`] has answered for stays under the stream's
+    /// name whatever happens, unless the stream is finished, and then it is whole.
+    pub kept: bool,
 }
 
 impl Default for PutOptions {
     fn default() -> Self {
-        Self { lineage: None, tuner_window: WINDOW_BYTES, owner: Owner::Manual }
+        Self { lineage: None, tuner_window: WINDOW_BYTES, owner: Owner::Manual, kept: false }
     }
 }
 
-/// From where on a stream was cut with other chunk sizes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
-pub struct Switch {
-    /// Byte of the stream.
-    pub at: u64,
-    /// Bytes.
-    pub chunk_size_min: u32,
-    /// Bytes.
-    pub chunk_size_avg: u32,
-    /// Bytes.
-    pub chunk_size_max: u32,
-}
-
-/// What storing a stream did.
-#[derive(Clone, Debug, serde::Serialize)]
-pub struct PutSummary {
-    /// The stream's name.
-    pub name: String,
-    /// Its length.
-    pub bytes: u64,
-    /// Bytes of its chunks that the store did not have.
-    pub new_bytes: u64,
-    /// The same after compression, as they lie in containers.
-    pub stored_bytes: u64,
-    /// Its chunks.
-    pub chunks: u64,
-    /// Those that the store did not have.
-    pub new_chunks: u64,
-    /// `bytes / new_bytes`; 0 when nothing was new.
-    pub dedup_ratio: f64,
-    /// From the start to the durable end.
-    pub seconds: f64,
-    /// `bytes / seconds`.
-    pub throughput_bytes_per_second: f64,
-    /// What its earlier and later versions have in common, if somebody said.
-    pub lineage: Option<String>,
-    /// Bytes; how it was cut from its start.
-    pub chunk_size_min: u32,
-    /// Bytes.
-    pub chunk_size_avg: u32,
-    /// Bytes.
-    pub chunk_size_max: u32,
-    /// Other chunk sizes for the rest of it, if the tuner has chosen some.
-    pub chunk_size_switch: Option<Switch>,
-    /// Why these sizes: a sentence for the operator.
-    pub chunk_size_why: String,
-}
-
-/// A stream being stored. Dropped before [`Put::finish`], nothing of its name remains.
+/// A stream being stored. Dropped before [`Put::finish`], nothing of its name remains; but see [`PutOptions::kept`].
 pub struct Put {
     core: Arc<Core>,
     claim: NameClaim,
@@ -121,6 +81,8 @@ pub struct Put {
     tuner: Option<Tuner>,
     /// How the stream began, while the tuner has a point ahead.
     head: twin::Head,
+    /// Where it is to be kept before its end.
+    kept: Option<Kept>,
 }
 
 impl Put {
@@ -151,6 +113,7 @@ impl Put {
         let params = tuner.as_ref().map_or(core.ladder().base(), Tuner::start);
         let lineage = options.lineage.clone().unwrap_or_default();
         let header = recipe_header(&core, (recipe, options.owner), name, params, lineage);
+        let kept = options.kept.then(|| Kept::new(&core.paths.recipes(), header.clone()));
         let writer = RecipeWriter::create(io.as_mut(), &core.paths.recipes(), header)?;
         let front = Front::new(&core.doors, recipe.0, chunker_of(params)?, patience);
         // One extent more than the window, so that one can be filled while all others are in flight.
@@ -173,6 +136,7 @@ impl Put {
             params,
             tuner,
             head: twin::Head::default(),
+            kept,
         })
     }
 
@@ -246,19 +210,37 @@ impl Put {
         Ok(durable)
     }
 
-    /// Make everything that was written durable, as [`Put::durable`] says; the last chunk ends here.
+    /// Have what is durable kept under the stream's name, also if it is never finished; returns the bytes from its
+    /// start of which that is true now. Takes two writes and syncs at once, if there is anything new.
+    ///
+    /// # Errors
+    /// The store failed; the stream is lost, but for what was kept before.
+    ///
+    /// # Panics
+    /// When the stream was not begun with [`PutOptions::kept`].
+    pub fn keep(&mut self) -> Result<u64> {
+        let durable = self.durable()?;
+        let kept = self.kept.as_mut().expect("a stream that is kept was begun as one");
+        kept.keep(self.io.as_mut(), durable).inspect_err(|error| self.core.poison.set(error))
+    }
+
+    /// Make everything that was written durable, and kept if that was asked for; the last chunk ends here.
     ///
     /// # Errors
     /// The store failed; the stream is lost.
     pub fn flush(&mut self) -> Result<()> {
-        if self.durable()? == self.written() {
-            return Ok(());
+        if self.durable()? < self.written() {
+            if self.written() > self.boundary {
+                self.end_chunk()?;
+            }
+            self.front.finish()?;
+            self.note_chunks()?;
         }
-        if self.written() > self.boundary {
-            self.end_chunk()?;
+        if self.kept.is_some() {
+            let kept = self.keep()?;
+            assert_eq!(kept, self.written(), "all that was flushed is durable, and so it is kept");
         }
-        self.front.finish()?;
-        self.note_chunks()
+        Ok(())
     }
 
     /// Add everything that `source` gives until its end; returns how much that was.
@@ -311,6 +293,9 @@ impl Put {
         assert_eq!((row.logical_bytes, row.chunk_count), (self.bytes, chunks), "the recipe holds the stream");
         let batch = Batch { recipes: vec![row], ..Batch::default() };
         self.core.index.commit(batch).inspect_err(|error| self.core.poison.set(error))?;
+        if let Some(kept) = self.kept.take() {
+            kept.remove(self.io.as_mut());
+        }
         let seconds = self.started.elapsed().as_secs_f64().max(1e-9);
         Ok(PutSummary {
             name: self.claim.name().to_owned(),
@@ -418,6 +403,9 @@ impl Put {
         let follows = self.tuner.as_ref().is_some_and(|tuner| tuner.point().is_some());
         for chunk in self.front.take_chunks() {
             recipe.push(self.io.as_mut(), chunk.hash, 0, chunk.len)?;
+            if let Some(kept) = &mut self.kept {
+                kept.push(chunk);
+            }
             if follows {
                 self.head.push(chunk.hash);
             }
@@ -436,6 +424,13 @@ impl Drop for Put {
         if let Some(recipe) = self.recipe.take() {
             recipe.abort(self.io.as_mut());
         }
+        if let Some(kept) = self.kept.take() {
+            if kept.secured() > 0 {
+                // Only recovery makes a stream of it, and it runs when the store is opened after a failure.
+                self.core.poison.set(&format!("{:?} has no end, and part of it is kept", self.claim.name()));
+            }
+            kept.leave(self.io.as_mut());
+        }
     }
 }
 
@@ -449,10 +444,6 @@ fn tuner_of(core: &Core, io: &mut dyn Io, options: &PutOptions) -> Result<Option
 fn chunker_of(sizes: ChunkParams) -> Result<Chunker> {
     let params = Params::new(sizes.min, sizes.avg, sizes.max);
     params.map(Chunker::new).map_err(|error| Error::Invalid(error.to_string()))
-}
-
-fn switch_of((at, sizes): (u64, ChunkParams)) -> Switch {
-    Switch { at, chunk_size_min: sizes.min, chunk_size_avg: sizes.avg, chunk_size_max: sizes.max }
 }
 
 fn recipe_header(
@@ -472,13 +463,4 @@ fn recipe_header(
         owner,
         lineage,
     }
-}
-
-#[expect(clippy::cast_precision_loss, reason = "a rate for people needs no more than 53 bits")]
-fn to_float(bytes: u64) -> f64 {
-    bytes as f64
-}
-
-fn ratio(bytes: u64, new_bytes: u64) -> f64 {
-    if new_bytes == 0 { 0.0 } else { to_float(bytes) / to_float(new_bytes) }
 }

@@ -11,8 +11,9 @@
 //! # Crash consistency
 //! temporary names -> data sync of both -> rename both -> sync both directories -> row in the index -> acknowledged.
 //! The chunks were durable before. What a crash leaves: temporary files, removed by recovery; and finished files
-//! without a row, whose stream is whole and is adopted.
+//! without a row, whose stream is whole and is adopted. Of a stream that is promised in parts, see [`journal`].
 
+pub mod journal;
 pub mod pair;
 pub mod reader;
 pub mod recover;
@@ -21,6 +22,7 @@ pub mod set;
 mod tests;
 pub mod writer;
 
+pub use journal::Journal;
 pub use reader::RecipeReader;
 pub use writer::{RecipeTotals, RecipeWriter};
 

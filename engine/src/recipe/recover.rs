@@ -9,6 +9,8 @@
 //! | recipe whose name another stream has | left alone, and noted |
 //! | one copy missing or of another length | written anew from the other |
 //! | row without a file | noted: an acknowledged stream is lost |
+//! | journal, and its stream has a row | removed |
+//! | journal without | made a recipe, with a row; then removed: others rely on what it says |
 //!
 //! Nothing that may be somebody's only recipe is removed. It may crash anywhere and be run again.
 
@@ -24,6 +26,7 @@ use crate::index::{Batch, Index, RecipeRow, RecipeState};
 use crate::planted::{self, Bug};
 
 use super::set::{self, Listing};
+use super::{RecipeTotals, RecipeWriter, journal};
 
 /// Bring recipe files and rows together; after a clean close there is nothing to do but to end removals. Findings for
 /// the operator go to `notes`.
@@ -58,7 +61,49 @@ pub fn recover(
     for row in live.iter().filter(|row| !listing.recipes.contains_key(&row.recipe)) {
         notes.push(format!("stream {:?} is lost: recipe {} has no file", row.name, row.recipe));
     }
-    Ok(())
+    salvage(io, recipes, store, index, &listing, notes)
+}
+
+/// Make recipes of the journals of streams that were never finished.
+fn salvage(
+    io: &mut dyn Io,
+    recipes: &Path,
+    store: StoreId,
+    index: &dyn Index,
+    listing: &Listing,
+    notes: &mut Vec<String>,
+) -> Result<()> {
+    if listing.journals.is_empty() {
+        return Ok(());
+    }
+    let rows = index.recipes()?;
+    let known: BTreeSet<_> = rows.iter().map(|row| row.recipe).collect();
+    let mut names: BTreeMap<String, RecipeId> = rows.into_iter().map(|row| (row.name, row.recipe)).collect();
+    for &recipe in listing.journals.iter().rev() {
+        let found = match known.contains(&recipe) {
+            true => None,
+            false => journal::read(io, recipes, recipe, store)?.filter(|(_, entries)| !entries.is_empty()),
+        };
+        if let Some((header, entries)) = found {
+            let name = header.name.clone();
+            if let Some(other) = names.get(&name) {
+                let what = format!("stream {name:?} has recipe {other}");
+                notes.push(format!("the journal of recipe {recipe} is left alone: {what}"));
+                continue;
+            }
+            let mut writer = RecipeWriter::create(io, recipes, header)?;
+            for entry in &entries {
+                writer.push_entry(io, *entry)?;
+            }
+            let row = writer.finish(io, RecipeTotals::default())?;
+            let bytes = row.logical_bytes;
+            index.commit(Batch { recipes: vec![row], ..Batch::default() })?;
+            notes.push(format!("stream {name:?} was not finished: its first {bytes} bytes were kept"));
+            names.insert(name, recipe);
+        }
+        journal::remove(io, recipes, recipe)?;
+    }
+    set::sync(io, recipes)
 }
 
 fn adopt(

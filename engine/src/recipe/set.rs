@@ -1,6 +1,6 @@
 //! The recipes of a store as files: which exist, in which copies, and how to remove or restore them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
@@ -14,6 +14,7 @@ use crate::ids::RecipeId;
 use crate::index::RecipeRow;
 use crate::paths::TEMPORARY_EXTENSION;
 
+use super::journal::{self, JOURNAL_EXTENSION};
 use super::{RECIPE_EXTENSION, RecipeReader, RecipeTotals, RecipeWriter, Side};
 
 /// Both directories below `recipes`.
@@ -29,6 +30,8 @@ pub struct Listing {
     pub recipes: BTreeMap<RecipeId, [Option<u64>; 2]>,
     /// Unfinished files.
     pub temporary: Vec<PathBuf>,
+    /// Recipes that have a journal.
+    pub journals: BTreeSet<RecipeId>,
     /// Files that are not ours.
     pub foreign: Vec<PathBuf>,
 }
@@ -45,6 +48,8 @@ pub fn list(io: &mut dyn Io, recipes: &Path) -> Result<Listing> {
                 |extension| entry.name.strip_suffix(extension)?.strip_suffix('.').and_then(RecipeId::parse);
             if let Some(recipe) = stem_of(RECIPE_EXTENSION) {
                 listing.recipes.entry(recipe).or_default()[slot] = Some(entry.size);
+            } else if let Some(recipe) = stem_of(JOURNAL_EXTENSION) {
+                listing.journals.insert(recipe);
             } else if stem_of(TEMPORARY_EXTENSION).is_some() {
                 listing.temporary.push(directory.join(&entry.name));
             } else {
@@ -55,7 +60,8 @@ pub fn list(io: &mut dyn Io, recipes: &Path) -> Result<Listing> {
     Ok(listing)
 }
 
-/// Remove both copies of `recipe`, durably. Copies that are gone already are fine, so that it can be run again.
+/// Remove both copies of `recipe`, durably, and what may be left of its journal, from which recovery would make it
+/// anew. What is gone already is fine, so that it can be run again.
 ///
 /// # Errors
 /// The disk refused.
@@ -63,6 +69,7 @@ pub fn remove(io: &mut dyn Io, recipes: &Path, recipe: RecipeId) -> Result<()> {
     for side in Side::BOTH {
         unlink(io, &side.file(recipes, recipe))?;
     }
+    journal::remove(io, recipes, recipe)?;
     sync(io, recipes)
 }
 
@@ -200,7 +207,7 @@ pub fn rows(io: &mut dyn Io, recipes: &Path, store: StoreId) -> Result<(Vec<Reci
     Ok((rows.into_values().collect(), notes))
 }
 
-fn unlink(io: &mut dyn Io, path: &Path) -> Result<()> {
+pub(super) fn unlink(io: &mut dyn Io, path: &Path) -> Result<()> {
     match io.unlink(path) {
         Err(error) if error.kind() != ErrorKind::NotFound => Err(Error::io("remove", path)(error)),
         _ => Ok(()),

@@ -4,8 +4,18 @@ use std::collections::BTreeMap;
 
 use gdd_uring::sim::Rng;
 
-/// A stream in doubt: its name, what it was before, and what it was to become.
-pub type Doubt = (String, Option<Vec<u8>>, Option<Vec<u8>>);
+/// A stream in doubt.
+#[derive(Clone, Debug)]
+pub struct Doubt {
+    /// Its name.
+    pub name: String,
+    /// What it was before.
+    pub before: Option<Vec<u8>>,
+    /// What it was to become.
+    pub after: Option<Vec<u8>>,
+    /// If it was to be kept from its start on: so many bytes of it are at least.
+    pub least: Option<usize>,
+}
 
 /// Bytes of a stream that has many of its like: its record lies at the same place of its batch as theirs, and has the
 /// same lengths, so only what a record says of itself tells them apart.
@@ -24,6 +34,8 @@ pub struct Model {
     streams: BTreeMap<String, Vec<u8>>,
     /// Streams being stored (what they will be) or removed (nothing) when last heard of.
     doubts: BTreeMap<String, Option<Vec<u8>>>,
+    /// Of those that were to be kept, what is at least.
+    kept: BTreeMap<String, usize>,
     blocks: Vec<Vec<u8>>,
     /// One stream in so many is not a twin, or one in so many is.
     twins: (bool, u64),
@@ -39,7 +51,14 @@ impl Model {
         blocks.push(vec![0; 30_000]);
         blocks.push((0..1200_u32).flat_map(|line| format!("line {}\n", line / 3).into_bytes()).collect());
         let twins = (random.below(4) == 0, 4 + random.below(5));
-        Self { streams: BTreeMap::new(), doubts: BTreeMap::new(), blocks, twins, named: 0 }
+        Self {
+            streams: BTreeMap::new(),
+            doubts: BTreeMap::new(),
+            kept: BTreeMap::new(),
+            blocks,
+            twins,
+            named: 0,
+        }
     }
 
     /// A new name, and a stream of old blocks and new bytes for it.
@@ -89,20 +108,32 @@ impl Model {
         self.doubts.insert(name.to_owned(), after);
     }
 
+    /// The store has answered for the first `least` bytes of a stream in doubt.
+    pub fn keep(&mut self, name: &str, least: usize) {
+        self.kept.insert(name.to_owned(), least);
+    }
+
     /// The store answered.
     pub fn acknowledge(&mut self, name: &str, bytes: Option<Vec<u8>>) {
         self.doubts.remove(name);
+        self.kept.remove(name);
         match bytes {
             Some(bytes) => drop(self.streams.insert(name.to_owned(), bytes)),
             None => drop(self.streams.remove(name)),
         }
     }
 
-    /// Streams in doubt: their name, what they were before, and what they were to become.
+    /// Streams in doubt.
     #[must_use]
     pub fn doubts(&self) -> Vec<Doubt> {
         let before = |name: &String| self.streams.get(name).cloned();
-        self.doubts.iter().map(|(name, after)| (name.clone(), before(name), after.clone())).collect()
+        let doubt = |(name, after): (&String, &Option<Vec<u8>>)| Doubt {
+            name: name.clone(),
+            before: before(name),
+            after: after.clone(),
+            least: self.kept.get(name).copied(),
+        };
+        self.doubts.iter().map(doubt).collect()
     }
 
     /// What must come back.

@@ -10,7 +10,7 @@ use gdd_engine::format::superblock::Settings;
 use gdd_engine::fsck::{self, Report};
 use gdd_engine::get::{Get, Shelf};
 use gdd_engine::index::simulated::SimulatedIndex;
-use gdd_engine::ingest::{Put, PutSummary};
+use gdd_engine::ingest::{Put, PutOptions, PutSummary};
 use gdd_engine::opening::{self, FilterHome, Opening};
 use gdd_engine::options::Options;
 use gdd_engine::paths::Paths;
@@ -134,6 +134,32 @@ impl Open {
         for part in bytes.chunks(part) {
             put.write(part)?;
         }
+        put.finish()
+    }
+
+    /// Store a stream and have it kept from its start on: it is flushed wherever `flushes`, in ascending order, says, and
+    /// what that made safe is noted in `kept`.
+    ///
+    /// # Errors
+    /// As the engine says.
+    pub fn put_kept(
+        &self,
+        name: &str,
+        bytes: &[u8],
+        flushes: &[usize],
+        kept: &mut usize,
+    ) -> Result<PutSummary> {
+        let options = PutOptions { kept: true, ..PutOptions::default() };
+        let patience = Box::new(self.steps.clone());
+        let mut put = Put::begin_with(Arc::clone(&self.core), name, options, patience)?;
+        let mut done = 0;
+        for &flush in flushes.iter().filter(|flush| **flush <= bytes.len()) {
+            put.write(&bytes[done..flush])?;
+            done = flush;
+            put.flush()?;
+            *kept = flush;
+        }
+        put.write(&bytes[done..])?;
         put.finish()
     }
 

@@ -27,6 +27,8 @@ const GOES_ON_ONE_IN: u64 = 16;
 pub enum Step {
     /// Store a stream made of these blocks, each with a number that says its bytes, and a length.
     Put(&'static str, &'static [(u64, usize)]),
+    /// The same, and have its first so many bytes kept before the rest is written.
+    PutKept(&'static str, &'static [(u64, usize)], usize),
     /// Remove a stream.
     Remove(&'static str),
     /// Close cleanly and open again.
@@ -271,6 +273,20 @@ impl Scene {
                 self.allowed.entry(name).or_insert_with(|| vec![None]).push(Some(bytes.clone()));
                 now.put(name, &bytes, 1000).map_err(text)?;
                 self.allowed.insert(name, vec![Some(bytes)]);
+                *open = Some(now);
+            }
+            (Step::PutKept(name, blocks, flush), Some(now)) => {
+                let bytes = bytes_of(blocks);
+                let (part, whole) = (Some(bytes[..flush].to_vec()), Some(bytes.clone()));
+                let allowed = self.allowed.entry(name).or_insert_with(|| vec![None]);
+                allowed.extend([part.clone(), whole.clone()]);
+                let mut kept = 0;
+                let stored = now.put_kept(name, &bytes, &[flush], &mut kept).map_err(text);
+                if kept == flush {
+                    self.allowed.insert(name, vec![part, whole.clone()]);
+                }
+                stored?;
+                self.allowed.insert(name, vec![whole]);
                 *open = Some(now);
             }
             (Step::Remove(name), Some(now)) => {

@@ -5,6 +5,7 @@ use gdd_engine::format::superblock::Settings;
 use gdd_engine::fsck::{Finding, Severity};
 use gdd_uring::sim::{Fault, Faults, Hit, OpKind, Rng};
 
+use super::model::Doubt;
 use super::rig::{Open, Rig, Shape};
 use super::weather::Weather;
 use super::{Model, Outcome};
@@ -40,6 +41,12 @@ const CUT_BEFORE: [OpKind; 14] = [
     OpKind::Truncate,
     OpKind::Unlink,
 ];
+
+/// Whether `found` is a part that may be left of a stream that was to be kept: a prefix of it, and no less than what the
+/// store has answered for.
+fn is_kept(found: &[u8], after: Option<&[u8]>, least: Option<usize>) -> bool {
+    least.is_some_and(|least| found.len() >= least) && after.is_some_and(|after| after.starts_with(found))
+}
 
 /// See the module.
 pub struct World {
@@ -288,7 +295,18 @@ impl World {
     fn put(&mut self, open: &Open) -> Result<(), String> {
         let (name, bytes) = self.model.invent(&mut self.random);
         self.model.doubt(&name, Some(bytes.clone()));
-        let stored = open.put(&name, &bytes, 1 + self.random.index(60_000));
+        let stored = if self.random.below(8) == 0 {
+            let mut flushes = [0; 3].map(|_| self.random.index(bytes.len() + 1));
+            flushes.sort_unstable();
+            let mut kept = 0;
+            let stored = open.put_kept(&name, &bytes, &flushes, &mut kept);
+            if stored.is_err() {
+                self.model.keep(&name, kept);
+            }
+            stored
+        } else {
+            open.put(&name, &bytes, 1 + self.random.index(60_000))
+        };
         self.outcome.refused += u64::from(stored.is_err());
         match stored {
             Ok(summary) => {
@@ -314,9 +332,12 @@ impl World {
 
     /// Streams in doubt after a crash are there whole, or not at all; from now on that is what counts.
     fn settle(&mut self, open: &Open) -> Result<(), String> {
-        for (name, before, after) in self.model.doubts() {
+        for Doubt { name, before, after, least } in self.model.doubts() {
+            let least = least.map(|least| if self.weather == Weather::Rot { 0 } else { least }); // It may be what rotted.
             let settled = match (open.read(&name), self.weather) {
-                (Ok(found), _) if found == after || found == before => found,
+                (Ok(found), _) if found == after || (found == before && least == Some(0)) => found,
+                (Ok(Some(found)), _) if is_kept(&found, after.as_deref(), least) => Some(found),
+                (Ok(found), _) if found == before && least.is_none() => found,
                 (Ok(found), _) => {
                     return Err(format!("{name} has {:?} bytes after a crash", found.map(|b| b.len())));
                 }

@@ -52,6 +52,8 @@ struct Session<'a> {
     reading: Option<Reading>,
     status: Arc<Mutex<SessionStatus>>,
     since: Instant,
+    /// When a message was taken last.
+    active: Instant,
 }
 
 /// Serves `peer` until it leaves.
@@ -124,6 +126,7 @@ fn greet<'a>(
         reading: None,
         status: Arc::clone(status),
         since: Instant::now(),
+        active: Instant::now(),
     })
 }
 
@@ -146,7 +149,11 @@ impl Session<'_> {
             taken += 1;
         }
         let (consumer, capacity) = (&mut self.endpoint.consumer, self.shared.limits.capacity_up);
-        self.streams.settle(consumer, capacity, taken == 0).map_err(|error| trouble::store(&error))?;
+        if taken > 0 {
+            self.active = Instant::now();
+        }
+        let idle = self.active.elapsed() >= IDLE;
+        self.streams.settle(consumer, capacity, idle).map_err(|error| trouble::store(&error))?;
         let mut status = lock(&self.status);
         status.streams = self.streams.open().len();
         status.ring_held = self.endpoint.consumer.held();
@@ -155,7 +162,7 @@ impl Session<'_> {
         if taken > 0 {
             return Ok(());
         }
-        let nap = if self.streams.is_waiting() { SETTLE } else { IDLE };
+        let nap = if self.streams.is_waiting() && !idle { SETTLE } else { IDLE };
         match self.endpoint.wait(Wanted::MESSAGE, &self.peer, nap) {
             Ok(Woken::Packet) => Err(trouble::nonsense("a packet that nobody asked for").into()),
             Ok(_) => Ok(()),
@@ -198,8 +205,12 @@ impl Session<'_> {
             Request::Begin { volume, about } => return self.begin(head, volume, &about),
             Request::Flush => self.streams.flush(stream)?,
             Request::Finish { bytes, digest } => {
+                let ours = self.streams.has(stream);
                 let done = self.streams.finish(stream, bytes, digest);
-                self.shared.catalog.end(stream, done.is_ok());
+                if ours {
+                    // Without a receipt it is named as well, unless the store failed.
+                    self.shared.catalog.end(stream, done.as_ref().map_or_else(|why| !why.fatal, |_| true));
+                }
                 let answer = done?;
                 lock(&self.status).finished += 1;
                 answer
@@ -221,7 +232,7 @@ impl Session<'_> {
         let (stream, name) = self.shared.catalog.begin(store, volume, self.id);
         let lineage = format!("bacula/{}/{}/{}", about.client, about.job_name, about.file_set);
         let lineage = (!about.job_name.is_empty() && name_problem(&lineage).is_none()).then_some(lineage);
-        let options = PutOptions { lineage, owner: Owner::Volume, ..PutOptions::default() };
+        let options = PutOptions { lineage, owner: Owner::Volume, kept: true, ..PutOptions::default() };
         let put = store.put_with(&name, options).map_err(|error| {
             self.shared.catalog.end(stream, false);
             trouble::store(&error)

@@ -15,11 +15,15 @@ use twox_hash::XxHash3_128;
 
 use super::trouble;
 
+/// The ring is given back in so many steps: each costs a sync or two.
+const STEPS: u64 = 8;
+
 /// A stream.
 struct Writing {
     put: Put,
     digest: XxHash3_128,
-    durable: u64,
+    /// Bytes that are kept whatever happens.
+    kept: u64,
     /// Longest chunk: what may be held back, besides an extent that is not full.
     chunk_max: u64,
 }
@@ -43,7 +47,7 @@ pub(super) struct Streams {
 impl Streams {
     /// Takes a stream in.
     pub(super) fn begin(&mut self, stream: u64, put: Put, chunk_max: u64) {
-        self.writing.insert(stream, Writing { put, digest: XxHash3_128::new(), durable: 0, chunk_max });
+        self.writing.insert(stream, Writing { put, digest: XxHash3_128::new(), kept: 0, chunk_max });
     }
 
     /// Takes payload in: the rest of `incoming`, which starts at `offset`.
@@ -80,24 +84,28 @@ impl Streams {
         self.held.push_back(Held { end, until: None });
     }
 
-    /// Gives back what is durable, and has more made durable: when `eager`, or when a good part of the ring waits.
-    pub(super) fn settle(&mut self, consumer: &mut Consumer, capacity: u64, eager: bool) -> EngineResult<()> {
-        let mark = self.unmarked >= capacity / 8 || (eager && self.unmarked > 0);
-        for writing in self.writing.values_mut() {
+    /// Gives back what is kept, and has more made durable: when a good part of the ring waits, or nothing has come for
+    /// a while (`idle`).
+    pub(super) fn settle(&mut self, consumer: &mut Consumer, capacity: u64, idle: bool) -> EngineResult<()> {
+        let step = capacity / STEPS;
+        let mark = self.unmarked >= step || (idle && self.unmarked > 0);
+        let crowded = consumer.held() > capacity / 2;
+        for writing in self.writing.values_mut().filter(|writing| writing.kept < writing.put.written()) {
             if mark {
                 writing.put.mark()?;
             }
-            if writing.durable < writing.put.written() {
-                writing.durable = writing.put.durable()?;
+            let more = writing.put.durable()? - writing.kept;
+            if more >= step || (more > 0 && (idle || crowded)) {
+                writing.kept = writing.put.keep()?;
             }
         }
         if mark {
             self.unmarked = 0;
         }
-        if consumer.held() > capacity / 2 {
+        if crowded {
             self.push_on()?;
         }
-        while let Some(held) = self.held.pop_front_if(|held| is_durable(&self.writing, held)) {
+        while let Some(held) = self.held.pop_front_if(|held| is_kept(&self.writing, held)) {
             consumer.release(held.end);
         }
         Ok(())
@@ -108,9 +116,9 @@ impl Streams {
     fn push_on(&mut self) -> EngineResult<()> {
         let Some(Held { until: Some((stream, end)), .. }) = self.held.front() else { return Ok(()) };
         let Some(writing) = self.writing.get_mut(stream) else { return Ok(()) };
-        if writing.durable < *end && writing.put.written() - end <= EXTENT_SIZE + writing.chunk_max {
+        if writing.kept < *end && writing.put.written() - end <= EXTENT_SIZE + writing.chunk_max {
             writing.put.flush()?;
-            writing.durable = writing.put.durable()?;
+            writing.kept = writing.put.written();
         } else {
             writing.put.mark()?;
         }
@@ -126,15 +134,17 @@ impl Streams {
     pub(super) fn flush(&mut self, stream: u64) -> Result<Answer, Trouble> {
         let writing = self.writing.get_mut(&stream).ok_or_else(|| trouble::unknown(stream))?;
         writing.put.flush().map_err(|error| trouble::store(&error))?;
-        writing.durable = writing.put.written();
+        writing.kept = writing.put.written();
         Ok(Answer::Done)
     }
 
-    /// Ends a stream, if it is what was sent; else nothing of its name remains.
+    /// Ends a stream, if it is what was sent; else there is no receipt, and it is kept as it came: other sessions'
+    /// blocks lie among its own, and each block is checked by itself.
     pub(super) fn finish(&mut self, stream: u64, bytes: u64, digest: u128) -> Result<Answer, Trouble> {
         let writing = self.writing.remove(&stream).ok_or_else(|| trouble::unknown(stream))?;
         let received = (writing.put.written(), writing.digest.finish_128());
         if received != (bytes, digest) {
+            writing.put.finish().map_err(|error| trouble::store(&error))?;
             return Err(trouble::differs(stream, (bytes, digest), received));
         }
         writing.put.finish().map_err(|error| trouble::store(&error))?;
@@ -149,12 +159,17 @@ impl Streams {
         }
     }
 
+    /// Whether this session writes `stream`.
+    pub(super) fn has(&self, stream: u64) -> bool {
+        self.writing.contains_key(&stream)
+    }
+
     /// Those that are open.
     pub(super) fn open(&self) -> Vec<u64> {
         self.writing.keys().copied().collect()
     }
 }
 
-fn is_durable(writing: &BTreeMap<u64, Writing>, held: &Held) -> bool {
-    held.until.is_none_or(|(stream, end)| writing.get(&stream).is_none_or(|writing| writing.durable >= end))
+fn is_kept(writing: &BTreeMap<u64, Writing>, held: &Held) -> bool {
+    held.until.is_none_or(|(stream, end)| writing.get(&stream).is_none_or(|writing| writing.kept >= end))
 }
