@@ -121,6 +121,17 @@ impl Site {
         stats[key].as_u64().unwrap_or_else(|| unreachable!("no number {key:?} in {stats}"))
     }
 
+    /// Bytes of file data that have come from sessions that are connected now.
+    ///
+    /// # Panics
+    /// When the daemon does not answer.
+    #[must_use]
+    pub fn bytes_in(&self) -> u64 {
+        let status = self.gdd.json(&["status"]);
+        let sessions = status["services"]["storage"]["sessions"].as_array().cloned().unwrap_or_default();
+        sessions.iter().filter_map(|session| session["bytes_in"].as_u64()).sum()
+    }
+
     /// Stop the daemon well, and read and verify the whole store.
     ///
     /// # Panics

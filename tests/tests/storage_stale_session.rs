@@ -28,12 +28,7 @@ fn tree(root: &Path) {
 /// Start the job and wait until a good part of it has arrived in the store.
 fn under_way(site: &Site, rig: &Rig) -> JobId {
     let id = rig.submit("tree", Level::Full).unwrap();
-    let arrived = || {
-        let status = site.gdd.json(&["status"]);
-        let sessions = status["services"]["storage"]["sessions"].as_array().cloned().unwrap_or_default();
-        Ok(sessions.iter().any(|session| session["bytes_in"].as_u64().unwrap_or(0) > 4 << 20))
-    };
-    rig.wait_for("bytes in the daemon", arrived).unwrap();
+    rig.wait_for("bytes in the daemon", || Ok(site.bytes_in() > 4 << 20)).unwrap();
     id
 }
 

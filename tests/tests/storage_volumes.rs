@@ -9,6 +9,14 @@ use gdd_rig::tree::{self, Shape};
 use gdd_rig::{Daemon, Device, FileSet, Job, Level, Pool, Release};
 use gdd_tests::bacula::{DEVICE, POOL, Site, VOLUME, assert_equal, assert_restored, volume_size};
 
+/// Without extended attributes: bextract does not restore them, from whatever device.
+fn plain_tree_in(site: &Site) -> PathBuf {
+    let tree = site.folder().join("tree");
+    fs::create_dir(&tree).unwrap();
+    tree::build(&tree, 61, Shape { huge_size: 6 << 20, ..Shape::SMALL }).unwrap();
+    tree
+}
+
 fn tree_in(site: &Site) -> PathBuf {
     let tree = site.folder().join("tree");
     fs::create_dir(&tree).unwrap();
@@ -61,7 +69,7 @@ fn recycled_volumes_give_their_recipes_up_on_bacula_15() {
 
 fn tools_read(release: Release) {
     let Some(mut site) = Site::new(release) else { return };
-    let tree = tree_in(&site);
+    let tree = plain_tree_in(&site);
     let rig = site
         .bacula()
         .device(Device::new("Other", "Cloud"))
@@ -122,7 +130,7 @@ fn a_job_goes_on_from_volume_to_volume_and_through_a_spool() {
     for job in ["tree", "spooled"] {
         let done = rig.run(job, Level::Full).unwrap().demand_ok().unwrap();
         assert!(done.volumes.len() >= 3, "{:?}", done.volumes);
-        assert_eq!(done.log.contains("Despooling"), job == "spooled", "{}", done.log);
+        assert_eq!(done.log.contains("Committing spooled data"), job == "spooled", "{}", done.log);
         assert_restored(&rig, &[&done], &tree);
     }
     site.stop_and_check();
@@ -166,6 +174,8 @@ fn streams_of_every_kind_come_back() {
         ("sha", vec!["signature = SHA256"]),
     ];
     let pem = key_pair(site.folder());
+    // Bacula 9.6.7 cannot decrypt a file of 65,537 bytes, from its own disk device either.
+    fs::remove_file(tree.join("lengths/65537")).unwrap();
     let mut builder = site.bacula().clients(2);
     for (name, options) in &kinds {
         let set = options.iter().fold(FileSet::new(name).include(&tree), |set, option| set.option(option));
