@@ -73,7 +73,10 @@ fn make(root: &Path, seed: u64, bytes: u64) -> u64 {
     done
 }
 
+/// One job. What others left to be written is on the disk before it begins: our device waits for the disk, the plain
+/// one leaves that to the kernel, so that each would pay for the one before otherwise.
 fn timed(rig: &Rig, job: &str) -> JobResult {
+    rustix::fs::sync();
     rig.run(job, Level::Full).and_then(JobResult::demand_ok).expect("the job ends well")
 }
 

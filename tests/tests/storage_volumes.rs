@@ -162,7 +162,8 @@ fn blocks_of_every_size_come_back() {
     site.stop_and_check();
 }
 
-/// Sparse, compressed and encrypted streams, and several signatures: what they are is Bacula's business, and comes back.
+/// Sparse, compressed and encrypted streams, and several signatures: what they are is Bacula's business, and comes
+/// back.
 #[test]
 fn streams_of_every_kind_come_back() {
     let Some(mut site) = Site::new(Release::V9) else { return };

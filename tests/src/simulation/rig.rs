@@ -137,8 +137,8 @@ impl Open {
         put.finish()
     }
 
-    /// Store a stream and have it kept from its start on: it is flushed wherever `flushes`, in ascending order, says, and
-    /// what that made safe is noted in `kept`.
+    /// Store a stream and have it kept from its start on: it is flushed wherever `flushes`, in ascending order, says,
+    /// and what that made safe is noted in `kept`.
     ///
     /// # Errors
     /// As the engine says.

@@ -42,8 +42,8 @@ const CUT_BEFORE: [OpKind; 14] = [
     OpKind::Unlink,
 ];
 
-/// Whether `found` is a part that may be left of a stream that was to be kept: a prefix of it, and no less than what the
-/// store has answered for.
+/// Whether `found` is a part that may be left of a stream that was to be kept: a prefix of it, and no less than what
+/// the store has answered for.
 fn is_kept(found: &[u8], after: Option<&[u8]>, least: Option<usize>) -> bool {
     least.is_some_and(|least| found.len() >= least) && after.is_some_and(|after| after.starts_with(found))
 }
