@@ -1,6 +1,6 @@
 //! The command line's side of the control socket.
 
-use std::io::{BufReader, BufWriter, Read, Write};
+use std::io::{BufReader, BufWriter, ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
@@ -50,11 +50,19 @@ impl Client {
         Ok(Self { from, to: BufWriter::with_capacity(BUFFER_SIZE, other), hello })
     }
 
-    /// The daemon at `socket` if it runs on the store in `dir`.
+    /// The daemon at `socket` if it runs on the store in `dir`. One that is there and does not serve us is named in the
+    /// log: what follows opens the store itself, which fails if that daemon has it.
     #[must_use]
     pub fn of_store(socket: &Path, dir: &Path) -> Option<Self> {
-        let client = Self::connect(socket).ok()?;
-        (client.hello.store == dir.canonicalize().ok()?).then_some(client)
+        match Self::connect(socket) {
+            Ok(client) => (client.hello.store == dir.canonicalize().ok()?).then_some(client),
+            Err(failure) => {
+                if !is_vacant(socket) {
+                    tracing::warn!("going on without the daemon: {}", failure.line());
+                }
+                None
+            }
+        }
     }
 
     /// Ask for something that is answered with a result alone.
@@ -126,6 +134,12 @@ impl Client {
     fn reply(&mut self) -> Result<Reply> {
         control::receive(&mut self.from, LINE_MAX).map_err(lost)
     }
+}
+
+/// Whether nobody listens at `socket`: there is none, or its daemon has died.
+fn is_vacant(socket: &Path) -> bool {
+    let vacant = [ErrorKind::NotFound, ErrorKind::ConnectionRefused];
+    UnixStream::connect(socket).is_err_and(|error| vacant.contains(&error.kind()))
 }
 
 fn lost(error: std::io::Error) -> Failure {

@@ -18,6 +18,11 @@ use crate::failure::{Failure, Result};
 /// The signals that are noted.
 const NOTED: [i32; 2] = [SIGINT, SIGTERM];
 
+/// End the process as `signal` would, at once: as safe for the store as a crash.
+pub fn end(signal: i32) -> ! {
+    low_level::exit(128 + signal)
+}
+
 /// See the module. Signals stay noted, and not fatal, until the process ends.
 #[derive(Debug)]
 pub struct Signals {

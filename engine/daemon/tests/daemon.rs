@@ -4,7 +4,10 @@
 mod support;
 
 use std::io::{Read, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixDatagram, UnixStream};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::Child;
 
 use support::{Place, random};
@@ -21,12 +24,17 @@ impl Drop for Daemon {
 
 /// Start a daemon and wait until it says READY.
 fn serve(place: &Place) -> Daemon {
+    serve_at(place, &place.join("gdd.sock"))
+}
+
+/// The same at another socket.
+fn serve_at(place: &Place, at: &Path) -> Daemon {
     let path = place.join("notify");
     let _ = std::fs::remove_file(&path);
     let socket = UnixDatagram::bind(&path).unwrap();
     let mut command = place.command(&["serve"]);
     std::fs::write(place.join("gdd.toml"), "workers = 2\n").unwrap();
-    command.env("NOTIFY_SOCKET", &path).env("GDD_CONFIG", place.join("gdd.toml"));
+    command.env("GDD_SOCKET", at).env("NOTIFY_SOCKET", &path).env("GDD_CONFIG", place.join("gdd.toml"));
     let daemon = Daemon(command.spawn().unwrap());
     socket.set_read_timeout(Some(std::time::Duration::from_secs(60))).unwrap();
     let mut buffer = [0; 1000];
@@ -86,6 +94,76 @@ fn garbage_and_long_requests_are_refused() {
         assert!(answer.lines().last().unwrap().contains("\"code\":2"), "{answer}");
     }
     assert_eq!(place.names(), [""; 0]);
+}
+
+#[test]
+fn requests_run_at_the_same_time() {
+    let place = Place::new();
+    let _daemon = serve(&place);
+    let bytes = random(3, 8_000_000);
+    place.put("before", &bytes);
+    std::thread::scope(|scope| {
+        for number in 0..3 {
+            let (place, bytes) = (&place, &bytes);
+            scope.spawn(move || {
+                let mine = random(10 + number, 4_000_000);
+                place.put(&format!("put-{number}"), &mine);
+                assert!(place.ok(&["get", &format!("put-{number}")]).out == mine);
+                assert!(place.ok(&["get", "before"]).out == *bytes);
+            });
+        }
+    });
+    assert_eq!(place.names(), ["before", "put-0", "put-1", "put-2"]);
+}
+
+#[test]
+fn a_request_stops_it_and_what_runs_may_end() {
+    let place = Place::new();
+    let mut daemon = serve(&place);
+    let mut put = place.start(&["put", "slow"]);
+    let mut pipe = put.stdin.take().unwrap();
+    pipe.write_all(&random(4, 300_000)).unwrap();
+    while place.ok(&["status", "--json"]).object()["requests"] != 2 {
+        std::thread::sleep(std::time::Duration::from_millis(5)); // The put, and this question itself.
+    }
+    let mut stream = UnixStream::connect(place.join("gdd.sock")).unwrap();
+    stream.write_all(b"{\"protocol\":1,\"request\":\"shutdown\"}\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.contains("stopping"), "{answer}");
+    pipe.write_all(b"the end").unwrap();
+    drop(pipe);
+    assert!(put.wait_with_output().unwrap().status.success());
+    assert_eq!(daemon.0.wait().unwrap().code(), Some(0));
+    assert_eq!(place.names(), ["slow"]);
+    assert_eq!(place.ok(&["get", "slow"]).out.len(), 300_007);
+}
+
+/// The daemon of root does not serve a stranger, and neither the command line nor the log hides it.
+#[test]
+fn a_stranger_is_refused() {
+    if !rustix::process::geteuid().is_root() {
+        println!("not tested: only root can become somebody else");
+        return;
+    }
+    let place = Place::new();
+    let open = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(open.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let (program, socket) = (open.path().join("gdd"), open.path().join("gdd.sock"));
+    std::fs::copy(env!("CARGO_BIN_EXE_gdd"), &program).unwrap();
+    let _daemon = serve_at(&place, &socket);
+    let mut status = std::process::Command::new(&program);
+    status.args(["status"]).env("GDD_SOCKET", &socket).current_dir("/").uid(65_534).gid(65_534);
+    let output = status.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(1) && said.contains("users"), "{output:?}");
+    let output = status.args(["--store", "/nowhere"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let mut list = std::process::Command::new(&program);
+    list.args(["ls", "--store", "/nowhere"]).env("GDD_SOCKET", &socket).current_dir("/").uid(65_534);
+    let output = list.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && said.contains("without the daemon"), "{output:?}");
 }
 
 #[test]

@@ -333,7 +333,8 @@ impl World {
     /// Streams in doubt after a crash are there whole, or not at all; from now on that is what counts.
     fn settle(&mut self, open: &Open) -> Result<(), String> {
         for Doubt { name, before, after, least } in self.model.doubts() {
-            let least = least.map(|least| if self.weather == Weather::Rot { 0 } else { least }); // It may be what rotted.
+            // What the store has answered for may be what rotted.
+            let least = least.map(|least| if self.weather == Weather::Rot { 0 } else { least });
             let settled = match (open.read(&name), self.weather) {
                 (Ok(found), _) if found == after || (found == before && least == Some(0)) => found,
                 (Ok(Some(found)), _) if is_kept(&found, after.as_deref(), least) => Some(found),

@@ -14,7 +14,7 @@ mod storage;
 use std::io;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use gdd_engine::options::Access;
@@ -33,6 +33,8 @@ use state::State;
 const CONNECTIONS_MAX: usize = 64;
 /// How often the main thread looks for signals.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// How often a long opening is reported.
+const TELL_EVERY: Duration = Duration::from_secs(5);
 /// How long threads may take to notice that their connection was cut.
 const CUT_LIMIT: Duration = Duration::from_secs(5);
 
@@ -67,9 +69,7 @@ pub fn run(arguments: &Serve, common: &Common) -> Result<Outcome> {
 
 /// Open the store, work, and close it.
 fn serve(state: &State, signals: &Signals, notify: &Notify) -> Result<()> {
-    notify.send("STATUS=opening the store, with recovery where needed");
-    tracing::info!("opening the store in {}", state.dir.display());
-    let store = Store::open(&state.dir, Access::ReadWrite, &state.config.options())?;
+    let store = open(state, signals, notify)?;
     let epoch = store.core().epoch.0;
     state.set_store(store);
     storage::start(state)?;
@@ -91,6 +91,35 @@ fn serve(state: &State, signals: &Signals, notify: &Notify) -> Result<()> {
     store.close()?;
     tracing::info!("stopped; the store is closed cleanly");
     Ok(())
+}
+
+/// Open the store, which runs recovery where that is needed and may take long. Meanwhile systemd hears of it, and a
+/// signal ends the process at once: recovery that breaks off is run again by the next opening.
+fn open(state: &State, signals: &Signals, notify: &Notify) -> Result<Store> {
+    notify.send("STATUS=opening the store, with recovery where needed");
+    tracing::info!("opening the store in {}", state.dir.display());
+    let is_open = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut told = Instant::now();
+            while !is_open.load(Ordering::Acquire) {
+                if let Err(Failure::Signal(signal)) = signals.check() {
+                    tracing::info!("stopping after {} while the store is opened", signals::name(signal));
+                    signals::end(signal);
+                }
+                if told.elapsed() >= TELL_EVERY {
+                    let text = format!("opening the store for {} s", state.started.elapsed().as_secs());
+                    notify.send(&format!("STATUS={text}\nWATCHDOG=1"));
+                    tracing::info!("{text}");
+                    told = Instant::now();
+                }
+                std::thread::sleep(LOOK_EVERY);
+            }
+        });
+        let store = Store::open(&state.dir, Access::ReadWrite, &state.config.options());
+        is_open.store(true, Ordering::Release);
+        store.map_err(Failure::from)
+    })
 }
 
 /// Wait for a signal or a shutdown request; meanwhile tell systemd how it goes.

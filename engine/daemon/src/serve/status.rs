@@ -42,6 +42,22 @@ pub fn outcome(state: &State) -> Result<Outcome> {
     line("state", format!("ready, epoch {epoch}, {} requests", state.busy()));
     line("disk access", stats.io_mode.clone());
     line("streams", grouped(stats.streams));
+    let filter = &stats.filter;
+    line(
+        "filter",
+        format!(
+            "{} layers, {} of {} chunks, {} bytes{}",
+            filter.layers,
+            grouped(filter.items),
+            grouped(filter.capacity),
+            grouped(filter.bytes + filter.hot_bytes),
+            if filter.trusted { "" } else { "; not trusted: every chunk is looked up" },
+        ),
+    );
+    for note in stats.io_notes.iter() {
+        line("fallback", note.clone());
+    }
+    line("last fsck", "unknown: `gdd fsck` runs while the daemon is stopped".to_owned());
     line("tuner", if stats.settings.tuner { "on" } else { "off" }.to_owned());
     line("commits", grouped(stats.commits));
     line("lookups", format!("{} near, {} in the index", stats.near_hits, stats.index_lookups));
