@@ -1,70 +1,84 @@
-//! How fast jobs are on our device and on Bacula's plain one, in one run: files that nothing compresses, new and known.
+//! How fast jobs are on our device and on Bacula's plain one, in one run: files that nothing compresses, new and known,
+//! and back again.
 //!
-//! `cargo run --release -p gdd-tests --example jobs [MEGABYTES [RUNS]]` prints a table of medians and their ratios. The
-//! two devices take turns, so that a slow moment of the machine meets both.
-#![allow(clippy::expect_used, clippy::print_stdout)]
+//! `cargo run --release -p gdd-tests --example jobs -- [MEGABYTES [RUNS]]` prints a table of medians and their ratios.
+//! The two devices take turns, so that a slow moment of the machine meets both. Ours is durable when the job ends; the
+//! plain one leaves its last gigabytes to the kernel.
+#![allow(clippy::expect_used, clippy::print_stdout, clippy::cast_precision_loss)]
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use gdd_rig::{Device, Job, JobResult, Level, Pool, Rig};
-use gdd_tests::bacula::{DEVICE, POOL, Site};
+use gdd_rig::{Device, Job, JobId, JobResult, Level, Pool, Rig};
+use gdd_tests::bacula::Site;
 use gdd_tests::random::Random;
 
-/// Lengths of files, in turn, in bytes: most are small, most bytes are in large ones.
-const LENGTHS: [usize; 8] = [4 << 10, 20 << 10, 64 << 10, 200 << 10, 700 << 10, 1 << 20, 2 << 20, 5 << 20];
+/// Lengths of files, in turn, in bytes. Mixed: most are small, most bytes are in large ones.
+const SETS: [(&str, &[usize]); 2] = [
+    ("mixed", &[4 << 10, 20 << 10, 64 << 10, 200 << 10, 700 << 10, 1 << 20, 2 << 20, 5 << 20]),
+    ("small", &[500, 2000, 4 << 10, 9000]),
+];
+/// Bytes of the small files, as a part of those of the others.
+const SMALL_SHARE: u64 = 10;
+
+/// Rates of both devices in MB/s, by set and kind of data.
+type Rates = BTreeMap<(&'static str, &'static str), [Vec<f64>; 2]>;
 
 fn main() {
     let mut words = std::env::args().skip(1).map(|word| word.parse::<u64>().expect("a number"));
     let (megabytes, runs) = (words.next().unwrap_or(1000), words.next().unwrap_or(3));
     let mut site = Site::new(gdd_rig::Release::V9).expect("GDD_RIG is not off");
     let source = site.folder().join("source");
-    let plain = Pool::new("Plain", "Plain").label_format("Plain-").recycle();
     let rig = site
         .bacula()
         .device(Device::file("Plain"))
-        .pool(plain)
-        .backup("deduplicated", &source)
-        .job(Job::backup("plain", "deduplicated").pool("Plain"))
+        .pool(Pool::new("Plain", "Plain").label_format("Plain-"))
+        .backup("gdd", &source)
+        .job(Job::backup("plain", "gdd").pool("Plain"))
         .start()
         .expect("Bacula starts");
-    println!(
-        "{megabytes} MB of incompressible files, {runs} runs; pool {POOL} on device {DEVICE} and pool Plain"
-    );
-    let mut rates: [Vec<f64>; 4] = Default::default();
-    for run in 0..runs {
+    println!("{megabytes} MB of mixed files, a tenth of that in small ones; {runs} runs");
+    let mut rates = Rates::new();
+    for (seed, (set, lengths)) in (0..runs).flat_map(|run| SETS.map(|set| (run, set))) {
+        let bytes = megabytes * 1_000_000 / if set == "small" { SMALL_SHARE } else { 1 };
         let _ = fs::remove_dir_all(&source);
-        let bytes = make(&source, run, megabytes * 1_000_000);
-        let order = if run % 2 == 0 { ["deduplicated", "plain"] } else { ["plain", "deduplicated"] };
-        let mut rate = |kind: usize, job: &str| {
-            let result = timed(&rig, job);
-            let slot = 2 * kind + usize::from(job == "plain");
-            rates[slot].push(bytes as f64 / 1e6 / result.running.as_secs_f64());
+        let bytes = make(&source, seed, bytes, lengths);
+        let mut devices = [(0, "gdd"), (1, "plain")];
+        if seed % 2 == 1 {
+            devices.reverse();
+        }
+        let mut note = |kind, device: usize, result: &JobResult| {
+            let rate = bytes as f64 / 1e6 / result.running.as_secs_f64().max(0.05);
+            rates.entry((set, kind)).or_default()[device].push(rate);
         };
-        order.iter().for_each(|job| rate(0, job));
-        order.iter().for_each(|job| rate(1, job));
+        for (device, job) in devices {
+            note("new", device, &backup(&rig, job));
+        }
+        for (device, job) in devices {
+            let known = backup(&rig, job);
+            note("known", device, &known);
+            note("restore", device, &restore(&rig, known.id));
+        }
     }
-    println!("\n{:<6} {:>14} {:>14} {:>8}", "data", "gdd MB/s", "plain MB/s", "ratio");
-    for (kind, name) in ["new", "known"].iter().enumerate() {
-        let [ours, theirs] = [2 * kind, 2 * kind + 1].map(|slot| median(&mut rates[slot].clone()));
-        println!("{name:<6} {ours:>14.0} {theirs:>14.0} {:>8.2}", ours / theirs);
+    println!("\n{:<16} {:>10} {:>12} {:>8}   every run", "files and data", "gdd MB/s", "plain MB/s", "ratio");
+    for ((set, kind), both) in &rates {
+        let [ours, theirs] = [0, 1].map(|device| median(&both[device]));
+        let name = format!("{set} {kind}");
+        println!("{name:<16} {ours:>10.0} {theirs:>12.0} {:>8.2}   {both:.0?}", ours / theirs);
     }
-    println!(
-        "all runs, MB/s: gdd new {:.0?}, plain new {:.0?}, gdd known {:.0?}, plain again {:.0?}",
-        rates[0], rates[1], rates[2], rates[3]
-    );
     site.stop_and_check();
 }
 
 /// Files of `bytes` in all; the same for the same `seed`.
-fn make(root: &Path, seed: u64, bytes: u64) -> u64 {
+fn make(root: &Path, seed: u64, bytes: u64, lengths: &[usize]) -> u64 {
     let mut random = Random::new(seed + 1);
     let mut buffer = vec![0; 5 << 20];
     let (mut done, mut number) = (0, 0);
     while done < bytes {
         let folder = root.join(format!("{:03}", number / 64));
         fs::create_dir_all(&folder).expect("a folder is made");
-        let length = LENGTHS[number % LENGTHS.len()];
+        let length = lengths[number % lengths.len()];
         random.fill(&mut buffer[..length]);
         fs::write(folder.join(format!("{number:05}")), &buffer[..length]).expect("a file is written");
         done += length as u64;
@@ -75,12 +89,20 @@ fn make(root: &Path, seed: u64, bytes: u64) -> u64 {
 
 /// One job. What others left to be written is on the disk before it begins: our device waits for the disk, the plain
 /// one leaves that to the kernel, so that each would pay for the one before otherwise.
-fn timed(rig: &Rig, job: &str) -> JobResult {
+fn backup(rig: &Rig, job: &str) -> JobResult {
     rustix::fs::sync();
     rig.run(job, Level::Full).and_then(JobResult::demand_ok).expect("the job ends well")
 }
 
-fn median(values: &mut [f64]) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
+fn restore(rig: &Rig, job: JobId) -> JobResult {
+    rustix::fs::sync();
+    let back = rig.restore(&[job]).expect("the restore runs");
+    let _ = fs::remove_dir_all(back.path(Path::new("/")));
+    back.result.demand_ok().expect("the restore ends well")
+}
+
+fn median(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    sorted[sorted.len() / 2]
 }

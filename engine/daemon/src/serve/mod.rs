@@ -100,7 +100,7 @@ fn open(state: &State, signals: &Signals, notify: &Notify) -> Result<Store> {
     tracing::info!("opening the store in {}", state.dir.display());
     let is_open = AtomicBool::new(false);
     std::thread::scope(|scope| {
-        scope.spawn(|| {
+        let ticker = scope.spawn(|| {
             let mut told = Instant::now();
             while !is_open.load(Ordering::Acquire) {
                 if let Err(Failure::Signal(signal)) = signals.check() {
@@ -113,11 +113,12 @@ fn open(state: &State, signals: &Signals, notify: &Notify) -> Result<Store> {
                     tracing::info!("{text}");
                     told = Instant::now();
                 }
-                std::thread::sleep(LOOK_EVERY);
+                std::thread::park_timeout(LOOK_EVERY);
             }
         });
         let store = Store::open(&state.dir, Access::ReadWrite, &state.config.options());
         is_open.store(true, Ordering::Release);
+        ticker.thread().unpark();
         store.map_err(Failure::from)
     })
 }
