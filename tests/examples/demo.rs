@@ -5,10 +5,12 @@
 //! when anything restored differs, or when fsck complains.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Instant;
 
+use gdd_rig::random::Random;
+use gdd_rig::snapshot::Snapshot;
 use gdd_rig::{
     Builder, Daemon, Device, FileSet, Job, JobResult, Level, Packages, Pool, Progress, Release, Restored, Rig,
 };
@@ -20,6 +22,9 @@ const DEVICE: &str = "Dedup";
 const POOL: &str = "Daily";
 const VOLUME: &str = "Dedup-0001";
 const JOB: &str = "demo";
+/// A file that is edited before the incremental, by an insertion in its middle, and its size before that in bytes.
+const EDITED: &str = "edited";
+const EDITED_SIZE: usize = 8 << 20;
 const USAGE: &str = "known here: --source DIR (repeatable), --bacula 9|15, --drivers DIR, --keep";
 
 /// An outcome; the error is one sentence.
@@ -136,9 +141,9 @@ impl Stage {
         };
         let changing = folder.join("changing");
         fs::create_dir(&changing).map_err(text)?;
-        for name in ["kept", "edited"] {
-            fs::write(changing.join(name), format!("{name}, as the fulls see it\n")).map_err(text)?;
-        }
+        let mut bytes = vec![0; EDITED_SIZE];
+        Random::new(1).fill(&mut bytes);
+        fs::write(changing.join(EDITED), &bytes).map_err(text)?;
         let set = options.sources.iter().fold(FileSet::new(JOB), |set, source| set.include(source));
         let builder: Builder = Rig::builder()
             .packages(packages)
@@ -171,9 +176,8 @@ impl Stage {
             store: self.stored().saturating_sub(store),
             seconds: job.wall.as_secs_f64(),
         };
-        say(&format!("{what}: {} files in {:.1} s; job {} ended well", row.files, row.seconds, job.id));
-        for line in job.log.lines().filter(|line| line.contains("GDD-")) {
-            say(line.trim());
+        for at in job.log.match_indices("[GDD-").map(|(at, _)| at) {
+            say(job.log[at..].lines().next().unwrap_or_default());
         }
         self.rows.push(row);
         Ok(job)
@@ -189,17 +193,15 @@ impl Stage {
         self.gdd.json(&["stats"])["stored_bytes"].as_u64().unwrap_or_default()
     }
 
-    /// Restore, and say how long it took.
+    /// Restore, and demand that it ended well.
     fn restore(
         &self,
         what: &str,
         restore: impl FnOnce(&Rig) -> gdd_rig::Result<Restored>,
     ) -> Result<Restored> {
         say(&format!("restore of {what}: running"));
-        let began = Instant::now();
         let back = restore(&self.rig).map_err(text)?;
-        let job = back.result.clone().demand_ok().map_err(text)?;
-        say(&format!("restore of {what}: {} files in {:.1} s", job.files, began.elapsed().as_secs_f64()));
+        back.result.clone().demand_ok().map_err(text)?;
         Ok(back)
     }
 }
@@ -213,18 +215,20 @@ fn show(mut stage: Stage, options: &Options) -> Result {
         compare(source, &back.path(source))?;
     }
     fs::remove_dir_all(&back.folder).map_err(text)?;
-    let single = first_file(&options.sources[0]).unwrap_or_else(|| stage.changing.join("kept"));
+    let single = first_file(&options.sources[0]).unwrap_or_else(|| stage.changing.join(EDITED));
     let back =
         stage.restore(&single.display().to_string(), |rig| rig.restore_files(&[second.id], &[&single]))?;
-    compare(&single, &back.path(&single))?;
+    compare_file(&single, &back.path(&single))?;
 
-    let edited = stage.changing.join("edited");
-    fs::write(&edited, "as the incremental sees it\n").map_err(text)?;
-    fs::write(stage.changing.join("new"), "new\n").map_err(text)?;
+    let edited = stage.changing.join(EDITED);
+    let mut bytes = fs::read(&edited).map_err(text)?;
+    bytes.splice(EDITED_SIZE / 2..EDITED_SIZE / 2, *b"as the incremental sees it\n");
+    fs::write(&edited, bytes).map_err(text)?;
+    say("27 bytes were inserted in the middle of a file");
     let incremental = stage.back_up("incremental", Level::Incremental)?;
     let jobs = [second.id, incremental.id];
     let back = stage.restore("the edited file", |rig| rig.restore_files(&jobs, &[&edited]))?;
-    compare(&edited, &back.path(&edited))?;
+    compare_file(&edited, &back.path(&edited))?;
 
     println!("\n$ gdd status\n{}", stage.gdd.expect(0, &["status"]).stdout.trim_end());
     let Stage { gdd, serving, rig, rows, .. } = stage;
@@ -233,11 +237,11 @@ fn show(mut stage: Stage, options: &Options) -> Result {
     let checked = gdd.expect(0, &["fsck"]).stdout;
     println!("\n$ gdd fsck   # the daemon has stopped\n{}", checked.trim_end());
     print!("\n{}", table(&rows));
-    println!("\nEvery restored file is equal: content, mode, owner, times, links and extended attributes.");
+    println!("\nEvery restored file is equal: content, mode, owner, time, links, extended attributes.");
     Ok(())
 }
 
-/// Demand that two trees, or files, are equal.
+/// Demand that two trees are equal.
 fn compare(original: &Path, restored: &Path) -> Result {
     let differences = gdd_rig::compare(original, restored).map_err(text)?;
     for line in differences.iter().take(20) {
@@ -252,10 +256,29 @@ fn compare(original: &Path, restored: &Path) -> Result {
     }
 }
 
-/// A plain file right in `folder`, the first by name.
+/// Demand that two files are equal, as files of their folders.
+fn compare_file(original: &Path, restored: &Path) -> Result {
+    let entry = |file: &Path| {
+        let (folder, name) = file.parent().zip(file.file_name()).ok_or("a file lies in a folder")?;
+        let snapshot =
+            Snapshot::of(folder).map_err(|error| format!("cannot read {}: {error}", folder.display()))?;
+        let entry = snapshot.get(&name.to_string_lossy()).cloned();
+        entry.ok_or(format!("{} is missing", file.display()))
+    };
+    let (expected, found) = (entry(original)?, entry(restored)?);
+    if expected != found {
+        return Err(format!("{}: expected {expected:?}, found {found:?}", original.display()));
+    }
+    say(&format!("{} came back equal", original.display()));
+    Ok(())
+}
+
+/// A plain file right in `folder`, the first by name, without other names.
 fn first_file(folder: &Path) -> Option<PathBuf> {
     let entries = fs::read_dir(folder).ok()?.flatten();
-    entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_file())).map(|entry| entry.path()).min()
+    let lone = |entry: &fs::DirEntry| entry.metadata().is_ok_and(|file| file.is_file() && file.nlink() == 1);
+    let plain = |entry: &fs::DirEntry| entry.file_name().to_string_lossy().chars().all(char::is_alphanumeric);
+    entries.filter(lone).filter(plain).map(|entry| entry.path()).min()
 }
 
 fn table(rows: &[Row]) -> String {
