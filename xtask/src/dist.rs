@@ -1,5 +1,6 @@
-//! Collect what an operator installs under target/dist: the binary, what it prints about itself, and the licences.
+//! Collect what an operator installs under target/dist: the binary, Bacula's driver, examples, and the licences.
 //!
+//! The driver is one library under the name that each supported release of Bacula looks for.
 //! The folder is made afresh each time, so that nothing of an older build stays in it.
 
 use std::fs;
@@ -10,13 +11,23 @@ use crate::{Result, flags, setup};
 
 const DIST: &str = "target/dist";
 const GDD: &str = "target/dist/bin/gdd";
+const DRIVER: &str = "target/release/libgdd_sd.so";
+
+/// The releases of Bacula that the driver was tested with. Each looks for a file with its own version in the name.
+const BACULA: [&str; 2] = ["9.6.7", "15.0.3"];
 
 /// Copied as they are.
 const PAPERS: [&str; 4] = ["README.md", "CHANGELOG.md", "LICENSE-APACHE", "LICENSE-MIT"];
 
 /// From the source tree, and where each goes below the prefix.
-const SYSTEM: [(&str, &str); 3] = [
+const SYSTEM: [(&str, &str); 8] = [
+    ("docs/operator-guide.md", "share/doc/gdd/operator-guide.md"),
     ("docs/examples/gdd.toml", "share/doc/gdd/examples/gdd.toml"),
+    ("docs/examples/plugin.toml", "share/doc/gdd/examples/plugin.toml"),
+    ("docs/examples/bacula-sd-device.conf", "share/doc/gdd/examples/bacula-sd-device.conf"),
+    ("docs/examples/bacula-dir-storage.conf", "share/doc/gdd/examples/bacula-dir-storage.conf"),
+    // The driver's licence: it is loaded into a daemon under the same one.
+    ("plugin/sd/LICENSE-AGPL-3.0", "LICENSE-AGPL-3.0"),
     ("dist/systemd/gdd.service", "lib/systemd/system/gdd.service"),
     ("dist/systemd/bacula-sd-gdd.conf", "lib/systemd/system/bacula-sd.service.d/gdd.conf"),
 ];
@@ -32,15 +43,19 @@ const COMPLETIONS: [(&str, &str); 3] = [
 pub fn run(arguments: &[String]) -> Result {
     flags(arguments, [])?;
     setup::for_build()?;
-    Run::cargo().words("build --release").run()?;
+    Run::cargo().words("build --release --package gdd --package gdd-sd").run()?;
     let folder = root().join(DIST);
     if folder.exists() {
         fs::remove_dir_all(&folder)
             .map_err(|error| format!("cannot remove {}: {error}", folder.display()))?;
     }
-    Run::new("mkdir").words("--parents target/dist/bin").run()?;
+    Run::new("mkdir").words("--parents target/dist/bin target/dist/lib").run()?;
     // Debug symbols go; the symbol table stays, so that an operator's backtrace names functions.
     Run::new("strip").words("--strip-debug -o").arg(GDD).arg("target/release/gdd").run()?;
+    for version in BACULA {
+        let driver = format!("{DIST}/lib/bacula-sd-cloud-driver-{version}.so");
+        Run::new("strip").words("--strip-debug -o").arg(driver).arg(DRIVER).run()?;
+    }
     let version = Run::new(GDD).arg("--version").read()?;
     let commit = Run::new("git").words("describe --always --dirty --abbrev=12").answer();
     let rustc = Run::new("rustc").arg("--version").answer();
@@ -57,23 +72,29 @@ pub fn run(arguments: &[String]) -> Result {
             fs::read_to_string(root().join(from)).map_err(|error| format!("cannot read {from}: {error}"))?;
         write(&folder.join(to), &text)?;
     }
-    write(&folder.join("LICENSES-THIRD-PARTY"), &third_party()?)?;
+    let papers = [
+        third_party("gdd", "RocksDB (in librocksdb-sys) is used under its Apache-2.0 licence.")?,
+        third_party("gdd-sd", "The driver itself is under AGPL-3.0-or-later.")?,
+    ];
+    write(&folder.join("LICENSES-THIRD-PARTY"), &papers.join("\n"))?;
     about_itself(&folder)?;
     Run::new("find").arg(DIST).words("-type f -size +0 -printf").arg("%10s  %p\\n").run()
 }
 
-/// One line per crate that is linked in, with its licence. RocksDB's C++ comes with librocksdb-sys.
-fn third_party() -> Result<String> {
+/// One line per crate that is linked into `package`, with its licence; `note` stands before them.
+fn third_party(package: &str, note: &str) -> Result<String> {
     let tree = Run::cargo()
-        .words("tree --locked --package gdd --edges normal --prefix none --format")
+        .words("tree --locked --edges normal --prefix none --package")
+        .arg(package)
+        .arg("--format")
         .arg("{p}  {l}  {r}")
         .read()?;
     let mut lines: Vec<_> =
         tree.lines().map(|line| line.replace(" (*)", "")).filter(|line| !is_ours(line)).collect();
     lines.sort();
     lines.dedup();
-    let head = "Crates linked into gdd, each with its licence and where its source is.\n\
-                RocksDB (in librocksdb-sys) is used under its Apache-2.0 licence.\n\n";
+    let head =
+        format!("Crates linked into {package}, each with its licence and where its source is.\n{note}\n\n");
     Ok(format!("{head}{}\n", lines.join("\n")))
 }
 

@@ -11,6 +11,7 @@ mod dist;
 mod flamegraph;
 mod setup;
 mod shell;
+mod tour;
 mod tree;
 
 use std::process::ExitCode;
@@ -21,12 +22,18 @@ type Result<T = ()> = std::result::Result<T, String>;
 type Chore = fn(&[String]) -> Result;
 
 /// Name, what it takes, what it does, and the function that does it.
-const CHORES: [(&str, &str, &str, Chore); 8] = [
+const CHORES: [(&str, &str, &str, Chore); 9] = [
     (
         "demo",
-        "[--keep] [--source DIR]",
-        "build gdd, store a directory twice, restore it, compare every file",
+        "[--source DIR].. [--bacula 9|15]",
+        "build gdd, back directories up with stock Bacula, restore, compare every file (also: --keep, --drivers DIR)",
         demo::run,
+    ),
+    (
+        "tour",
+        "[--keep] [--source DIR]",
+        "the command line without Bacula: store a directory twice, restore it, compare every file",
+        tour::run,
     ),
     ("test", "[--deny]", "run every lint and every test; this is the gate that .ci/run calls", check::test),
     ("lint", "[--deny]", "run the lints only: format, clippy, dependencies", check::lint),
@@ -68,7 +75,7 @@ fn main() -> ExitCode {
 fn usage() -> String {
     let mut text = String::from("usage: cargo xtask CHORE\n");
     for (name, takes, does, _) in CHORES {
-        text.push_str(&format!("\n  {:<36} {does}", format!("{name} {takes}")));
+        text.push_str(&format!("\n  {:<38} {does}", format!("{name} {takes}")));
     }
     text
 }
