@@ -25,7 +25,7 @@ use crate::index::{Index, RecipeRow, RecipeState};
 use crate::ingest::{Put, PutOptions};
 use crate::observe::RecallHistograms;
 use crate::opening::{self, FilterHome, Opening};
-use crate::options::{Access, Options};
+use crate::options::{Access, Options, Trust};
 use crate::paths::Paths;
 use crate::recall::Recall;
 use crate::shard::counters::Counters;
@@ -152,6 +152,12 @@ impl Store {
     /// The disk refused.
     pub fn recall(&self) -> Result<Recall> {
         get::recall(&self.core, &self.shelf)
+    }
+
+    /// Room of its own for `bytes` of segments, checked up to `trust`; its latencies count with the store's.
+    #[must_use]
+    pub fn another_shelf(&self, bytes: usize, trust: Trust) -> Shelf {
+        Shelf { latencies: Arc::clone(&self.shelf.latencies), ..Shelf::new(bytes, trust) }
     }
 
     /// Recall latencies of this process, by kind.

@@ -136,7 +136,7 @@ impl StorageService {
         getrandom::fill(&mut boot).map_err(|error| refused(error.to_string()))?;
         let shared = Arc::new(Shared {
             catalog: Catalog::new(&store)?,
-            shelf: Shelf::new(limits.shelf_bytes, Trust::Crc), // The driver checks each block's XXH3 itself.
+            shelf: store.another_shelf(limits.shelf_bytes, Trust::Crc), // The driver checks each block's XXH3 itself.
             store,
             limits,
             boot,
