@@ -39,8 +39,8 @@ pub struct Device {
     remembered: Option<Remembered>,
     /// What the volume refers to behind its last receipt was compared with the store.
     end_is_checked: bool,
-    /// Blocks whose session is unknown, since the last report.
-    strange: u64,
+    /// Blocks whose session is unknown, since the last report, and why the first of them is not parsed.
+    strange: (u64, Option<Unparsed>),
     notes: Vec<Note>,
     records: Vec<Record>,
 }
@@ -54,7 +54,7 @@ impl Device {
             sessions: Sessions::default(),
             remembered: None,
             end_is_checked: false,
-            strange: 0,
+            strange: (0, None),
             notes: Vec::new(),
             records: Vec::new(),
         }
@@ -292,11 +292,15 @@ impl Device {
             Some(id) => {
                 let session = self.sessions.get(id)?;
                 session.verbatim += 1;
+                session.why_verbatim.get_or_insert(why);
                 if session.verbatim == 1 {
                     self.notes.push((Grave::Warning, strange_text(1, why)));
                 }
             }
-            None => self.strange += 1,
+            None => {
+                self.strange.0 += 1;
+                self.strange.1.get_or_insert(why);
+            }
         }
         let volume = self.volume.as_mut().ok_or(Error::Closed)?;
         let mut writer = volume.writer().ok_or(Error::Closed)?;
@@ -411,22 +415,22 @@ impl Device {
         );
         self.notes.push((Grave::Info, text));
         if session.verbatim > 1 {
-            self.notes.push((Grave::Warning, strange_text(session.verbatim, Unparsed::Records)));
+            let why = session.why_verbatim.unwrap_or(Unparsed::Records);
+            self.notes.push((Grave::Warning, strange_text(session.verbatim, why)));
         }
     }
 
     fn report_strange(&mut self) {
-        let count = std::mem::take(&mut self.strange);
-        if count > 0 {
-            self.notes.push((Grave::Warning, strange_text(count, Unparsed::Magic)));
+        if let (count, Some(why)) = std::mem::take(&mut self.strange) {
+            self.notes.push((Grave::Warning, strange_text(count, why)));
         }
     }
 }
 
 fn strange_text(count: u64, why: Unparsed) -> String {
     format!(
-        "[GDD-SD-0204] {count} blocks stored as they are and not deduplicated: {why}; they restore like all others; a \
-         newer gdd may know this kind"
+        "[GDD-SD-0204] blocks stored as they are and not deduplicated: {count}, the first for this reason: {why}; they \
+         restore like all others; a newer gdd may know this kind"
     )
 }
 
