@@ -158,7 +158,6 @@ fn interleaved_streams_come_back_and_are_retired() {
     assert_eq!(rig.names().len(), 3);
     rig.stop();
     rig.serve(Limits::default());
-    assert_eq!(store.length(streams[0]).unwrap_err().id, "GDD-SD-0027", "one connection is over");
     assert_eq!(store.length(streams[0]).unwrap(), Some(30_000_000), "the next service finds it");
     store.retire(VolumeId([8; 16])).unwrap();
     assert_eq!(rig.names().len(), 3);

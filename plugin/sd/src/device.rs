@@ -357,6 +357,8 @@ impl Device {
     /// The session is dead, or all with a stream are; the blocks that they have written stay readable.
     fn fail(&mut self, session: Option<SessionId>, all: bool) {
         let mut dead: Vec<_> = session.into_iter().collect();
+        // Nothing may follow blocks that the store could not keep: Bacula reads one block further than a job goes.
+        self.end_is_checked &= !all;
         if all || session.is_none() {
             dead.extend(self.sessions.with_stream());
         }

@@ -72,8 +72,8 @@ pub enum Error {
     },
     /// A block that was put together is not the one that was written.
     #[error(
-        "[GDD-SD-0105] block at {position} of {volume}: XXH3 expected {expected:#018x}, found {found:#018x}; run \
-         `gdd fsck` on the store. Nothing was handed out"
+        "[GDD-SD-0105] block at {position} of {volume}: XXH3 expected {expected:#018x}, found {found:#018x}; this is \
+         the wrong store, or it is damaged: see `gdd fsck`. Nothing was handed out"
     )]
     Digest {
         /// The volume's file.

@@ -38,7 +38,8 @@ pub(super) fn unreachable(socket: &Path, why: &Refused) -> StoreError {
     let text = format!("no gdd daemon at {}: {why}", socket.display());
     match why {
         Refused::Io { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
-            let remedy = "let bacula-sd's user connect: see the mode and group of the socket in gdd.toml";
+            let remedy = "let bacula-sd's user open the socket: `namei -l` shows the owner and mode of every folder \
+                          on the way";
             error("GDD-SD-0004", text, remedy, true)
         }
         Refused::User { .. } => {

@@ -88,6 +88,11 @@ impl Line {
         self.broken.is_some()
     }
 
+    /// Whether the daemon is still there: a look.
+    pub(super) fn is_alive(&mut self) -> bool {
+        self.whole(Self::look).is_ok()
+    }
+
     /// Sends the bytes of `stream` from `offset` on.
     pub(super) fn append(
         &mut self,
