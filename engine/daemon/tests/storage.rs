@@ -249,6 +249,31 @@ fn a_stale_token_is_told_and_nothing_is_stored() {
     assert!(rig.names().is_empty());
 }
 
+#[test]
+fn another_version_and_one_session_too_many_are_refused_by_name() {
+    let mut rig = Rig::new();
+    rig.serve(Limits { sessions_max: 1, ..Limits::default() });
+    let own = std::os::unix::fs::MetadataExt::uid(&std::fs::metadata("/proc/self").unwrap());
+    for (version, purpose) in [(2, 1), (1, 2)] {
+        let peer = Peer::connect(&rig.socket(), &[0, own]).unwrap();
+        let hello = Hello { version, purpose, program: "of another release".into() };
+        peer.send(&hello.to_bytes(), &[]).unwrap();
+        let packet = peer.receive(Duration::from_secs(30)).unwrap().unwrap();
+        let refused = Welcome::from_bytes(&packet.bytes).unwrap().unwrap_err();
+        assert!(refused.id == "GDD-SD-0028" && refused.fatal && packet.fds.is_empty(), "{refused}");
+    }
+    let mut first = rig.driver();
+    first.reachable().unwrap();
+    let mut second = rig.driver();
+    let error = second.reachable().unwrap_err();
+    assert!(error.id == "GDD-SD-0030" && error.lost && error.remedy.contains("fewer devices"), "{error}");
+    drop(first);
+    while second.reachable().is_err() {
+        thread::yield_now();
+    }
+    rig.stop();
+}
+
 /// Runs a daemon for as long as its standard input is open: only when asked by the test below.
 #[test]
 fn daemon_of_its_own() {

@@ -92,8 +92,11 @@ fn greet<'a>(
         return Err(refuse(trouble::stranger(peer.uid())));
     }
     let hello = Hello::from_bytes(&packet.bytes).map_err(|why| refuse(trouble::malformed(&why)))?;
-    if hello.version != VERSION || hello.purpose != STORAGE {
+    if hello.version != VERSION {
         return Err(refuse(trouble::version(VERSION, hello.version)));
+    }
+    if hello.purpose != STORAGE {
+        return Err(refuse(trouble::purpose(STORAGE, hello.purpose)));
     }
     {
         let mut sessions = lock(&shared.sessions);

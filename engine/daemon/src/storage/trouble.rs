@@ -83,6 +83,12 @@ pub(super) fn version(expected: u32, found: u32) -> Trouble {
     trouble("GDD-SD-0028", text, "install driver and daemon of one release", true)
 }
 
+/// The hello is for something that this daemon does not do.
+pub(super) fn purpose(expected: u32, found: u32) -> Trouble {
+    let text = format!("the driver connects for purpose {found}, this daemon serves {expected}");
+    Trouble { text, ..version(0, 0) }
+}
+
 /// A message that makes no sense.
 pub(super) fn malformed(why: &Malformed) -> Trouble {
     nonsense(&why.to_string())
@@ -97,7 +103,7 @@ pub(super) fn nonsense(why: &str) -> Trouble {
 /// Too many sessions.
 pub(super) fn crowded(limit: usize) -> Trouble {
     let text = format!("{limit} sessions are connected already");
-    trouble("GDD-SD-0030", text, "use fewer devices at once, or raise the limit of sessions", true)
+    trouble("GDD-SD-0030", text, "use fewer devices at once; restart a bacula-sd that left some open", true)
 }
 
 /// The shared memory of a session cannot be made.
