@@ -17,8 +17,8 @@ use gdd_tests::random::Random;
 use gdd_tests::serving::Serving;
 use gdd_tests::small_disk::SmallDisk;
 use rustix::net::{
-    AddressFamily, RecvFlags, SendFlags, Shutdown, SocketAddrUnix, SocketFlags, SocketType, accept, bind, listen, recv,
-    send, shutdown, socket_with,
+    AddressFamily, RecvFlags, SendFlags, Shutdown, SocketAddrUnix, SocketFlags, SocketType, accept, bind,
+    listen, recv, send, shutdown, socket_with,
 };
 
 /// The user `nobody`, who owns nothing here.
@@ -66,7 +66,8 @@ fn restore_fails(rig: &Rig, job: &JobResult, source: &Path, words: &[&str]) {
     let folder = back.path(source);
     let Ok(files) = fs::read_dir(&folder) else { return }; // Nothing at all came back.
     for file in files.map(Result::unwrap) {
-        let (found, expected) = (fs::read(file.path()).unwrap(), fs::read(source.join(file.file_name())).unwrap());
+        let (found, expected) =
+            (fs::read(file.path()).unwrap(), fs::read(source.join(file.file_name())).unwrap());
         assert!(!found.is_empty() && expected.starts_with(&found), "{} was made up", file.path().display());
     }
 }
@@ -187,10 +188,12 @@ fn a_daemon_that_may_make_no_shared_memory_is_told() {
 
 /// Listens as a daemon of another version does, until `body` has ended: it takes everyone in, in words of its own.
 fn with_daemon_of_version(version: u32, socket: &Path, body: impl FnOnce()) {
-    let listener = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).unwrap();
+    let listener =
+        socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).unwrap();
     bind(&listener, &SocketAddrUnix::new(socket).unwrap()).unwrap();
     listen(&listener, 8).unwrap();
-    let welcome = [&b"gddWELCM"[..], &version.to_le_bytes(), b"something that a later version may add"].concat();
+    let welcome =
+        [&b"gddWELCM"[..], &version.to_le_bytes(), b"something that a later version may add"].concat();
     thread::scope(|scope| {
         scope.spawn(|| {
             while let Ok(peer) = accept(&listener) {
@@ -245,7 +248,8 @@ fn a_full_store(release: Release, is_read: bool) {
     let (large, small) = (tree(&site, 6, 180), tree(&site, 7, 3));
     let rig = site.bacula().backup("tree", &large).backup("small", &small).start().unwrap();
     let before = rig.run("small", Level::Full).unwrap().demand_ok().unwrap();
-    let words = ["[GDD-SD-0022]", "No space left on device", "free space in the store's file system", "restart gdd"];
+    let words =
+        ["[GDD-SD-0022]", "No space left on device", "free space in the store's file system", "restart gdd"];
     fails(&rig, &words);
     // Until it is restarted the store takes nothing, and says the same; it gives back what it has.
     assert_failed(&rig.run("small", Level::Full).unwrap(), &words);

@@ -161,7 +161,8 @@ fn nonsense(socket: &Path, rng: &mut Rng) {
             let (head, body) = (attacker.head(rng.below(4), stream), random(rng.next(), 64));
             let len = usize::try_from(rng.below(64)).unwrap();
             let cut = if rng.below(8) == 0 { 7 } else { 24 };
-            let _ = attacker.endpoint.producer.try_push(kind, flags, &[&head.to_bytes()[..cut], &body[..len]]);
+            let _ =
+                attacker.endpoint.producer.try_push(kind, flags, &[&head.to_bytes()[..cut], &body[..len]]);
         }
         if rng.below(2) == 0 {
             let _ = attacker.peer.send(b"and a packet", &[pipe.as_fd()]);
@@ -185,7 +186,8 @@ fn die(socket: &Path, rng: &mut Rng) {
     let held: Vec<OwnedFd> = [attacker.peer.as_fd(), attacker.endpoint.bell(), attacker.memory.as_fd()]
         .map(|fd| rustix::io::dup(fd).unwrap()) // Without close-on-exec.
         .into();
-    let child = Command::new("sleep").arg("600").stdin(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
+    let mut child =
+        Command::new("sleep").arg("600").stdin(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
     println!("\nchild {}", child.id());
     std::io::stdout().flush().unwrap();
     drop(held);
@@ -194,6 +196,7 @@ fn die(socket: &Path, rng: &mut Rng) {
         kill_process(getpid(), Signal::KILL).unwrap();
     }
     kill_process(getpid(), Signal::KILL).unwrap();
+    child.wait().expect("not reached");
 }
 
 /// Only when the test below has started it.

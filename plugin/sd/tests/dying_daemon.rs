@@ -82,7 +82,8 @@ fn dying_at_any_append_leaves_every_written_block_readable() {
 #[test]
 fn nothing_follows_blocks_that_a_dead_daemon_lost() {
     let rig = Rig::new();
-    let [done, lost, next] = [1, 2, 3].map(|id| Job::new(Kind::Bb02, id, 4_096, u64::from(id)).run(20, 20_000));
+    let [done, lost, next] =
+        [1, 2, 3].map(|id| Job::new(Kind::Bb02, id, 4_096, u64::from(id)).run(20, 20_000));
     let mut device = rig.device(true);
     append(&mut device, &[label(Kind::Bb02, true)]).expect("labelled");
     append(&mut device, &done.blocks).expect("written");

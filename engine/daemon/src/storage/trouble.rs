@@ -129,7 +129,8 @@ mod tests {
     fn a_full_store_is_known_by_its_kind_and_later_by_its_words() {
         let system = |code| std::io::Error::from_raw_os_error(code);
         let path = std::path::Path::new("store/data");
-        for (code, id) in [(28, "GDD-SD-0022"), (122, "GDD-SD-0022"), (30, "GDD-SD-0023"), (5, "GDD-SD-0021")] {
+        for (code, id) in [(28, "GDD-SD-0022"), (122, "GDD-SD-0022"), (30, "GDD-SD-0023"), (5, "GDD-SD-0021")]
+        {
             let first = Error::io("write", path)(system(code));
             let later = Error::Poisoned(first.to_string());
             let index = Error::Index(format!("write: IO error: {}", system(code)));
