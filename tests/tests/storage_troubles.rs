@@ -12,6 +12,7 @@ use std::thread;
 
 use gdd_rig::{Builder, Daemon, Device, JobResult, Level, Pool, Release, Rig};
 use gdd_tests::bacula::{DEVICE, POOL, Site, VOLUME, assert_failed, assert_restored};
+use gdd_tests::damage::files;
 use gdd_tests::denied::without_shared_memory;
 use gdd_tests::random::Random;
 use gdd_tests::serving::Serving;
@@ -131,6 +132,36 @@ fn another_store_gives_nothing_back_and_takes_new_jobs() {
     assert_restored(&rig, &[&good], &source);
     succeeds(&rig, &source);
     site.stop_and_check();
+}
+
+/// One bit of `wanted`, wherever the store has it, becomes another.
+fn spoil(store: &Path, wanted: &[u8]) {
+    for path in files(&store.join("containers")).unwrap() {
+        let mut bytes = fs::read(&path).unwrap();
+        if let Some(at) = bytes.windows(wanted.len()).position(|found| found == wanted) {
+            bytes[at] ^= 1;
+            return fs::write(&path, bytes).unwrap();
+        }
+    }
+    unreachable!("the store has these bytes");
+}
+
+#[test]
+fn a_damaged_store_is_told_and_makes_nothing_up() {
+    let Some(mut site) = Site::new(Release::V9) else { return };
+    let (source, other) = (tree(&site, 12, 3), tree(&site, 13, 3));
+    let rig = start(site.bacula().backup("other", &other), &source);
+    let good = succeeds(&rig, &source);
+    site.daemon().stop();
+    let file = fs::read(source.join("001")).unwrap();
+    spoil(&site.folder().join("store"), &file[MIB / 2..MIB / 2 + 100]);
+    site.serve();
+    restore_fails(&rig, &good, &source, &["[GDD-SD-0033]", "gdd fsck", "from another job"]);
+    // Data that have nothing to do with it are stored and given back as before.
+    let new = rig.run("other", Level::Full).unwrap().demand_ok().unwrap();
+    assert_restored(&rig, &[&new], &other);
+    site.daemon().stop();
+    site.gdd.expect(3, &["fsck"]);
 }
 
 #[test]

@@ -430,9 +430,13 @@ impl Device {
 }
 
 fn strange_text(count: u64, why: Unparsed) -> String {
+    let remedy = match why {
+        Unparsed::Encrypted => "switch Volume Encryption off for this device to save space",
+        _ => "a newer gdd may know this kind",
+    };
     format!(
         "[GDD-SD-0204] blocks stored as they are and not deduplicated: {count}, the first for this reason: {why}; they \
-         restore like all others; a newer gdd may know this kind"
+         restore like all others; {remedy}"
     )
 }
 

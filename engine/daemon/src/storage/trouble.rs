@@ -47,6 +47,12 @@ fn kind_of(error: &Error) -> ErrorKind {
 
 /// A recall failed: the session goes on.
 pub(super) fn recall(error: &Error) -> Trouble {
+    if let Error::Corrupt { .. } | Error::ChunkLost { .. } = error {
+        let text = format!("the store cannot give the stream back: {error}");
+        let remedy = "`gdd fsck` shows what is damaged; restore what is missing from another job. Nothing was made up \
+                      in its place";
+        return trouble("GDD-SD-0033", text, remedy, false);
+    }
     Trouble { fatal: false, ..store(error) }
 }
 
@@ -138,6 +144,15 @@ mod tests {
                 let told = store(&error);
                 assert!(told.id == id && told.fatal && !recall(&error).fatal, "{told}");
             }
+        }
+    }
+
+    #[test]
+    fn damage_is_no_trouble_of_the_file_system() {
+        let damaged = Error::corrupt(std::path::Path::new("c"), 1, "checksum", "1", "2");
+        for error in [damaged, Error::ChunkLost { hash: "ab".into(), why: "missing".into() }] {
+            let told = recall(&error);
+            assert!(told.id == "GDD-SD-0033" && !told.fatal && told.remedy.contains("gdd fsck"), "{told}");
         }
     }
 }

@@ -13,7 +13,7 @@ const RUN_AGAIN: &str =
     "look at the daemon with `gdd status` and `journalctl -u gdd`, then run the job again";
 
 /// Ids that a daemon answers with; others are of a newer one.
-const DAEMON_IDS: [&str; 13] = [
+const DAEMON_IDS: [&str; 14] = [
     ERR_STALE,
     "GDD-SD-0021",
     "GDD-SD-0022",
@@ -27,6 +27,7 @@ const DAEMON_IDS: [&str; 13] = [
     "GDD-SD-0030",
     "GDD-SD-0031",
     "GDD-SD-0032",
+    "GDD-SD-0033",
 ];
 
 fn error(id: &'static str, text: String, remedy: &str, lost: bool) -> StoreError {
