@@ -134,6 +134,21 @@ fn another_store_gives_nothing_back_and_takes_new_jobs() {
     site.stop_and_check();
 }
 
+#[test]
+fn a_wrong_configuration_of_the_driver_is_told() {
+    let Some(mut site) = Site::new(Release::V9) else { return };
+    let source = tree(&site, 14, 3);
+    let configuration = site.folder().join("plugin.toml");
+    fs::write(&configuration, "# where gdd is\nsokcet = \"/run/gdd/gdd.sock\"\n").unwrap();
+    let path = configuration.to_str().unwrap();
+    let rig = start(site.bacula().env(Daemon::Storage, "GDD_PLUGIN_CONFIG", path), &source);
+    fails(&rig, &["[GDD-SD-0002]", "plugin.toml: line 2", "sokcet", "correct the file", "restart bacula-sd"]);
+    fs::write(&configuration, "socket = \"/run/gdd/gdd.sock\"\n").unwrap();
+    rig.restart(Daemon::Storage).unwrap();
+    succeeds(&rig, &source); // The environment names the socket of this rig.
+    site.stop_and_check();
+}
+
 /// One bit of `wanted`, wherever the store has it, becomes another.
 fn spoil(store: &Path, wanted: &[u8]) {
     for path in files(&store.join("containers")).unwrap() {

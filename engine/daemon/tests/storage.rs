@@ -262,8 +262,12 @@ fn another_version_and_one_session_too_many_are_refused_by_name() {
         let refused = Welcome::from_bytes(&packet.bytes).unwrap().unwrap_err();
         assert!(refused.id == "GDD-SD-0028" && refused.fatal && packet.fds.is_empty(), "{refused}");
     }
+    let error = RingStore::new(rig.socket(), vec![own + 1]).reachable().unwrap_err();
+    assert!(error.id == "GDD-SD-0005" && error.remedy.contains("plugin.toml"), "{error}");
     let mut first = rig.driver();
-    first.reachable().unwrap();
+    while first.reachable().is_err() {
+        thread::yield_now(); // The one that was refused a moment ago.
+    }
     let mut second = rig.driver();
     let error = second.reachable().unwrap_err();
     assert!(error.id == "GDD-SD-0030" && error.lost && error.remedy.contains("fewer devices"), "{error}");
