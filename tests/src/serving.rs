@@ -71,6 +71,8 @@ impl Serving {
         loop {
             let len = match notify.recv(&mut buffer) {
                 Ok(len) => len,
+                // A process that was stopped and continued meanwhile (signal(7): of a call with a time limit).
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => unreachable!("no READY: {error}\n{}", serving.log()),
             };
             if buffer[..len].starts_with(b"READY=1") {
