@@ -26,6 +26,7 @@ pub struct Builder {
     pub(crate) file_plugins: Option<PathBuf>,
     pub(crate) environment: Vec<(Daemon, String, String)>,
     pub(crate) lines: Vec<(Daemon, String)>,
+    pub(crate) privileges: Vec<(Daemon, String)>,
     pub(crate) debug_level: u32,
     pub(crate) job_limit: Duration,
     pub(crate) call_limit: Duration,
@@ -48,6 +49,7 @@ impl Default for Builder {
             file_plugins: None,
             environment: Vec::new(),
             lines: Vec::new(),
+            privileges: Vec::new(),
             debug_level: 0,
             job_limit: Duration::from_secs(300),
             call_limit: Duration::from_secs(60),
@@ -143,6 +145,12 @@ impl Builder {
     /// Any other directive of a daemon's own resource.
     pub fn line(mut self, daemon: Daemon, line: &str) -> Self {
         self.lines.push((daemon, line.into()));
+        self
+    }
+
+    /// Start one daemon with other privileges: options of setpriv(1), such as `--reuid=65534`.
+    pub fn privileges(mut self, daemon: Daemon, options: &[&str]) -> Self {
+        self.privileges.extend(options.iter().map(|&option| (daemon, option.into())));
         self
     }
 

@@ -147,8 +147,17 @@ impl Packages {
 
     /// The same, tied to the life of this process.
     pub(crate) fn tied(&self, program: &str) -> Result<Command> {
+        self.tied_with(program, std::iter::empty())
+    }
+
+    /// The same, with the `privileges` that these options of setpriv(1) give it.
+    pub(crate) fn tied_with<'a>(
+        &self,
+        program: &str,
+        privileges: impl Iterator<Item = &'a str>,
+    ) -> Result<Command> {
         let mut command = Command::new(spawner::TIED[0]);
-        command.args(&spawner::TIED[1..]).args(self.words(program)?);
+        command.args(privileges).args(&spawner::TIED[1..]).args(self.words(program)?);
         Ok(command)
     }
 

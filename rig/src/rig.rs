@@ -205,7 +205,9 @@ impl Rig {
     fn spawn(&self, daemon: Daemon) -> Result<Running> {
         let working = self.site.working(&daemon.name());
         remove_pid_files(&working);
-        let mut command: Command = self.packages.tied(daemon.program())?;
+        let privileges = self.settings.privileges.iter().filter(|entry| entry.0 == daemon);
+        let privileges = privileges.map(|entry| entry.1.as_str());
+        let mut command: Command = self.packages.tied_with(daemon.program(), privileges)?;
         command.arg("-f").arg("-c").arg(self.site.file(&daemon.configuration())).current_dir(&working);
         if self.settings.debug_level > 0 {
             command.args(["-d", &self.settings.debug_level.to_string(), "-dt"]);

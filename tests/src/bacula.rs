@@ -45,11 +45,25 @@ impl Site {
     /// As [`Site::new`].
     #[must_use]
     pub fn without_daemon(release: Release) -> Option<Self> {
+        let folder = workspace::scratch("bacula");
+        let store = folder.path().join("store");
+        Self::at(release, folder, &store)
+    }
+
+    /// The same, with neither store nor daemon, for a store in `store`.
+    ///
+    /// # Panics
+    /// As [`Site::new`].
+    #[must_use]
+    pub fn with_store(release: Release, store: &Path) -> Option<Self> {
+        Self::at(release, workspace::scratch("bacula"), store)
+    }
+
+    fn at(release: Release, folder: TempDir, store: &Path) -> Option<Self> {
         if let Some(reason) = gdd_rig::switched_off() {
             println!("{reason}");
             return None;
         }
-        let folder = workspace::scratch("bacula");
         let packages = Packages::of(release, &Progress::printed()).expect("Bacula is there");
         let drivers = folder.path().join("drivers");
         std::fs::create_dir(&drivers).expect("a new folder takes a folder");
@@ -57,7 +71,7 @@ impl Site {
         std::fs::copy(workspace::driver(), driver).expect("the driver was built: `cargo build --release`");
         let socket = folder.path().join("gdd.sock");
         let words = ["--socket", socket.to_str().expect("the build folder's name is text")];
-        let gdd = Gdd::at(&folder.path().join("store")).with_flags(&words);
+        let gdd = Gdd::at(store).with_flags(&words);
         Some(Self { gdd, packages, serving: None, folder })
     }
 
@@ -74,6 +88,15 @@ impl Site {
     pub fn serve(&mut self) {
         assert!(self.serving.is_none(), "one daemon at a time");
         self.serving = Some(Serving::start(&self.gdd, self.folder.path()));
+    }
+
+    /// Have a daemon that was started otherwise, on this store and in this folder.
+    ///
+    /// # Panics
+    /// When one runs already.
+    pub fn adopt(&mut self, serving: Serving) {
+        assert!(self.serving.is_none(), "one daemon at a time");
+        self.serving = Some(serving);
     }
 
     /// The daemon, taken away: to kill or stop it.

@@ -6,16 +6,29 @@ use std::io;
 use std::process::{Command, Output};
 use std::thread;
 
-/// Run `command` where `io_uring_setup` answers EPERM, as container runtimes do it. The filter is installed in a thread
-/// of its own: a child inherits it, and the test does not.
+/// Run `command` where `io_uring_setup` answers EPERM, as container runtimes do it.
 ///
 /// # Panics
 /// When the kernel takes no filter, or the command does not start.
 pub fn without_io_uring(command: &mut Command) -> Output {
+    without(libc::SYS_io_uring_setup, || command.output().expect("gdd starts"))
+}
+
+/// Do `start` where `memfd_create` answers EPERM: what it starts can make no shared memory.
+///
+/// # Panics
+/// When the kernel takes no filter, or `start` panics.
+pub fn without_shared_memory<T: Send>(start: impl FnOnce() -> T + Send) -> T {
+    without(libc::SYS_memfd_create, start)
+}
+
+/// Do `start` where the system call `number` answers EPERM. The filter is installed in a thread of its own: what is
+/// started there inherits it, and the test does not.
+fn without<T: Send>(number: libc::c_long, start: impl FnOnce() -> T + Send) -> T {
     thread::scope(|scope| {
         let denied = scope.spawn(|| {
-            deny_io_uring().expect("a filter can always be added");
-            command.output().expect("gdd starts")
+            deny(number).expect("a filter can always be added");
+            start()
         });
         denied.join().expect("the thread above ends")
     })
@@ -49,19 +62,19 @@ pub fn with<A: AsRef<OsStr>>(mut command: Command, arguments: &[A]) -> Command {
     command
 }
 
-/// Deny `io_uring_setup` in this thread, and in what it starts.
-fn deny_io_uring() -> io::Result<()> {
+/// Deny the system call `number` in this thread, and in what it starts.
+fn deny(number: libc::c_long) -> io::Result<()> {
     let statement = |code: u32, k| libc::sock_filter {
         code: u16::try_from(code).expect("a code has 16 bits"),
         jt: 0,
         jf: 0,
         k,
     };
-    let setup = u32::try_from(libc::SYS_io_uring_setup).expect("system calls have small numbers");
+    let denied = u32::try_from(number).expect("system calls have small numbers");
     let refusal = libc::SECCOMP_RET_ERRNO | libc::EPERM.cast_unsigned();
     let mut filter = [
         statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0), // The number of the system call.
-        libc::sock_filter { jf: 1, ..statement(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, setup) },
+        libc::sock_filter { jf: 1, ..statement(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, denied) },
         statement(libc::BPF_RET | libc::BPF_K, refusal),
         statement(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ALLOW),
     ];

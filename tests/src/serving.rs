@@ -40,6 +40,19 @@ impl Serving {
     /// When it does not become ready, with its log.
     #[must_use]
     pub fn start_with(gdd: &Gdd, folder: &Path, words: &[&str]) -> Self {
+        Self::launch(gdd, folder, words, "")
+    }
+
+    /// The same with further lines in its configuration.
+    ///
+    /// # Panics
+    /// When it does not become ready, with its log.
+    #[must_use]
+    pub fn configured(gdd: &Gdd, folder: &Path, lines: &str) -> Self {
+        Self::launch(gdd, folder, &[], lines)
+    }
+
+    fn launch(gdd: &Gdd, folder: &Path, words: &[&str], lines: &str) -> Self {
         let (socket, log) = (folder.join("gdd.sock"), folder.join("gdd.log"));
         let notes = folder.join("notify");
         let _ = std::fs::remove_file(&notes); // Of the one before.
@@ -47,7 +60,8 @@ impl Serving {
         notify.set_read_timeout(Some(READY_LIMIT)).expect("a socket takes a time limit");
         let sink = File::options().create(true).append(true).open(&log).expect("the folder takes a log");
         let configuration = folder.join("gdd.toml");
-        std::fs::write(&configuration, "workers = 2\nmemory = \"512m\"\n").expect("the folder takes a file");
+        let lines = format!("workers = 2\nmemory = \"512m\"\n{lines}");
+        std::fs::write(&configuration, lines).expect("the folder takes a file");
         let mut command = gdd.command();
         command.arg("serve").arg("--config").arg(&configuration).arg("--socket").arg(&socket).args(words);
         command.env("NOTIFY_SOCKET", &notes).stdout(Stdio::null()).stderr(sink);
@@ -57,6 +71,8 @@ impl Serving {
         loop {
             let len = match notify.recv(&mut buffer) {
                 Ok(len) => len,
+                // A process that was stopped and continued meanwhile (signal(7): of a call with a time limit).
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => unreachable!("no READY: {error}\n{}", serving.log()),
             };
             if buffer[..len].starts_with(b"READY=1") {

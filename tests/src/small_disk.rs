@@ -10,6 +10,7 @@ use crate::workspace::scratch;
 #[derive(Debug)]
 pub struct SmallDisk {
     root: PathBuf,
+    image: PathBuf,
     _folder: tempfile::TempDir,
 }
 
@@ -26,7 +27,25 @@ impl SmallDisk {
         // No blocks are set aside for root, so that root runs out of space as everyone does.
         run(Command::new("/usr/sbin/mkfs.ext4").args(["-q", "-F", "-m", "0"]).arg(&image))?;
         run(Command::new("mount").args(["-o", "loop"]).arg(&image).arg(&root))?;
-        Ok(Self { root, _folder: folder })
+        Ok(Self { root, image, _folder: folder })
+    }
+
+    /// Have its file system find itself broken, as it does when the device below fails: it is read-only from now on,
+    /// for those who have files open too.
+    ///
+    /// # Errors
+    /// Why this machine does not allow it.
+    pub fn break_down(&self) -> Result<(), String> {
+        run(Command::new("mount").args(["-o", "remount,abort"]).arg(&self.root))
+    }
+
+    /// Mount it anew, which heals what [`SmallDisk::break_down`] did. Nobody may have a file open.
+    ///
+    /// # Errors
+    /// Why this machine does not allow it.
+    pub fn mount_again(&self) -> Result<(), String> {
+        run(Command::new("umount").arg(&self.root))?;
+        run(Command::new("mount").args(["-o", "loop"]).arg(&self.image).arg(&self.root))
     }
 
     /// Where it is mounted.
@@ -55,7 +74,25 @@ fn run(command: &mut Command) -> Result<(), String> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+
     use super::*;
+
+    #[test]
+    fn it_breaks_down_under_an_open_file_and_heals() {
+        let disk = match SmallDisk::new(16) {
+            Ok(disk) => disk,
+            Err(why) => return eprintln!("skipped: {why}"),
+        };
+        let path = disk.root().join("file");
+        let mut file = fs::File::create(&path).unwrap();
+        disk.break_down().unwrap();
+        let error = file.write_all(&[1; 1 << 20]).and_then(|()| file.sync_all()).unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::ReadOnlyFilesystem);
+        drop(file);
+        disk.mount_again().unwrap();
+        fs::write(&path, b"healed").unwrap();
+    }
 
     #[test]
     fn it_fills_up_and_goes_away() {

@@ -158,7 +158,6 @@ fn interleaved_streams_come_back_and_are_retired() {
     assert_eq!(rig.names().len(), 3);
     rig.stop();
     rig.serve(Limits::default());
-    assert_eq!(store.length(streams[0]).unwrap_err().id, "GDD-SD-0027", "one connection is over");
     assert_eq!(store.length(streams[0]).unwrap(), Some(30_000_000), "the next service finds it");
     store.retire(VolumeId([8; 16])).unwrap();
     assert_eq!(rig.names().len(), 3);
@@ -249,6 +248,35 @@ fn a_stale_token_is_told_and_nothing_is_stored() {
     assert!(text.windows(ERR_STALE.len()).any(|part| part == ERR_STALE.as_bytes()), "{text:?}");
     rig.stop();
     assert!(rig.names().is_empty());
+}
+
+#[test]
+fn another_version_and_one_session_too_many_are_refused_by_name() {
+    let mut rig = Rig::new();
+    rig.serve(Limits { sessions_max: 1, ..Limits::default() });
+    let own = std::os::unix::fs::MetadataExt::uid(&std::fs::metadata("/proc/self").unwrap());
+    for (version, purpose) in [(2, 1), (1, 2)] {
+        let peer = Peer::connect(&rig.socket(), &[0, own]).unwrap();
+        let hello = Hello { version, purpose, program: "of another release".into() };
+        peer.send(&hello.to_bytes(), &[]).unwrap();
+        let packet = peer.receive(Duration::from_secs(30)).unwrap().unwrap();
+        let refused = Welcome::from_bytes(&packet.bytes).unwrap().unwrap_err();
+        assert!(refused.id == "GDD-SD-0028" && refused.fatal && packet.fds.is_empty(), "{refused}");
+    }
+    let error = RingStore::new(rig.socket(), vec![own + 1]).reachable().unwrap_err();
+    assert!(error.id == "GDD-SD-0005" && error.remedy.contains("plugin.toml"), "{error}");
+    let mut first = rig.driver();
+    while first.reachable().is_err() {
+        thread::yield_now(); // The one that was refused a moment ago.
+    }
+    let mut second = rig.driver();
+    let error = second.reachable().unwrap_err();
+    assert!(error.id == "GDD-SD-0030" && error.lost && error.remedy.contains("fewer devices"), "{error}");
+    drop(first);
+    while second.reachable().is_err() {
+        thread::yield_now();
+    }
+    rig.stop();
 }
 
 /// Runs a daemon for as long as its standard input is open: only when asked by the test below.

@@ -87,6 +87,13 @@ impl Welcome {
         bytes
     }
 
+    /// The version of a daemon that took us in and speaks another one; what else it says is not for us.
+    #[must_use]
+    pub fn other_version(bytes: &[u8]) -> Option<u32> {
+        let found = after(WELCOME, bytes).and_then(|mut reader| reader.u32()).ok()?;
+        (found != VERSION).then_some(found)
+    }
+
     /// The daemon's answer to a hello: taken in, or refused and why.
     ///
     /// # Errors
@@ -147,5 +154,16 @@ mod tests {
             prop_assert!(Hello::from_bytes(&bytes).is_err());
             prop_assert!(Welcome::from_bytes(&bytes).is_err());
         }
+    }
+
+    #[test]
+    fn another_version_is_seen_whatever_follows() {
+        let tokens = Tokens { boot: [1; 16], epoch: 2, session: 3 };
+        let mut bytes = Welcome { tokens, offer: Vec::new() }.to_bytes();
+        assert_eq!(Welcome::other_version(&bytes), None);
+        bytes[8] = 9;
+        assert_eq!(Welcome::other_version(&bytes[..12]), Some(9));
+        assert_eq!(Welcome::other_version(&bytes[..11]), None);
+        assert!(Welcome::from_bytes(&bytes).is_err());
     }
 }

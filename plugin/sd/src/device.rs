@@ -39,8 +39,8 @@ pub struct Device {
     remembered: Option<Remembered>,
     /// What the volume refers to behind its last receipt was compared with the store.
     end_is_checked: bool,
-    /// Blocks whose session is unknown, since the last report.
-    strange: u64,
+    /// Blocks whose session is unknown, since the last report, and why the first of them is not parsed.
+    strange: (u64, Option<Unparsed>),
     notes: Vec<Note>,
     records: Vec<Record>,
 }
@@ -54,7 +54,7 @@ impl Device {
             sessions: Sessions::default(),
             remembered: None,
             end_is_checked: false,
-            strange: 0,
+            strange: (0, None),
             notes: Vec::new(),
             records: Vec::new(),
         }
@@ -195,9 +195,13 @@ impl Device {
         self.drop_streams();
         self.remembered = None;
         self.volume = None;
-        if let Some(Err(error)) = id.map(|id| self.store.retire(id)) {
-            self.notes
-                .push((Grave::Warning, format!("{error} (`gdd reconcile` gives the space back later)")));
+        if let Some(id) = id
+            && let Err(error) = self.store.retire(id)
+        {
+            let rest = format!(
+                "its streams stay in the store: `gdd ls` names them sd/{id}/..., `gdd rm` removes them"
+            );
+            self.notes.push((Grave::Warning, format!("{error} ({rest})")));
         }
         self.open(file, true)
     }
@@ -292,11 +296,15 @@ impl Device {
             Some(id) => {
                 let session = self.sessions.get(id)?;
                 session.verbatim += 1;
+                session.why_verbatim.get_or_insert(why);
                 if session.verbatim == 1 {
                     self.notes.push((Grave::Warning, strange_text(1, why)));
                 }
             }
-            None => self.strange += 1,
+            None => {
+                self.strange.0 += 1;
+                self.strange.1.get_or_insert(why);
+            }
         }
         let volume = self.volume.as_mut().ok_or(Error::Closed)?;
         let mut writer = volume.writer().ok_or(Error::Closed)?;
@@ -353,6 +361,8 @@ impl Device {
     /// The session is dead, or all with a stream are; the blocks that they have written stay readable.
     fn fail(&mut self, session: Option<SessionId>, all: bool) {
         let mut dead: Vec<_> = session.into_iter().collect();
+        // Nothing may follow blocks that the store could not keep: Bacula reads one block further than a job goes.
+        self.end_is_checked &= !all;
         if all || session.is_none() {
             dead.extend(self.sessions.with_stream());
         }
@@ -411,22 +421,26 @@ impl Device {
         );
         self.notes.push((Grave::Info, text));
         if session.verbatim > 1 {
-            self.notes.push((Grave::Warning, strange_text(session.verbatim, Unparsed::Records)));
+            let why = session.why_verbatim.unwrap_or(Unparsed::Records);
+            self.notes.push((Grave::Warning, strange_text(session.verbatim, why)));
         }
     }
 
     fn report_strange(&mut self) {
-        let count = std::mem::take(&mut self.strange);
-        if count > 0 {
-            self.notes.push((Grave::Warning, strange_text(count, Unparsed::Magic)));
+        if let (count, Some(why)) = std::mem::take(&mut self.strange) {
+            self.notes.push((Grave::Warning, strange_text(count, why)));
         }
     }
 }
 
 fn strange_text(count: u64, why: Unparsed) -> String {
+    let remedy = match why {
+        Unparsed::Encrypted => "switch Volume Encryption off for this device to save space",
+        _ => "a newer gdd may know this kind",
+    };
     format!(
-        "[GDD-SD-0204] {count} blocks stored as they are and not deduplicated: {why}; they restore like all others; a \
-         newer gdd may know this kind"
+        "[GDD-SD-0204] blocks stored as they are and not deduplicated: {count}, the first for this reason: {why}; they \
+         restore like all others; {remedy}"
     )
 }
 

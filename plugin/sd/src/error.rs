@@ -72,8 +72,8 @@ pub enum Error {
     },
     /// A block that was put together is not the one that was written.
     #[error(
-        "[GDD-SD-0105] block at {position} of {volume}: XXH3 expected {expected:#018x}, found {found:#018x}; run \
-         `gdd fsck` on the store. Nothing was handed out"
+        "[GDD-SD-0105] block at {position} of {volume}: XXH3 expected {expected:#018x}, found {found:#018x}; this is \
+         the wrong store, or it is damaged: see `gdd fsck`. Nothing was handed out"
     )]
     Digest {
         /// The volume's file.
@@ -84,25 +84,6 @@ pub enum Error {
         expected: u64,
         /// Of what was put together.
         found: u64,
-    },
-    /// The store has less of a stream than the volume refers to.
-    #[error(
-        "[GDD-SD-0106] block at {position} of {volume} needs bytes {from}..{to} of stream {stream}, the store has \
-         {available}; this is the wrong store, or it lost the stream: see `gdd fsck`. Nothing was made up in its place"
-    )]
-    Lost {
-        /// The volume's file.
-        volume: String,
-        /// Logical position of the block.
-        position: u64,
-        /// The stream.
-        stream: StreamId,
-        /// First byte that is needed.
-        from: u64,
-        /// End of what is needed.
-        to: u64,
-        /// What there is: a length, or "nothing of it".
-        available: String,
     },
     /// The job has failed before.
     #[error("[GDD-SD-0107] session {}-{} has failed before, its blocks are refused; run the job again", .0.id, .0.time)]

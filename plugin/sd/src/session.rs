@@ -8,7 +8,7 @@ use std::fmt;
 
 use twox_hash::XxHash3_128;
 
-use crate::block::SessionId;
+use crate::block::{SessionId, Unparsed};
 use crate::error::{Error, Result};
 use crate::label::About;
 use crate::limits::{DEAD_SESSIONS_MAX, SESSIONS_MAX};
@@ -63,8 +63,10 @@ pub struct Session {
     pub block_bytes: u64,
     /// Payload bytes that went to the store, on all volumes.
     pub payload_bytes: u64,
-    /// Blocks that were stored verbatim, and why the last one was.
+    /// Blocks that were stored verbatim.
     pub verbatim: u64,
+    /// Why the first of them was.
+    pub why_verbatim: Option<Unparsed>,
     touched: u64,
 }
 

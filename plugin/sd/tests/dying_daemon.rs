@@ -80,6 +80,34 @@ fn dying_at_any_append_leaves_every_written_block_readable() {
 }
 
 #[test]
+fn nothing_follows_blocks_that_a_dead_daemon_lost() {
+    let rig = Rig::new();
+    let [done, lost, next] =
+        [1, 2, 3].map(|id| Job::new(Kind::Bb02, id, 4_096, u64::from(id)).run(20, 20_000));
+    let mut device = rig.device(true);
+    append(&mut device, &[label(Kind::Bb02, true)]).expect("labelled");
+    append(&mut device, &done.blocks).expect("written");
+    rig.world.state().eager = true;
+    append(&mut device, &lost.blocks[..8]).expect("written");
+    rig.world.die();
+    append(&mut device, &lost.blocks[8..]).expect_err("the daemon is another one");
+    // It had said that most of this is durable, and could not save it.
+    rig.world.state().streams.values_mut().filter(|stream| !stream.finished).for_each(|stream| {
+        stream.bytes.clear();
+    });
+    let error = append(&mut device, &next.blocks).expect_err("the volume's end is not what it was");
+    assert!(matches!(error, Error::Sealed { .. }) && error.to_string().contains("GDD-SD-0113"), "{error}");
+    device.close().expect("closed");
+    let mut device = rig.device(true);
+    assert!(device.take_notes().iter().any(|(_, note)| note.contains("GDD-SD-0202")), "it is cut off");
+    append(&mut device, &next.blocks).expect("a new session");
+    device.close().expect("closed");
+    let all = read_all(&mut rig.device(false), 1 << 20).expect("from end to end");
+    assert!(all.starts_with(&[label(Kind::Bb02, true), done.blocks.concat()].concat()));
+    assert!(all.ends_with(&next.blocks.concat()));
+}
+
+#[test]
 fn a_job_without_payload_notices_too() {
     let rig = Rig::new();
     let mut device = rig.device(true);

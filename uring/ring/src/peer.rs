@@ -56,10 +56,21 @@ impl Listener {
     /// # Errors
     /// [`Refused`]; the next call is for the next peer.
     pub fn accept(&self, users: &[u32]) -> Result<Peer, Refused> {
-        let socket =
-            rustix::io::retry_on_intr(|| rustix::net::accept_with(&self.socket, SocketFlags::CLOEXEC))
-                .map_err(Refused::io("accept on the control socket"))?;
-        Peer::new(socket, users)
+        Peer::new(self.next()?, users)
+    }
+
+    /// The next peer, whoever it is: for a daemon that looks at [`Peer::uid`] itself, to tell who is refused why.
+    ///
+    /// # Errors
+    /// As [`Listener::accept`], but for the user.
+    pub fn accept_anyone(&self) -> Result<Peer, Refused> {
+        let socket = self.next()?;
+        Ok(Peer { process: Process::behind(&socket)?, socket })
+    }
+
+    fn next(&self) -> Result<OwnedFd, Refused> {
+        rustix::io::retry_on_intr(|| rustix::net::accept_with(&self.socket, SocketFlags::CLOEXEC))
+            .map_err(Refused::io("accept on the control socket"))
     }
 }
 

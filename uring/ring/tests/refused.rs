@@ -125,6 +125,9 @@ fn a_peer_of_another_user_is_refused_at_both_ends() {
     assert!(matches!(refused, Refused::User { .. }), "{refused}");
     let _client = Peer::connect(&path, &me()).expect("us");
     listener.accept(&me()).expect("the next one is served");
+    let _client = Peer::connect(&path, &me()).expect("us");
+    let anyone = listener.accept_anyone().expect("whoever it is");
+    assert_eq!(anyone.uid(), me()[0], "and the kernel says who");
 }
 
 #[test]

@@ -5,7 +5,8 @@
 //! freed.
 //!
 //! # Invariants
-//! - The kernel says who connects; only root, our own user and those in [`Limits::users`] are served.
+//! - The kernel says who connects; only root, our own user and those in [`Limits::users`] are served. Who is refused is
+//!   told why: its job's log is where the operator looks.
 //! - A receipt is given for what was counted and digested here, and is durable.
 
 mod catalog;
@@ -18,7 +19,7 @@ use std::fs::{self, Permissions};
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -34,6 +35,8 @@ use catalog::Catalog;
 
 /// How often the listener looks whether it should stop.
 const LOOK: Duration = Duration::from_millis(100);
+/// Users that may not connect are told so, this many at once: they must not use up threads.
+const STRANGERS_MAX: usize = 8;
 
 /// What drivers may take.
 #[derive(Clone, Debug)]
@@ -104,6 +107,7 @@ struct Shared {
     stop: AtomicBool,
     generation: AtomicU64,
     abandoned: AtomicU64,
+    strangers: AtomicUsize,
     sessions: Mutex<Vec<Arc<Mutex<SessionStatus>>>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
@@ -143,6 +147,7 @@ impl StorageService {
             stop: AtomicBool::new(false),
             generation: AtomicU64::new(0),
             abandoned: AtomicU64::new(0),
+            strangers: AtomicUsize::new(0),
             sessions: Mutex::default(),
             threads: Mutex::default(),
         });
@@ -205,16 +210,26 @@ impl Shared {
             if !matches!(rustix::event::poll(&mut fds, timeout.as_ref()), Ok(1..)) {
                 continue;
             }
-            let peer = match listener.accept(&self.limits.users) {
+            let peer = match listener.accept_anyone() {
                 Ok(peer) => peer,
                 Err(why) => {
                     tracing::warn!("a driver was refused: {why}");
+                    thread::sleep(LOOK); // Out of descriptors, for example: others may end meanwhile.
                     continue;
                 }
+            };
+            let stranger = if self.limits.users.contains(&peer.uid()) {
+                None
+            } else if self.strangers.load(Ordering::Relaxed) < STRANGERS_MAX {
+                self.strangers.fetch_add(1, Ordering::Relaxed);
+                Some(Stranger(Arc::clone(self)))
+            } else {
+                continue;
             };
             let shared = Arc::clone(self);
             let spawned = thread::Builder::new().name("gdd-session".to_owned()).spawn(move || {
                 session::serve(&shared, peer);
+                drop(stranger);
             });
             match spawned {
                 Ok(thread) => {
@@ -225,6 +240,15 @@ impl Shared {
                 Err(error) => tracing::warn!("no thread for a driver: {error}"),
             }
         }
+    }
+}
+
+/// Counts a user that is being refused.
+struct Stranger(Arc<Shared>);
+
+impl Drop for Stranger {
+    fn drop(&mut self) {
+        self.0.strangers.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -91,9 +91,15 @@ fn greet<'a>(
         let _ = peer.send(&refusal(&trouble), &[]);
         trouble.to_string()
     };
+    if !shared.limits.users.contains(&peer.uid()) {
+        return Err(refuse(trouble::stranger(peer.uid())));
+    }
     let hello = Hello::from_bytes(&packet.bytes).map_err(|why| refuse(trouble::malformed(&why)))?;
-    if hello.version != VERSION || hello.purpose != STORAGE {
+    if hello.version != VERSION {
         return Err(refuse(trouble::version(VERSION, hello.version)));
+    }
+    if hello.purpose != STORAGE {
+        return Err(refuse(trouble::purpose(STORAGE, hello.purpose)));
     }
     {
         let mut sessions = lock(&shared.sessions);
@@ -113,7 +119,7 @@ fn greet<'a>(
         generation: shared.generation.fetch_add(1, Ordering::Relaxed) + 1,
         token: id,
     };
-    let (endpoint, handover) = Endpoint::create(offer).map_err(|why| text(&why))?;
+    let (endpoint, handover) = Endpoint::create(offer).map_err(|why| refuse(trouble::no_channel(&why)))?;
     let tokens = Tokens { boot: shared.boot, epoch: shared.store.core().epoch.0, session: id };
     let welcome = Welcome { tokens, offer: handover.bytes().to_vec() };
     peer.send(&welcome.to_bytes(), &handover.fds()).map_err(|why| text(&why))?;

@@ -141,7 +141,7 @@ pub trait Store: Send {
     /// Gives up every stream of a volume: it was truncated.
     ///
     /// # Errors
-    /// When the daemon cannot be told; `gdd reconcile` finds such streams later.
+    /// When the daemon cannot be told; the streams stay in the store then.
     fn retire(&mut self, volume: VolumeId) -> Result<(), StoreError>;
 
     /// Whether the daemon answers at all, asked before something that cannot be undone.

@@ -45,9 +45,10 @@ impl RingStore {
         Self { socket, users, lines: HashMap::new(), current: 0, streams: HashMap::new() }
     }
 
-    /// A connection that works as far as is known; the number of it is `current`.
+    /// A connection that works, as far as a look can tell; the number of it is `current`. It is only for what does not
+    /// depend on the one before: a daemon that was restarted between two jobs is no trouble of the next.
     fn line(&mut self) -> Result<&mut Line, StoreError> {
-        if self.lines.get(&self.current).is_none_or(Line::is_broken) {
+        if !self.lines.get_mut(&self.current).is_some_and(Line::is_alive) {
             let line = Line::connect(&self.socket, &self.users)?;
             self.current += 1;
             self.lines.insert(self.current, line);

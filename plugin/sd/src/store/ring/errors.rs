@@ -3,6 +3,7 @@
 use std::io;
 use std::path::Path;
 
+use gdd_link::limits::VERSION;
 use gdd_link::{ERR_STALE, Malformed, Trouble};
 use gdd_ring::{Refused, WaitError};
 
@@ -12,7 +13,7 @@ const RUN_AGAIN: &str =
     "look at the daemon with `gdd status` and `journalctl -u gdd`, then run the job again";
 
 /// Ids that a daemon answers with; others are of a newer one.
-const DAEMON_IDS: [&str; 11] = [
+const DAEMON_IDS: [&str; 14] = [
     ERR_STALE,
     "GDD-SD-0021",
     "GDD-SD-0022",
@@ -24,6 +25,9 @@ const DAEMON_IDS: [&str; 11] = [
     "GDD-SD-0028",
     "GDD-SD-0029",
     "GDD-SD-0030",
+    "GDD-SD-0031",
+    "GDD-SD-0032",
+    "GDD-SD-0033",
 ];
 
 fn error(id: &'static str, text: String, remedy: &str, lost: bool) -> StoreError {
@@ -35,7 +39,8 @@ pub(super) fn unreachable(socket: &Path, why: &Refused) -> StoreError {
     let text = format!("no gdd daemon at {}: {why}", socket.display());
     match why {
         Refused::Io { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
-            let remedy = "let bacula-sd's user connect: see the mode and group of the socket in gdd.toml";
+            let remedy = "let bacula-sd's user open the socket: `namei -l` shows the owner and mode of every folder \
+                          on the way";
             error("GDD-SD-0004", text, remedy, true)
         }
         Refused::User { .. } => {
@@ -69,6 +74,12 @@ pub(super) fn silent(seconds: u64) -> StoreError {
 pub(super) fn nonsense(why: &str) -> StoreError {
     let text = format!("the gdd daemon's answer makes no sense: {why}");
     error("GDD-SD-0009", text, "install driver and daemon of one release, and report this", true)
+}
+
+/// The daemon is of another release; it says the same of us.
+pub(super) fn version(found: u32) -> StoreError {
+    let text = format!("the gdd daemon speaks version {found}, this driver {VERSION}");
+    error("GDD-SD-0028", text, "install driver and daemon of one release", true)
 }
 
 /// As `nonsense`, for bytes.

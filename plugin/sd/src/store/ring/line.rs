@@ -13,7 +13,7 @@ use gdd_link::answer::{Answer, DATA};
 use gdd_link::limits::{HEARTBEAT, PART_SIZE_MAX, SILENCE_MAX};
 use gdd_link::request::{APPEND, FILE_STARTS, Request};
 use gdd_link::{HEAD_SIZE, Head, Hello, Welcome};
-use gdd_ring::{Endpoint, Peer, PushError, Wanted, Woken};
+use gdd_ring::{Endpoint, Peer, PushError, WaitError, Wanted, Woken};
 
 use super::errors;
 use super::reading::Reading;
@@ -60,6 +60,9 @@ impl Line {
         peer.send(&hello.to_bytes(), &[]).map_err(|why| errors::lost(&why))?;
         let packet = peer.receive(SILENCE_MAX).map_err(|why| errors::lost(&why))?;
         let packet = packet.ok_or_else(|| errors::silent(SILENCE_MAX.as_secs()))?;
+        if let Some(found) = Welcome::other_version(&packet.bytes) {
+            return Err(errors::version(found));
+        }
         let welcome = Welcome::from_bytes(&packet.bytes).map_err(errors::malformed)?;
         let welcome = welcome.map_err(|trouble| StoreError { lost: true, ..errors::answered(trouble) })?;
         let endpoint =
@@ -83,6 +86,11 @@ impl Line {
     /// Whether it can still be used.
     pub(super) fn is_broken(&self) -> bool {
         self.broken.is_some()
+    }
+
+    /// Whether the daemon is still there: a look.
+    pub(super) fn is_alive(&mut self) -> bool {
+        self.whole(Self::look).is_ok()
     }
 
     /// Sends the bytes of `stream` from `offset` on.
@@ -274,7 +282,7 @@ impl Line {
     /// Waits a while; `since` is when the daemon was last seen to do something for us.
     fn nap(&mut self, wanted: Wanted, since: &mut Instant) -> Result<(), StoreError> {
         let released = self.endpoint.producer.released();
-        let woken = self.endpoint.wait(wanted, &self.peer, NAP).map_err(|why| errors::lost(&why))?;
+        let woken = self.endpoint.wait(wanted, &self.peer, NAP).map_err(|why| self.last_words(&why))?;
         if woken == Woken::Packet {
             return Err(errors::nonsense("a packet that nobody asked for"));
         }
@@ -293,10 +301,21 @@ impl Line {
         while let Some((head, answer)) = self.receive()? {
             self.note(head, answer)?;
         }
-        self.peer.check().map_err(|why| errors::lost(&why))?;
+        self.peer.check().map_err(|why| self.last_words(&why))?;
         self.endpoint.producer.look().map_err(|why| errors::lost(&why.into()))?;
         self.settle();
         Ok(())
+    }
+
+    /// The daemon is gone. If it ended the connection itself, it has said why before, and that names the remedy.
+    fn last_words(&mut self, why: &WaitError) -> StoreError {
+        loop {
+            match self.receive() {
+                Ok(Some(_)) => {} // An answer that comes with its daemon's end is as good as none.
+                Ok(None) => return errors::lost(why),
+                Err(said) => return said,
+            }
+        }
     }
 
     /// What was released is durable.
