@@ -4,8 +4,8 @@
 //! were good before stay good; the same job run again is good; nothing of the dead stays in the daemon; and in the end
 //! a full check finds nothing.
 //!
-//! By default a stop takes three seconds, at one moment, and the file daemon dies at two, since Bacula takes a minute to
-//! see that; with GDD_TEST_FULL=1 a stop takes a minute, and everything happens at each moment.
+//! By default a stop takes three seconds, at one moment, and the file daemon dies at two, since Bacula takes a minute
+//! to see that; with GDD_TEST_FULL=1 a stop takes a minute, and everything happens at each moment.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::fmt;
