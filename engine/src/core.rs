@@ -28,6 +28,7 @@ use crate::shard::counters::Counters;
 use crate::shard::known::{Known, Sources};
 use crate::shard::mailbox::Door;
 use crate::shard::{Parts, Shard};
+use crate::suspects::Suspects;
 use crate::tuner::Ladder;
 
 /// What the tasks of one opening are made from. Cheap to clone.
@@ -49,6 +50,8 @@ pub struct Seed {
     pub source: Arc<dyn IoSource>,
     /// Containers that recovery found missing or short.
     pub damaged: Arc<HashSet<ContainerId>>,
+    /// Chunks that this process could not give back.
+    pub suspects: Suspects,
     /// Containers that the last opening left unsealed and whole.
     pub begun: Vec<(ContainerId, ContainerRow)>,
     /// Engine threads.
@@ -98,6 +101,7 @@ impl Seed {
             index: Arc::clone(&self.index),
             filter: Arc::clone(&self.filter),
             damaged: Arc::clone(&self.damaged),
+            suspects: self.suspects.clone(),
             locality_budget: self.budget.locality / self.workers,
         };
         let waker = io.waker();

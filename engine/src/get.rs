@@ -9,6 +9,7 @@ use gdd_uring::buffer::Shared;
 
 use crate::core::Core;
 use crate::error::{Error, Result};
+use crate::ids::ChunkHash;
 use crate::index::RecipeState;
 use crate::observe::RecallHistograms;
 use crate::options::Trust;
@@ -16,6 +17,7 @@ use crate::recall::cache::SegmentCache;
 use crate::recall::stream::{RecipeEntries, StreamReader};
 use crate::recall::{Recall, RecallConfig};
 use crate::recipe::RecipeReader;
+use crate::suspects::Suspects;
 
 /// A stream being restored.
 pub struct Get {
@@ -23,6 +25,7 @@ pub struct Get {
     name: String,
     bytes: u64,
     failed: bool,
+    suspects: Suspects,
 }
 
 /// What every restore of one open store shares.
@@ -84,7 +87,7 @@ impl Get {
             ))
         })?;
         let stream = recall(core, shelf)?.stream(RecipeEntries::from(reader, io, offset));
-        Ok(Self { stream, name: name.to_owned(), bytes, failed: false })
+        Ok(Self { stream, name: name.to_owned(), bytes, failed: false, suspects: core.suspects.clone() })
     }
 
     /// Length of what is restored: of the stream from where it was begun.
@@ -104,6 +107,11 @@ impl Get {
         }
         let part = self.stream.next();
         self.failed = part.is_err();
+        if let Err(Error::ChunkLost { hash, .. }) = &part
+            && let Some(hash) = ChunkHash::parse(hash)
+        {
+            self.suspects.note(hash);
+        }
         if matches!(part, Ok(None)) && self.stream.bytes_given() != self.bytes {
             self.failed = true;
             return Err(self.broken("it ended early"));

@@ -14,6 +14,19 @@ impl ChunkHash {
         Self(*blake3::hash(bytes).as_bytes())
     }
 
+    /// The hash that is written as `hex`, as [`fmt::Display`] does it.
+    #[must_use]
+    pub fn parse(hex: &str) -> Option<Self> {
+        let mut hash = [0; 32];
+        if hex.len() != 64 || !hex.is_ascii() {
+            return None;
+        }
+        for (byte, at) in hash.iter_mut().zip((0..).step_by(2)) {
+            *byte = u8::from_str_radix(&hex[at..at + 2], 16).ok()?;
+        }
+        Some(Self(hash))
+    }
+
     /// The first eight bytes as a number: uniformly distributed, used for routing and filters.
     #[must_use]
     pub fn prefix(&self) -> u64 {

@@ -39,6 +39,7 @@ pub mod stats;
 pub mod stepped;
 pub mod store;
 pub mod superblocks;
+pub mod suspects;
 #[cfg(test)]
 mod testing;
 pub mod tuner;

@@ -24,6 +24,7 @@ use crate::poison::Poison;
 use crate::recipe;
 use crate::recover::{Recovered, Recovery};
 use crate::superblocks;
+use crate::suspects::Suspects;
 
 /// The value of [`MetaKey::CleanEpoch`] says which opening was closed cleanly.
 fn clean_mark(epoch: Epoch) -> Vec<u8> {
@@ -90,6 +91,7 @@ impl Opening<'_> {
             filter,
             source: self.source,
             damaged: Arc::new(damaged),
+            suspects: Suspects::default(),
             begun,
             workers: options.workers(),
             budget: options.budget(),

@@ -37,6 +37,8 @@ pub struct Stats {
     pub containers_sealed: u64,
     /// Containers that recovery found missing or short when this process opened the store.
     pub containers_damaged: u64,
+    /// Chunks that this process could not give back, and that were not stored again since.
+    pub chunks_suspect: u64,
     /// `logical_bytes / unique_bytes`; 0 when there are none.
     pub dedup_ratio: f64,
     /// The filter in front of the index.
@@ -83,6 +85,8 @@ pub struct Sources<'a> {
     pub counters: &'a [Arc<Counters>],
     /// Containers found damaged.
     pub damaged: usize,
+    /// Chunks that could not be given back.
+    pub suspects: usize,
     /// How the disk is reached, and fallbacks.
     pub io: (String, Vec<String>),
     /// Which instructions cut and hash.
@@ -117,6 +121,7 @@ pub fn collect(io: &mut dyn Io, sources: Sources<'_>) -> Result<Stats> {
         containers: rows.len() as u64,
         containers_sealed: rows.iter().filter(|(_, row)| !open(row)).count() as u64,
         containers_damaged: sources.damaged as u64,
+        chunks_suspect: sources.suspects as u64,
         dedup_ratio: ratio(logical_bytes, unique_bytes),
         filter: sources.filter,
         near_hits: count(&|counters| counters.near_hits.get()),

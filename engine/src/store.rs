@@ -32,6 +32,7 @@ use crate::shard::counters::Counters;
 use crate::shard::mailbox::Door;
 use crate::stats::{self, Stats};
 use crate::superblocks;
+use crate::suspects::Suspects;
 
 /// An open store. Share it between threads by reference.
 pub struct Store {
@@ -203,6 +204,7 @@ impl Store {
             filter: core.filter.stats(),
             counters: &core.counters,
             damaged: core.damaged.len(),
+            suspects: core.suspects.count(),
             io: (core.source.mode().to_owned(), notes),
             kernel: gdd_kernels::Chunker::new(core.params).level().to_string(),
         };
@@ -337,6 +339,7 @@ fn read_only_seed(
         filter: Arc::new(filter),
         source,
         damaged: Arc::default(),
+        suspects: Suspects::default(),
         begun: Vec::new(),
         workers: options.workers(),
         budget: options.budget(),

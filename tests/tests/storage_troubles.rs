@@ -175,6 +175,12 @@ fn a_damaged_store_is_told_and_makes_nothing_up() {
     // Data that have nothing to do with it are stored and given back as before.
     let new = rig.run("other", Level::Full).unwrap().demand_ok().unwrap();
     assert_restored(&rig, &[&new], &other);
+    // What could not be given back does not count as known: the next backup heals it, for the old job as well.
+    assert_eq!(site.stat("chunks_suspect"), 1);
+    let again = succeeds(&rig, &source);
+    assert_restored(&rig, &[&again], &source);
+    assert_restored(&rig, &[&good], &source);
+    assert_eq!(site.stat("chunks_suspect"), 0);
     site.daemon().stop();
     site.gdd.expect(3, &["fsck"]);
 }

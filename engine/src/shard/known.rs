@@ -27,6 +27,7 @@ use crate::index::{ChunkEntry, ContainerState, Index, Status};
 use crate::locality::LocalityCache;
 use crate::paths::Paths;
 use crate::shard::mailbox::Wanted;
+use crate::suspects::Suspects;
 
 /// Directory loads under way at once.
 const LOADS_MAX: usize = 2;
@@ -50,6 +51,7 @@ pub struct Known {
     index: Arc<dyn Index>,
     filter: Arc<Filter>,
     damaged: Arc<HashSet<ContainerId>>,
+    suspects: Suspects,
     locality: LocalityCache,
     /// Appended and not yet durable in the index: never forgotten before it is.
     pending: HashMap<ChunkHash, ChunkEntry, WordHashed>,
@@ -77,6 +79,8 @@ pub struct Sources {
     pub filter: Arc<Filter>,
     /// Containers that recovery found missing or short: what they held counts as unknown, and is stored again.
     pub damaged: Arc<HashSet<ContainerId>>,
+    /// Chunks that could not be given back: the same.
+    pub suspects: Suspects,
     /// Bytes that container directories may take.
     pub locality_budget: usize,
 }
@@ -93,6 +97,7 @@ impl Known {
             index: sources.index,
             filter: sources.filter,
             damaged: sources.damaged,
+            suspects: sources.suspects,
             locality: LocalityCache::new(sources.locality_budget),
             pending: HashMap::default(),
             loads: HashMap::new(),
@@ -117,6 +122,10 @@ impl Known {
         for (slot, chunk) in chunks.iter().enumerate() {
             let near = match self.pending.get(&chunk.hash) {
                 Some(entry) => Some(entry.raw_len),
+                None if self.suspects.has(&chunk.hash) => {
+                    verdicts.push(false);
+                    continue;
+                }
                 None => self.locality.get(&chunk.hash).map(|(_, entry)| entry.raw_len),
             };
             match near {
@@ -168,6 +177,7 @@ impl Known {
     /// A chunk was appended. The filter hears of it before the index does.
     pub fn appended(&mut self, hash: ChunkHash, entry: ChunkEntry) {
         self.filter.insert(&hash);
+        self.suspects.clear(&hash);
         self.pending.insert(hash, entry);
     }
 

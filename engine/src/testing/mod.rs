@@ -56,6 +56,7 @@ pub fn stepped(
         filter: Arc::new(filter),
         source,
         damaged: Arc::new(HashSet::new()),
+        suspects: crate::suspects::Suspects::default(),
         begun: Vec::new(),
         workers,
         budget: Budget::of(64 << 20),
