@@ -25,7 +25,7 @@ impl Suspects {
     /// A chunk could not be given back.
     pub fn note(&self, hash: ChunkHash) {
         if self.0.chunks.write().unwrap_or_else(PoisonError::into_inner).insert(hash) {
-            tracing::warn!("chunk {hash} cannot be given back; it is stored again when it comes again");
+            tracing::info!("chunk {hash} cannot be given back; it is stored again when it comes again");
         }
         self.0.any.store(true, Ordering::Release);
     }

@@ -46,23 +46,34 @@ fn the_daemon_is_swapped(release: Release) {
     assert_failed(&failed, &["[GDD-SD-"]);
     assert!(failed.files < u64::from(FILES), "it ended at once: {failed:?}");
 
-    // Nothing of the failed job comes back as an empty file.
-    let listed = rig.bls(DEVICE, VOLUME, &["-j"]).unwrap();
-    println!("{}", listed.all());
-    let (printed, folder) = rig.bextract(DEVICE, VOLUME, &[]).unwrap();
-    println!("{}", printed.all());
-    let mut found = 0;
-    for path in walk(&folder) {
-        let size = fs::metadata(&path).unwrap().len();
-        assert_ne!(size, 0, "{} is empty\n{}", path.display(), printed.all());
-        found += 1;
-    }
-    println!("{found} files were extracted of what the failed job had written");
+    check_what_is_left(&rig, &source);
 
     // The same job again is whole.
     let again = rig.run("tree", Level::Full).unwrap().demand_ok().unwrap();
     assert_restored(&rig, &[&again], &source);
     site.stop_and_check();
+}
+
+/// What bextract makes of the failed job's volume: every file is whole. Only of the very last one the data may be
+/// missing, wholly or in part: its attributes were at the end of a block that was written, its data in the block that
+/// was refused. Every device of Bacula leaves that to a job that ended in error.
+fn check_what_is_left(rig: &Rig, source: &Path) {
+    let listed = rig.bls(DEVICE, VOLUME, &["-j"]).unwrap();
+    println!("{}", listed.all());
+    let (printed, folder) = rig.bextract(DEVICE, VOLUME, &[]).unwrap();
+    let files = printed.output.lines().filter(|line| line.contains(" JobId 0: -"));
+    let last = files.last().and_then(|line| line.split_whitespace().last()).unwrap_or_default();
+    let mut found = 0;
+    for path in walk(&folder) {
+        if path == Path::new(last) {
+            continue;
+        }
+        let original = source.join(path.strip_prefix(folder.join(source.strip_prefix("/").unwrap())).unwrap());
+        assert!(fs::read(&path).unwrap() == fs::read(original).unwrap(), "{} is not whole", path.display());
+        found += 1;
+    }
+    println!("{found} files were extracted of what the failed job had written, and {last}");
+    assert!(found > 0, "{}", printed.all());
 }
 
 fn walk(root: &Path) -> Vec<std::path::PathBuf> {

@@ -199,7 +199,7 @@ fn read_copy(
     Ok((header, entries))
 }
 
-/// Remove both copies of the journal of `recipe`; [`set::sync`] makes that durable.
+/// Remove both copies of the journal of `recipe`; `set::sync` makes that durable.
 ///
 /// # Errors
 /// The disk refused.

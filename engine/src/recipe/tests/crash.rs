@@ -182,7 +182,7 @@ fn a_removal_that_stops_is_ended_by_recovery() {
         assert_eq!(index.recipes().unwrap(), []);
         removed.is_ok()
     });
-    assert_eq!(stops, 4, "two names, two directories");
+    assert_eq!(stops, 6, "two names and their two journals, two directories");
 }
 
 #[test]
