@@ -68,7 +68,8 @@ fn check_what_is_left(rig: &Rig, source: &Path) {
         if path == Path::new(last) {
             continue;
         }
-        let original = source.join(path.strip_prefix(folder.join(source.strip_prefix("/").unwrap())).unwrap());
+        let original =
+            source.join(path.strip_prefix(folder.join(source.strip_prefix("/").unwrap())).unwrap());
         assert!(fs::read(&path).unwrap() == fs::read(original).unwrap(), "{} is not whole", path.display());
         found += 1;
     }
