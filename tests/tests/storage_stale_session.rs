@@ -61,8 +61,8 @@ fn check_what_is_left(rig: &Rig, source: &Path) {
     let listed = rig.bls(DEVICE, VOLUME, &["-j"]).unwrap();
     println!("{}", listed.all());
     let (printed, folder) = rig.bextract(DEVICE, VOLUME, &[]).unwrap();
-    let files = printed.output.lines().filter(|line| line.contains(" JobId 0: -"));
-    let last = files.last().and_then(|line| line.split_whitespace().last()).unwrap_or_default();
+    let mut files = printed.output.lines().filter(|line| line.contains(" JobId 0: -"));
+    let last = files.next_back().and_then(|line| line.split_whitespace().last()).unwrap_or_default();
     let mut found = 0;
     for path in walk(&folder) {
         if path == Path::new(last) {
