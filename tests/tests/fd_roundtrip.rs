@@ -1,0 +1,115 @@
+//! Trees through the plugin of the stock file daemon and back: every file equal, the volume small, whatever the options of
+//! the FileSet.
+#![allow(clippy::unwrap_used)]
+
+use std::fs::{self, File};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{FileExt, PermissionsExt, symlink};
+use std::path::Path;
+use std::thread;
+
+use gdd_rig::{Job, Level, Release};
+use gdd_tests::bacula::assert_restored;
+use gdd_tests::client::ClientSite;
+use gdd_tests::random::Random;
+use gdd_tests::tree::{self, Shape};
+
+const STRING: &str = "gdd:patience=5";
+
+/// Every kind of entry, and files on both sides of every border of ours.
+fn mixed(folder: &Path) {
+    let mut random = Random::new(7);
+    for size in [0, 1, 111, 112, 113, 511, 512, 513, 65_535, 65_536, 65_537, (1 << 20) + 1, 5 << 20] {
+        let mut bytes = vec![0; size];
+        random.fill(&mut bytes);
+        fs::write(folder.join(format!("size-{size}")), bytes).unwrap();
+    }
+    fs::write(folder.join("zeros"), vec![0; 3_000_001]).unwrap();
+    let sparse = File::create(folder.join("sparse")).unwrap();
+    sparse.set_len(20 << 20).unwrap();
+    sparse.write_all_at(b"data", 10_000_001).unwrap();
+    fs::hard_link(folder.join("size-65537"), folder.join("second name")).unwrap();
+    symlink("nowhere", folder.join("dangling")).unwrap();
+    symlink("size-512", folder.join("link")).unwrap();
+    let name = std::ffi::OsStr::from_bytes(b"not utf-8 \xff\xfe %s%n\nline");
+    fs::write(folder.join(name), vec![7; 5000]).unwrap();
+    fs::set_permissions(folder.join("size-65535"), fs::Permissions::from_mode(0o4755)).unwrap();
+    tree::build(&folder.join("built"), 3, Shape { files: 40, xattrs: true, ..Shape::SMALL }).unwrap();
+}
+
+fn round_trip(release: Release, options: &[&str]) {
+    let Some(site) = ClientSite::new(release) else { return };
+    mixed(&site.tree());
+    let rig = site.start(STRING, options);
+    let full = site.full(&rig);
+    println!("{}", full.log.lines().find(|line| line.contains("savings")).unwrap());
+    assert!(full.bytes < 100_000, "the volume took {} bytes", full.bytes);
+    assert_restored(&rig, &[&full], &site.tree());
+}
+
+fn incremental(release: Release, accurate: bool) {
+    let Some(site) = ClientSite::new(release) else { return };
+    mixed(&site.tree());
+    let job = Job::backup("files", "files");
+    let job = if accurate { job.accurate() } else { job };
+    let options: &[&str] = if accurate { &["accurate = pinsmc"] } else { &[] };
+    let rig = site.bacula(STRING, options).job(job).start().unwrap();
+    let full = site.full(&rig);
+    fs::write(site.tree().join("size-512"), vec![9; 70_000]).unwrap();
+    fs::write(site.tree().join("new"), vec![8; 1000]).unwrap();
+    let next = rig.run("files", Level::Incremental).unwrap().demand_ok().unwrap();
+    assert!(next.files < 10, "{} files", next.files);
+    assert_restored(&rig, &[&full, &next], &site.tree());
+}
+
+fn two_restores(release: Release) {
+    let Some(site) = ClientSite::new(release) else { return };
+    tree::build(&site.tree().join("built"), 5, Shape { files: 600, ..Shape::SMALL }).unwrap();
+    let rig = site.bacula(STRING, &[]).job(Job::backup("files", "files")).start().unwrap();
+    let jobs = [site.full(&rig), site.full(&rig)];
+    thread::scope(|scope| {
+        for job in &jobs {
+            let (rig, site) = (&rig, &site);
+            scope.spawn(move || assert_restored(rig, &[job], &site.tree()));
+        }
+    });
+}
+
+macro_rules! on_both {
+    ($($name9:ident $name15:ident $body:expr;)*) => {
+        $(
+            #[test]
+            fn $name9() {
+                $body(Release::V9);
+            }
+            #[test]
+            fn $name15() {
+                $body(Release::V15);
+            }
+        )*
+    };
+}
+
+on_both! {
+    a_mixed_tree_on_9 a_mixed_tree_on_15 |release| round_trip(release, &[]);
+    sparse_on_9 sparse_on_15 |release| round_trip(release, &["sparse = yes"]);
+    compression_on_9 compression_on_15 |release| round_trip(release, &["compression = GZIP"]);
+    no_hardlinks_on_9 no_hardlinks_on_15 |release| round_trip_of_names(release);
+    incremental_on_9 incremental_on_15 |release| incremental(release, false);
+    accurate_on_9 accurate_on_15 |release| incremental(release, true);
+    two_restores_on_9 two_restores_on_15 two_restores;
+}
+
+/// With `hardlinks = no` each name is a file of its own: contents come back, the link does not.
+fn round_trip_of_names(release: Release) {
+    let Some(site) = ClientSite::new(release) else { return };
+    fs::write(site.tree().join("one"), vec![1; 9000]).unwrap();
+    fs::hard_link(site.tree().join("one"), site.tree().join("two")).unwrap();
+    let rig = site.start(STRING, &["hardlinks = no"]);
+    let full = site.full(&rig);
+    let back = rig.restore(&[full.id]).unwrap();
+    back.result.clone().demand_ok().unwrap();
+    for name in ["one", "two"] {
+        assert_eq!(fs::read(back.path(&site.tree().join(name))).unwrap(), vec![1; 9000]);
+    }
+}
