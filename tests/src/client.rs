@@ -20,7 +20,8 @@ pub fn plugin() -> &'static Path {
     PLUGIN.get_or_init(|| {
         let target = workspace::root().join("target/fd-test");
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let words = ["build", "--release", "-q", "-p", "gdd-fd", "--features", "directory-store", "--target-dir"];
+        let words =
+            ["build", "--release", "-q", "-p", "gdd-fd", "--features", "directory-store", "--target-dir"];
         let built = Command::new(cargo).args(words).arg(&target).current_dir(workspace::root()).status();
         assert!(built.expect("cargo runs").success(), "the plugin for tests cannot be built");
         target.join("release/libgdd_fd.so")

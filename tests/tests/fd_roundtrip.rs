@@ -12,6 +12,7 @@ use gdd_rig::{Job, Level, Release};
 use gdd_tests::bacula::assert_restored;
 use gdd_tests::client::ClientSite;
 use gdd_tests::random::Random;
+use gdd_tests::snapshot::Snapshot;
 use gdd_tests::tree::{self, Shape};
 
 const STRING: &str = "gdd:patience=5";
@@ -59,7 +60,11 @@ fn incremental(release: Release, accurate: bool) {
     fs::write(site.tree().join("new"), vec![8; 1000]).unwrap();
     let next = rig.run("files", Level::Incremental).unwrap().demand_ok().unwrap();
     assert!(next.files < 10, "{} files", next.files);
-    assert_restored(&rig, &[&full, &next], &site.tree());
+    let back = rig.restore(&[full.id, next.id]).unwrap();
+    back.result.clone().demand_ok().unwrap();
+    // A file that comes a second time touches a folder that has had its time set, as with plain Bacula.
+    let of = |path: &Path| Snapshot::of(path).unwrap().without_folder_times();
+    assert_eq!(of(&site.tree()).differences(&of(&back.path(&site.tree()))), Vec::<String>::new());
 }
 
 fn two_restores(release: Release) {

@@ -170,7 +170,9 @@ pub fn read(context: &Context, job: &mut Job, buffer: &mut [u8]) -> Result<usize
 fn take(context: &Context, job: &mut Job) -> Result<(), Trouble> {
     let Job { session, backup, config, .. } = job;
     let (Some(session), Some(current)) = (session, &mut backup.current) else {
-        return Err(context.fatal("[GDD-FD-0006] a file was read without a session; report this as a bug").into());
+        return Err(context
+            .fatal("[GDD-FD-0006] a file was read without a session; report this as a bug")
+            .into());
     };
     let Some(file) = &mut current.file else {
         return Err(Trouble::File(io::Error::from_raw_os_error(libc::EBADF)));
@@ -182,7 +184,8 @@ fn take(context: &Context, job: &mut Job) -> Result<(), Trouble> {
     let mut put = session.put().map_err(fatal)?;
     loop {
         if context.is_over() {
-            let text = "[GDD-FD-0107] the job was cancelled or has failed while a file was read; run it again";
+            let text =
+                "[GDD-FD-0107] the job was cancelled or has failed while a file was read; run it again";
             return Err(context.fatal(text).into());
         }
         let count = match file.read(&mut backup.block) {

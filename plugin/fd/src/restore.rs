@@ -86,7 +86,8 @@ pub fn begin(context: &Context, job: &mut Job, command: &[u8]) -> Answer {
     }
     job.restore.begun = true;
     let Ok(command) = std::str::from_utf8(command) else {
-        return context.fatal("[GDD-FD-0001] expected a plugin string in UTF-8 in the volume, found other bytes");
+        return context
+            .fatal("[GDD-FD-0001] expected a plugin string in UTF-8 in the volume, found other bytes");
     };
     if let Some(lock) = context.lock
         && !lock.acquire(context.id, || context.is_over())
@@ -266,9 +267,8 @@ impl<'a> Partial<'a> {
         let folder = target.parent().unwrap_or_else(|| Path::new("/"));
         loop {
             let number = NEXT.fetch_add(1, Ordering::Relaxed);
-            let path = folder.join(OsStr::from_bytes(
-                format!("{PARTIAL}{}-{number}", std::process::id()).as_bytes(),
-            ));
+            let path = folder
+                .join(OsStr::from_bytes(format!("{PARTIAL}{}-{number}", std::process::id()).as_bytes()));
             let open = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
             match open {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}

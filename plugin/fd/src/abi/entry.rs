@@ -269,7 +269,9 @@ unsafe extern "C" fn handle_event(bound: *mut Bound, event: *mut Event, value: *
 /// `save` is null or the save_pkt of the announced version.
 unsafe fn handle_file(context: &Context, save: *const u8) -> Code {
     let Some(layout) = HOST.get().map(|host| host.layout).filter(|_| !save.is_null()) else {
-        return code(context.fatal("[GDD-FD-0009] expected a file to save, found none; report this as a bug"));
+        return code(
+            context.fatal("[GDD-FD-0009] expected a file to save, found none; report this as a bug"),
+        );
     };
     // SAFETY: every packet starts with its size.
     let size = unsafe { field::<i32>(save, 0) };

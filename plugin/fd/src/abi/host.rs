@@ -72,7 +72,15 @@ impl Voice for Speaker {
         let line = CString::new(line).unwrap_or_default();
         // SAFETY: the context is alive; the format takes one C string, and gets one.
         unsafe {
-            (self.host.job_message)(self.bound, c"gdd-fd".as_ptr(), 0, number, 0, c"%s".as_ptr(), line.as_ptr());
+            (self.host.job_message)(
+                self.bound,
+                c"gdd-fd".as_ptr(),
+                0,
+                number,
+                0,
+                c"%s".as_ptr(),
+                line.as_ptr(),
+            );
         }
     }
 
