@@ -17,15 +17,30 @@ use crate::workspace;
 /// When cargo cannot build it.
 pub fn plugin() -> &'static Path {
     static PLUGIN: OnceLock<PathBuf> = OnceLock::new();
-    PLUGIN.get_or_init(|| {
-        let target = workspace::root().join("target/fd-test");
-        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let words =
-            ["build", "--release", "-q", "-p", "gdd-fd", "--features", "directory-store", "--target-dir"];
-        let built = Command::new(cargo).args(words).arg(&target).current_dir(workspace::root()).status();
-        assert!(built.expect("cargo runs").success(), "the plugin for tests cannot be built");
-        target.join("release/libgdd_fd.so")
-    })
+    PLUGIN.get_or_init(|| build("target/fd-test", &["--features", "directory-store"]))
+}
+
+/// The plugin as it is in the product.
+///
+/// # Panics
+/// As [`plugin`].
+pub fn product() -> &'static Path {
+    static PLUGIN: OnceLock<PathBuf> = OnceLock::new();
+    PLUGIN.get_or_init(|| build("target/fd-product", &[]))
+}
+
+fn build(target: &str, features: &[&str]) -> PathBuf {
+    let target = workspace::root().join(target);
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    command
+        .args(["build", "--release", "-q", "-p", "gdd-fd"])
+        .args(features)
+        .arg("--target-dir")
+        .arg(&target);
+    let built = command.current_dir(workspace::root()).status();
+    assert!(built.expect("cargo runs").success(), "the plugin cannot be built");
+    target.join("release/libgdd_fd.so")
 }
 
 /// The directory store, and a folder of plugins.

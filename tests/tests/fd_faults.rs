@@ -8,7 +8,7 @@ use std::path::Path;
 
 use gdd_rig::{Daemon, FileSet, Job, JobResult, Level, Release, Rig};
 use gdd_tests::bacula::{assert_failed, assert_restored};
-use gdd_tests::client::ClientSite;
+use gdd_tests::client::{self, ClientSite};
 
 const STRING: &str = "gdd:patience=2";
 const FILES: usize = 20;
@@ -134,6 +134,20 @@ fn a_restore_without_the_plugin_fails() {
         println!("{release:?} without the plugin: {}", back.result.log);
         assert_failed(&back.result, &["not correct"]);
         assert_failed(&rig.run("files", Level::Full).unwrap(), &["not found"]);
+    }
+}
+
+/// The environment of the tests must not turn the product into a test build.
+#[test]
+fn the_product_has_no_directory_store() {
+    for release in RELEASES {
+        let Some(site) = ClientSite::new(release) else { return };
+        fill(&site);
+        fs::remove_file(site.plugin_file()).unwrap();
+        fs::copy(client::product(), site.plugin_file()).unwrap();
+        let rig = site.start(STRING, &[]);
+        assert_failed(&rig.run("files", Level::Full).unwrap(), &["GDD-FD-0101", "no way to the server"]);
+        assert!(fs::read_dir(site.store().join("files")).unwrap().next().is_none());
     }
 }
 

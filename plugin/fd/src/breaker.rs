@@ -15,7 +15,7 @@ pub struct Breaker {
 }
 
 impl Breaker {
-    /// A file had `expected` bytes when it was looked at, and gave `found`. `Some` with the reason when the job must end.
+    /// A file had `expected` bytes when it was looked at, and gave `found`. The reason, when the job must end.
     pub fn saw(&mut self, expected: u64, found: u64) -> Option<String> {
         self.expected = self.expected.saturating_add(expected);
         self.found = self.found.saturating_add(found.min(expected));

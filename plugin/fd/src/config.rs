@@ -1,8 +1,8 @@
 //! What the plugin was told: `/etc/gdd/plugin.toml`, or the file that GDD_PLUGIN_CONFIG names; the options in the
 //! FileSet's plugin string (`gdd:key=value:key=value`) override it.
 //!
-//! Anything that is not understood is refused with the list of what is: a typing error must not silently lead to another
-//! store.
+//! Anything that is not understood is refused with the list of what is: a typing error must not silently lead to
+//! another store.
 
 use std::env;
 use std::fs;

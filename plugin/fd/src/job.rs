@@ -1,7 +1,7 @@
 //! The state of one Bacula job, and how it speaks to Bacula.
 //!
-//! Two threads know a job: its own, and the one that cancels it. So [`Context`] has atomics that both touch, and the rest
-//! behind a mutex that only the job's own thread takes.
+//! Two threads know a job: its own, and the one that cancels it. So [`Context`] has atomics that both touch, and the
+//! rest behind a mutex that only the job's own thread takes.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};

@@ -1,5 +1,5 @@
-//! One restored file at a time, for 9.6.7: it keeps the state of a file that is being restored in one place for all jobs,
-//! and two restores at once end each other ("Second call to startRestoreFile").
+//! One restored file at a time, for 9.6.7: it keeps the state of a file that is being restored in one place for all
+//! jobs, and two restores at once end each other ("Second call to startRestoreFile").
 //!
 //! The lock is per file, so that restores interleave. It belongs to a job and is re-entrant for it.
 

@@ -1,5 +1,5 @@
-//! What the Bacula volume holds instead of a file's data: 112 bytes that name a recipe in a store and say what must come
-//! back. The format is described in FORMAT.md.
+//! What the Bacula volume holds instead of a file's data: 112 bytes that name a recipe in a store and say what must
+//! come back. The format is described in FORMAT.md.
 //!
 //! # Invariants
 //! - Encoding is one to one: what decodes is byte for byte what was encoded.

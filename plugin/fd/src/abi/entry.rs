@@ -6,6 +6,7 @@
 //! - Packets and strings are the daemon's, and are looked at only during the call.
 
 use std::ffi::{CStr, c_char, c_int, c_void};
+use std::io::{Write, stderr};
 use std::ptr;
 use std::slice;
 use std::sync::OnceLock;
@@ -79,7 +80,8 @@ pub unsafe extern "C" fn loadPlugin(
     match guarded(body, |panic| Err(panic.to_owned())) {
         Ok(()) => OK,
         Err(text) => {
-            eprintln!("gdd-fd: [GDD-FD-0007] {text}; this plugin is not loaded");
+            // There is no job to tell it to; jobs that name the plugin fail.
+            let _ = writeln!(stderr(), "gdd-fd: [GDD-FD-0007] {text}; this plugin is not loaded");
             ERROR
         }
     }
@@ -230,7 +232,8 @@ unsafe extern "C" fn unused_packet(bound: *mut Bound, _: *mut u8) -> Code {
     unsafe {
         enter(bound, |context| {
             code(context.fatal(
-                "[GDD-FD-0008] expected Plugin = \"gdd:...\" in the Options of the FileSet, found it in Include; move it",
+                "[GDD-FD-0008] expected Plugin = \"gdd:...\" in the Options of the FileSet, found it in \
+                 Include; move it",
             ))
         })
     }

@@ -6,13 +6,33 @@ use std::ptr;
 
 use gdd_plugin_abi::message_types::MessageTypes;
 
-use crate::abi::layout::{self, Bound, GetValue, JobMessage, Layout, variable};
+use crate::abi::layout::{self, Bound, Code, Event, IoPacket, Layout, variable};
 use crate::job::{Severity, Voice};
 
 /// Longest message in bytes; core's own limit is 2000.
 const MESSAGE_MAX: usize = 1900;
 /// Letters of a job that cannot end well any more: cancelled, failed (JS_... in Bacula's jcr.h).
 const ENDED: &[u8] = b"AEf";
+
+/// getBaculaValue.
+pub type GetValue = unsafe extern "C" fn(*mut Bound, c_int, *mut c_void) -> Code;
+/// JobMessage.
+pub type JobMessage =
+    unsafe extern "C" fn(*mut Bound, *const c_char, c_int, c_int, i64, *const c_char, ...) -> Code;
+/// Calls without an argument.
+pub type Plain = unsafe extern "C" fn(*mut Bound) -> Code;
+/// getPluginValue, setPluginValue.
+pub type Value = unsafe extern "C" fn(*mut Bound, c_int, *mut c_void) -> Code;
+/// handlePluginEvent.
+pub type Handle = unsafe extern "C" fn(*mut Bound, *mut Event, *mut c_void) -> Code;
+/// Calls with a packet whose layout depends on the version.
+pub type Packet = unsafe extern "C" fn(*mut Bound, *mut u8) -> Code;
+/// startRestoreFile.
+pub type Command = unsafe extern "C" fn(*mut Bound, *const c_char) -> Code;
+/// pluginIO.
+pub type DoIo = unsafe extern "C" fn(*mut Bound, *mut IoPacket) -> Code;
+/// checkFile.
+pub type CheckFile = unsafe extern "C" fn(*mut Bound, *mut c_char) -> Code;
 
 /// What was found when we were loaded. It stays for ever.
 #[derive(Debug)]

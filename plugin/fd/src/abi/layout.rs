@@ -6,6 +6,8 @@
 
 use std::ffi::{c_char, c_int, c_void};
 
+use crate::abi::host::{CheckFile, Command, DoIo, GetValue, Handle, JobMessage, Packet, Plain, Value};
+
 /// bRC of Bacula.
 pub type Code = c_int;
 /// bRC_OK.
@@ -172,12 +174,6 @@ pub struct Info {
     pub version: u32,
 }
 
-/// getBaculaValue.
-pub type GetValue = unsafe extern "C" fn(*mut Bound, c_int, *mut c_void) -> Code;
-/// JobMessage.
-pub type JobMessage =
-    unsafe extern "C" fn(*mut Bound, *const c_char, c_int, c_int, i64, *const c_char, ...) -> Code;
-
 /// The start of bFuncs, the daemon's table of functions.
 #[repr(C)]
 pub struct HostFunctions {
@@ -215,21 +211,6 @@ pub struct OwnInfo {
     /// For `status client`.
     pub description: *const c_char,
 }
-
-/// Calls without an argument.
-pub type Plain = unsafe extern "C" fn(*mut Bound) -> Code;
-/// getPluginValue, setPluginValue.
-pub type Value = unsafe extern "C" fn(*mut Bound, c_int, *mut c_void) -> Code;
-/// handlePluginEvent.
-pub type Handle = unsafe extern "C" fn(*mut Bound, *mut Event, *mut c_void) -> Code;
-/// Calls with a packet whose layout depends on the version.
-pub type Packet = unsafe extern "C" fn(*mut Bound, *mut u8) -> Code;
-/// startRestoreFile.
-pub type Command = unsafe extern "C" fn(*mut Bound, *const c_char) -> Code;
-/// pluginIO.
-pub type DoIo = unsafe extern "C" fn(*mut Bound, *mut IoPacket) -> Code;
-/// checkFile.
-pub type CheckFile = unsafe extern "C" fn(*mut Bound, *mut c_char) -> Code;
 
 /// pFuncs, our table: the first thirteen are the same in all versions, the rest we do not have.
 #[repr(C)]
