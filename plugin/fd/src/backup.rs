@@ -274,7 +274,9 @@ pub fn end(context: &Context, job: &mut Job) -> Answer {
     }
     let Some(mut session) = job.session.take() else { return Answer::Done };
     if context.is_over() {
-        return Answer::Failed; // Cancelled: it cannot end well, and has nothing to commit.
+        // Said once more: should Bacula have changed its mind, the job must still not end well.
+        return context
+            .fatal("[GDD-FD-0107] the job was cancelled or has failed; it has no receipt, run it again");
     }
     let backup = &job.backup;
     let totals =
