@@ -9,6 +9,7 @@
 pub use gdd_rig::{random, snapshot, stream, tree};
 
 pub mod bacula;
+pub mod client;
 pub mod copy;
 pub mod damage;
 pub mod denied;

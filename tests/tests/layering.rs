@@ -23,6 +23,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("gdd-rig", &[]),
     ("gdd-tests", &["gdd-engine", "gdd-rig", "gdd-uring", "gdd-kernels"]),
     ("gdd-plugin-abi", &[]),
+    ("gdd-fd", &["gdd-plugin-abi"]),
     ("gdd-sd", &["gdd-plugin-abi", "gdd-link", "gdd-ring"]),
     ("xtask", &[]),
 ];

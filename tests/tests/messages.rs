@@ -8,7 +8,8 @@ use std::path::Path;
 use gdd_tests::workspace::root;
 
 /// Folders whose code tells operators something in Bacula's job log.
-const SPEAKERS: [&str; 4] = ["plugin/abi/src", "plugin/link/src", "plugin/sd/src", "engine/daemon/src"];
+const SPEAKERS: [&str; 5] =
+    ["plugin/abi/src", "plugin/fd/src", "plugin/link/src", "plugin/sd/src", "engine/daemon/src"];
 
 /// Every `GDD-FAMILY-NNNN` in `text`.
 fn ids(text: &str) -> BTreeSet<String> {

@@ -27,6 +27,8 @@ const UNSAFE_FILES: &[&str] = &[
     "plugin/abi/src/probe.rs",
     "plugin/abi/src/symbols.rs",
     "plugin/abi/src/vtable.rs",
+    "plugin/fd/src/abi/entry.rs",
+    "plugin/fd/src/abi/host.rs",
     "plugin/sd/src/driver.rs",
     "tests/src/denied.rs",
     "uring/src/buffer.rs",
@@ -46,6 +48,7 @@ const LIBRARIES: &[&str] = &[
     "engine/src/",
     "engine/kernels/src/",
     "plugin/abi/src/",
+    "plugin/fd/src/",
     "plugin/link/src/",
     "plugin/sd/src/",
 ];
@@ -57,6 +60,7 @@ const PRODUCT: &[&str] = &[
     "engine/kernels/src/",
     "engine/daemon/src/",
     "plugin/abi/src/",
+    "plugin/fd/src/",
     "plugin/link/src/",
     "plugin/sd/src/",
 ];
