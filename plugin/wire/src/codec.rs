@@ -30,20 +30,8 @@ impl<'a> Take<'a> {
         self.array(what).map(u16::from_le_bytes)
     }
 
-    pub fn u32(&mut self, what: &'static str) -> Result<u32, Malformed> {
-        self.array(what).map(u32::from_le_bytes)
-    }
-
     pub fn u64(&mut self, what: &'static str) -> Result<u64, Malformed> {
         self.array(what).map(u64::from_le_bytes)
-    }
-
-    pub fn flag(&mut self, what: &'static str) -> Result<bool, Malformed> {
-        match self.u8(what)? {
-            0 => Ok(false),
-            1 => Ok(true),
-            other => Err(Malformed::new(what, "0 or 1", other)),
-        }
     }
 
     /// Bytes behind their u16 length.
@@ -58,10 +46,6 @@ impl<'a> Take<'a> {
     pub fn text(&mut self, what: &'static str, max: usize) -> Result<&'a str, Malformed> {
         let bytes = self.counted(what, max)?;
         std::str::from_utf8(bytes).map_err(|error| Malformed::new(what, "UTF-8", error))
-    }
-
-    pub fn rest(&mut self) -> &'a [u8] {
-        std::mem::take(&mut self.0)
     }
 
     pub fn end(&self, what: &'static str) -> Result<(), Malformed> {
