@@ -14,7 +14,7 @@ use gdd_wire::{
 const TIME_MAX: Duration = Duration::from_secs(20);
 
 fn key(byte: u8) -> Key {
-    Key::from_secret(&[byte; 32]).unwrap()
+    Key::from_secret(&[byte; 32]).expect("it works here")
 }
 
 fn ring() -> KeyRing {
@@ -23,7 +23,7 @@ fn ring() -> KeyRing {
         current: key(current),
         previous: previous.map(key),
     };
-    KeyRing::new(vec![domain("site", 1, Some(2)), domain("other", 3, None)]).unwrap()
+    KeyRing::new(vec![domain("site", 1, Some(2)), domain("other", 3, None)]).expect("it works here")
 }
 
 fn identity() -> Identity {
@@ -37,9 +37,9 @@ fn introduction() -> Introduction {
 type Both = (Result<Connected<TcpStream>, WireError>, Result<Accepted<TcpStream>, WireError>);
 
 fn sockets() -> (TcpStream, TcpStream) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-    (client, listener.accept().unwrap().0)
+    let listener = TcpListener::bind("127.0.0.1:0").expect("it works here");
+    let client = TcpStream::connect(listener.local_addr().expect("it works here")).expect("it works here");
+    (client, listener.accept().expect("it works here").0)
 }
 
 fn shake(key: &Key, expected: Option<StoreId>) -> Both {
@@ -47,7 +47,7 @@ fn shake(key: &Key, expected: Option<StoreId>) -> Both {
     let daemon = thread::spawn(move || accept(daemon, &ring(), &identity(), TIME_MAX));
     let client = connect(client, key, &introduction(), expected, TIME_MAX);
     // A client that got no channel has closed; one that got one must stay until the daemon has read its confirm.
-    let daemon = daemon.join().unwrap();
+    let daemon = daemon.join().expect("it works here");
     (client, daemon)
 }
 

@@ -10,7 +10,7 @@ struct Folder(tempfile::TempDir);
 
 impl Folder {
     fn new() -> Self {
-        Self(tempfile::tempdir().unwrap())
+        Self(tempfile::tempdir().expect("it works here"))
     }
 
     fn path(&self) -> PathBuf {
@@ -20,10 +20,10 @@ impl Folder {
     /// A good key file whose text was changed by `change`.
     fn changed(&self, change: impl FnOnce(&mut Vec<u8>)) -> PathBuf {
         let path = self.path();
-        Key::create(&path).unwrap();
-        let mut text = fs::read(&path).unwrap();
+        Key::create(&path).expect("it works here");
+        let mut text = fs::read(&path).expect("it works here");
         change(&mut text);
-        fs::write(&path, text).unwrap();
+        fs::write(&path, text).expect("it works here");
         path
     }
 }
@@ -33,7 +33,7 @@ fn refused(path: &Path, part: &str) {
         Err(KeyError::File { what, expected, found, .. }) => {
             assert_eq!(what, part, "expected {expected}, found {found}");
         }
-        other => panic!("{part}: {other:?}"),
+        other => unreachable!("{part}: {other:?}"),
     }
 }
 
