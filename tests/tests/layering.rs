@@ -17,6 +17,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("gdd-kernels", &[]),
     ("gdd-engine", &["gdd-uring", "gdd-kernels"]),
     ("gdd-link", &[]),
+    ("gdd-wire", &[]),
     // The driver itself only for tests: it is loaded into another daemon, under another licence.
     ("gdd", &["gdd-engine", "gdd-uring", "gdd-kernels", "gdd-link", "gdd-ring", "gdd-sd"]),
     ("gdd-benches", &["gdd-engine", "gdd-uring", "gdd-kernels"]),

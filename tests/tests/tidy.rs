@@ -51,6 +51,7 @@ const LIBRARIES: &[&str] = &[
     "plugin/fd/src/",
     "plugin/link/src/",
     "plugin/sd/src/",
+    "plugin/wire/src/",
 ];
 /// Those and the program itself. Test helpers shared between test binaries may leave some unused.
 const PRODUCT: &[&str] = &[
@@ -63,6 +64,7 @@ const PRODUCT: &[&str] = &[
     "plugin/fd/src/",
     "plugin/link/src/",
     "plugin/sd/src/",
+    "plugin/wire/src/",
 ];
 
 /// Code that is not written here: the pattern, in which folders (everywhere when empty; where folders are named, their
