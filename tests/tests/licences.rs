@@ -10,8 +10,7 @@ use gdd_tests::workspace::root;
 use serde_json::Value;
 
 /// Crates of ours with another licence, as `exceptions` in deny.toml says: they are loaded into AGPLv3 daemons.
-const EXCEPTIONS: [(&str, &str); 2] =
-    [("gdd-fd", "AGPL-3.0-or-later"), ("gdd-sd", "AGPL-3.0-or-later")];
+const EXCEPTIONS: [(&str, &str); 2] = [("gdd-fd", "AGPL-3.0-or-later"), ("gdd-sd", "AGPL-3.0-or-later")];
 
 /// Whether `expression` (SPDX, or the older form with `/`) can be met with licences from `allowed`.
 fn is_met(expression: &str, allowed: &[String]) -> bool {

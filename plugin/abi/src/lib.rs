@@ -16,6 +16,7 @@ pub mod guard;
 pub mod host;
 pub mod message_types;
 pub mod probe;
+pub mod settings;
 pub mod symbols;
 pub mod version;
 pub mod vtable;

@@ -4,22 +4,17 @@
 //! Anything that is not understood is refused with the list of what is: a typing error must not silently lead to
 //! another store.
 
-use std::env;
-use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// Where the file is unless GDD_PLUGIN_CONFIG says otherwise.
-pub const FILE_DEFAULT: &str = "/etc/gdd/plugin.toml";
+use gdd_plugin_abi::settings::{self, STORAGE_KEYS};
+
 /// Where the server is unless told.
 pub const SERVER_DEFAULT: &str = "localhost:9104";
 /// Where the key is unless told.
 pub const KEY_FILE_DEFAULT: &str = "/etc/gdd/site.key";
 /// The options that the plugin string knows.
 pub const KNOWN: &str = "server=HOST:PORT, key_file=/PATH, zero_read=fatal|error, patience=SECONDS";
-/// Keys of the file that belong to the storage daemon's driver.
-const OF_THE_DRIVER: [&str; 2] = ["socket", "user"];
 /// Longest and shortest time to wait for an answer, in seconds.
 const PATIENCE: std::ops::RangeInclusive<u64> = 1..=3600;
 
@@ -74,13 +69,7 @@ impl Config {
     /// # Errors
     /// When either is not understood, or a named file cannot be read.
     pub fn load(string: &str) -> Result<Self, Refused> {
-        let named = env::var_os("GDD_PLUGIN_CONFIG").map(PathBuf::from);
-        let path = named.clone().unwrap_or_else(|| FILE_DEFAULT.into());
-        let text = match fs::read_to_string(&path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound && named.is_none() => String::new(),
-            Err(error) => return Err(Refused::File { path, what: error.to_string() }),
-        };
+        let (path, text) = settings::read().map_err(|(path, what)| Refused::File { path, what })?;
         let mut config = Self::default();
         config.read_file(&path, &text)?;
         config.read_string(string)?;
@@ -88,27 +77,8 @@ impl Config {
     }
 
     fn read_file(&mut self, path: &Path, text: &str) -> Result<(), Refused> {
-        for (index, line) in text.lines().enumerate() {
-            let line = line.trim();
-            if line.is_empty() || line.starts_with('#') {
-                continue;
-            }
-            let wrong = |what: &str| {
-                let what = format!("line {}: {what}: {line:?}", index + 1);
-                Refused::File { path: path.to_owned(), what }
-            };
-            let (key, rest) = line.split_once('=').ok_or_else(|| wrong("expected key = \"value\", found"))?;
-            let quoted = rest.trim().strip_prefix('"').and_then(|rest| rest.split_once('"'));
-            let (value, behind) = quoted.ok_or_else(|| wrong("expected a value in quotes, found"))?;
-            let behind = behind.trim();
-            if value.contains('\\') || !(behind.is_empty() || behind.starts_with('#')) {
-                return Err(wrong("expected a plain value in quotes, found"));
-            }
-            if !OF_THE_DRIVER.contains(&key.trim()) {
-                self.set(key.trim(), value).map_err(|what| wrong(&what))?;
-            }
-        }
-        Ok(())
+        settings::each(text, &STORAGE_KEYS, |key, value| self.set(key, value))
+            .map_err(|what| Refused::File { path: path.to_owned(), what })
     }
 
     fn read_string(&mut self, string: &str) -> Result<(), Refused> {

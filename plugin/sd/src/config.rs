@@ -1,18 +1,16 @@
 //! Where the daemon is: `/etc/gdd/plugin.toml`, or the file that GDD_PLUGIN_CONFIG names; GDD_SOCKET overrides what it
 //! says.
 //!
-//! The file has lines `key = "value"`, empty lines and comments, which is a part of TOML. Anything else is refused with
-//! file and line: a typing error must not silently lead to another daemon.
+//! How the file is written, and that it is the file daemon's as well: [`gdd_plugin_abi::settings`].
 
 use std::env;
 use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
+
+use gdd_plugin_abi::settings::{self, CLIENT_KEYS};
 
 use crate::store::StoreError;
 
-/// Where the file is unless GDD_PLUGIN_CONFIG says otherwise.
-pub const FILE_DEFAULT: &str = "/etc/gdd/plugin.toml";
 /// Where the socket is unless file or GDD_SOCKET say otherwise.
 pub const SOCKET_DEFAULT: &str = "/run/gdd/gdd.sock";
 
@@ -31,13 +29,7 @@ impl Config {
     /// # Errors
     /// When the file cannot be read or understood.
     pub fn load() -> Result<Self, StoreError> {
-        let named = env::var_os("GDD_PLUGIN_CONFIG").map(PathBuf::from);
-        let path = named.clone().unwrap_or_else(|| FILE_DEFAULT.into());
-        let text = match fs::read_to_string(&path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound && named.is_none() => String::new(),
-            Err(error) => return Err(refuse(&path, &error.to_string())),
-        };
+        let (path, text) = settings::read().map_err(|(path, why)| refuse(&path, &why))?;
         let mut config = Self::parse(&path, &text)?;
         if let Some(socket) = env::var_os("GDD_SOCKET").filter(|socket| !socket.is_empty()) {
             config.socket = socket.into();
@@ -47,29 +39,18 @@ impl Config {
 
     fn parse(path: &Path, text: &str) -> Result<Self, StoreError> {
         let mut config = Self { socket: SOCKET_DEFAULT.into(), users: vec![0, own_user()] };
-        for (index, line) in text.lines().enumerate() {
-            let line = line.trim();
-            if line.is_empty() || line.starts_with('#') {
-                continue;
-            }
-            let wrong = |what: &str| refuse(path, &format!("line {}: {what}: {line:?}", index + 1));
-            let (key, rest) = line.split_once('=').ok_or_else(|| wrong("expected key = \"value\", found"))?;
-            let quoted = rest.trim().strip_prefix('"').and_then(|rest| rest.split_once('"'));
-            let (value, behind) = quoted.ok_or_else(|| wrong("expected a value in quotes, found"))?;
-            let behind = behind.trim();
-            if value.contains('\\') || !(behind.is_empty() || behind.starts_with('#')) {
-                return Err(wrong("expected a plain value in quotes, found"));
-            }
-            match key.trim() {
+        let set = |key: &str, value: &str| {
+            match key {
                 "socket" if Path::new(value).is_absolute() => config.socket = value.into(),
-                "socket" => return Err(wrong("expected an absolute path, found")),
-                "user" => match user_of(value) {
-                    Some(user) => config.users.push(user),
-                    None => return Err(wrong("expected a number, or a user in /etc/passwd, found")),
-                },
-                _ => return Err(wrong("expected the key socket or user, found")),
+                "socket" => return Err("expected an absolute path, found".to_owned()),
+                "user" => config
+                    .users
+                    .push(user_of(value).ok_or("expected a number, or a user in /etc/passwd, found")?),
+                _ => return Err("expected the key socket or user, found".to_owned()),
             }
-        }
+            Ok(())
+        };
+        settings::each(text, &CLIENT_KEYS, set).map_err(|what| refuse(path, &what))?;
         Ok(config)
     }
 }
@@ -111,7 +92,7 @@ mod tests {
     #[test]
     fn the_socket_is_read() {
         assert_eq!(parse("").map(|config| config.socket), Ok(SOCKET_DEFAULT.into()));
-        let text = "# where\n\n socket = \"/run/x.sock\"  # here\n";
+        let text = "# where\n\n socket = \"/run/x.sock\"  # here\nserver = \"of the client\"\n";
         assert_eq!(parse(text).map(|config| config.socket), Ok("/run/x.sock".into()));
     }
 

@@ -8,7 +8,8 @@
 //! ```
 //!
 //! Noise `NNpsk0`: fresh X25519 keys of both ends and the pre-shared key go into every key that follows. Who has the
-//! file later cannot read what was recorded earlier, but for the introduction, which is sealed with the file's key alone.
+//! file later cannot read what was recorded earlier, but for the introduction, which is sealed with the file's key
+//! alone.
 //!
 //! # Invariants
 //! - The clear part of the hello is Noise's prologue: who changes a byte of it, to have an older version or another key
