@@ -2,63 +2,108 @@
 //! jobs, and two restores at once end each other ("Second call to startRestoreFile").
 //!
 //! The lock is per file, so that restores interleave. It belongs to a job and is re-entrant for it.
+//!
+//! # Invariants
+//! - Core clears its state after endRestoreFile has returned, and no later than before the job's next call. So a job
+//!   that gave the lock back keeps others out until then, or for [`SETTLING`] when it has nothing more to restore.
+//! - Those who wait get it in their order.
 
-use std::sync::{Condvar, Mutex, PoisonError};
-use std::thread;
-use std::time::Duration;
+use std::collections::VecDeque;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 /// How long a waiter sleeps between two looks at whether its job still wants the lock.
 const LOOK: Duration = Duration::from_millis(100);
-/// Core clears its state just after the call in which the lock is released.
-const SETTLING: Duration = Duration::from_micros(300);
+/// Until then core has cleared its state, on a machine that gives its thread any time at all.
+const SETTLING: Duration = Duration::from_secs(1);
+
+#[derive(Debug)]
+struct State {
+    owner: Option<u64>,
+    /// Who gave it back, and when, if that job has not been heard of since.
+    last: Option<(u64, Instant)>,
+    waiting: VecDeque<u64>,
+}
+
+impl State {
+    fn is_settled(&self) -> bool {
+        self.owner.is_none() && self.last.is_none_or(|(_, since)| since.elapsed() >= SETTLING)
+    }
+
+    /// A call of `job`: core has cleared what it had for it.
+    fn heard_of(&mut self, job: u64) {
+        self.last = self.last.filter(|(last, _)| *last != job);
+    }
+}
 
 /// The lock.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct RestoreLock {
-    owner: Mutex<Option<u64>>,
-    released: Condvar,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+impl Default for RestoreLock {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl RestoreLock {
     /// A free one.
     #[must_use]
     pub const fn new() -> Self {
-        Self { owner: Mutex::new(None), released: Condvar::new() }
+        let state = State { owner: None, last: None, waiting: VecDeque::new() };
+        Self { state: Mutex::new(state), changed: Condvar::new() }
     }
 
     /// Take it for `job`, which may have it already; `false` once `given_up` is true.
     pub fn acquire(&self, job: u64, given_up: impl Fn() -> bool) -> bool {
-        let mut owner = self.owner.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut contended = false;
-        while owner.is_some_and(|owner| owner != job) {
+        let mut state = self.state();
+        if state.owner == Some(job) {
+            return true;
+        }
+        state.heard_of(job);
+        state.waiting.push_back(job);
+        self.changed.notify_all();
+        while !(state.is_settled() && state.waiting.front() == Some(&job)) {
             if given_up() {
+                state.waiting.retain(|waiting| *waiting != job);
+                self.changed.notify_all();
                 return false;
             }
-            contended = true;
-            let waited = self.released.wait_timeout(owner, LOOK).unwrap_or_else(PoisonError::into_inner);
-            owner = waited.0;
+            state = self.changed.wait_timeout(state, LOOK).unwrap_or_else(PoisonError::into_inner).0;
         }
-        *owner = Some(job);
-        drop(owner);
-        if contended {
-            thread::sleep(SETTLING);
-        }
+        state.waiting.pop_front();
+        (state.owner, state.last) = (Some(job), None);
         true
     }
 
-    /// Give it back, if `job` has it.
+    /// Give it back in endRestoreFile, if `job` has it.
     pub fn release(&self, job: u64) {
-        let mut owner = self.owner.lock().unwrap_or_else(PoisonError::into_inner);
-        if *owner == Some(job) {
-            *owner = None;
-            self.released.notify_all();
+        let mut state = self.state();
+        if state.owner == Some(job) {
+            (state.owner, state.last) = (None, Some((job, Instant::now())));
         }
+    }
+
+    /// Give it back for good: `job` restores nothing more.
+    pub fn leave(&self, job: u64) {
+        let mut state = self.state();
+        state.heard_of(job);
+        state.owner = state.owner.filter(|owner| *owner != job);
+        self.changed.notify_all();
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicU32, Ordering};
+    use std::thread;
 
     use super::*;
 
@@ -67,10 +112,46 @@ mod tests {
         let lock = RestoreLock::new();
         assert!(lock.acquire(1, || false) && lock.acquire(1, || false));
         assert!(!lock.acquire(2, || true));
-        lock.release(2);
+        lock.leave(2);
         assert!(!lock.acquire(2, || true), "a stranger released it");
-        lock.release(1);
+        lock.leave(1);
         assert!(lock.acquire(2, || true));
+    }
+
+    #[test]
+    fn others_wait_for_the_next_call_of_the_one_that_released_it() {
+        let lock = RestoreLock::new();
+        assert!(lock.acquire(1, || false));
+        let (asked, answer) = (AtomicU32::new(0), || false);
+        thread::scope(|scope| {
+            let other = scope.spawn(|| {
+                lock.acquire(2, || {
+                    asked.fetch_add(1, Ordering::SeqCst);
+                    false
+                })
+            });
+            while asked.load(Ordering::SeqCst) == 0 {
+                thread::yield_now();
+            }
+            lock.release(1);
+            assert!(!lock.acquire(3, || true), "core may not be done with the file of job 1");
+            // The next file of job 1 comes after the one that waited.
+            let first = scope.spawn(|| lock.acquire(1, answer));
+            assert!(other.join().unwrap_or(false));
+            assert_eq!(lock.state().owner, Some(2));
+            lock.leave(2);
+            assert!(first.join().unwrap_or(false));
+        });
+        assert_eq!(lock.state().owner, Some(1));
+        assert!(lock.state().waiting.is_empty());
+    }
+
+    #[test]
+    fn one_that_restores_nothing_more_is_waited_for_a_while_only() {
+        let lock = RestoreLock::new();
+        assert!(lock.acquire(1, || false));
+        lock.release(1);
+        assert!(lock.acquire(2, || false));
     }
 
     #[test]
@@ -86,6 +167,7 @@ mod tests {
                         inside.fetch_sub(1, Ordering::SeqCst);
                         lock.release(job);
                     }
+                    lock.leave(job);
                 });
             }
         });

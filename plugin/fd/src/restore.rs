@@ -299,20 +299,22 @@ pub fn length(job: &Job) -> u64 {
 /// Bacula is done with the file.
 pub fn end_file(context: &Context, job: &mut Job) -> Answer {
     job.restore.current = None;
-    release(context);
+    if let Some(lock) = context.lock {
+        lock.release(context.id);
+    }
     Answer::Done
 }
 
-/// Another restore may go on.
-pub fn release(context: &Context) {
+/// The job restores nothing more: another restore may go on.
+pub fn leave(context: &Context) {
     if let Some(lock) = context.lock {
-        lock.release(context.id);
+        lock.leave(context.id);
     }
 }
 
 /// The job is about to end: it ends well only when every file came back.
 pub fn end(context: &Context, job: &mut Job) -> Answer {
-    release(context);
+    leave(context);
     job.session = None;
     if job.restore.failed > 0 {
         let text = format!(

@@ -2,7 +2,7 @@
 //! The entry points. Each checks its pointers, reads what it needs of a packet, and calls one safe function.
 //!
 //! # Invariants
-//! - Every entry point runs inside [`enter`]: a panic becomes a fatal message, then an error.
+//! - Every entry point runs inside `enter`: a panic becomes a fatal message, then an error.
 //! - Packets and strings are the daemon's, and are looked at only during the call.
 
 use std::ffi::{CStr, c_char, c_int, c_void};
@@ -207,7 +207,7 @@ unsafe extern "C" fn free_plugin(bound: *mut Bound) -> Code {
         if !own.is_null() {
             // SAFETY: made by Box::into_raw in new_plugin, and no longer reachable.
             let context = unsafe { Box::from_raw(own) };
-            restore::release(&context);
+            restore::leave(&context);
         }
         OK
     };

@@ -195,9 +195,7 @@ impl Line {
                 }
                 if reading.ended {
                     let error = line.failed.remove(&stream);
-                    let left = line.reading.take();
-                    line.dropped.extend(left.iter().flat_map(Reading::owed));
-                    let end = left.map_or(offset, |reading| reading.end());
+                    let end = line.reading.take().map_or(offset, |reading| reading.end());
                     return Err(error.unwrap_or_else(|| errors::short(StreamId(stream), end)));
                 }
                 match line.receive()? {
@@ -396,6 +394,10 @@ impl Line {
                 if let Answer::Trouble(trouble) = answer {
                     reading.ended = true;
                     self.failed.insert(head.stream, errors::answered(trouble));
+                }
+                if reading.ended {
+                    // What was asked for behind the end is not what follows the bytes that are here.
+                    self.dropped.extend(reading.give_up());
                 }
             }
             (None, Answer::Trouble(trouble)) => {

@@ -1,7 +1,8 @@
 //! What was recalled ahead: the bytes of one stream from one place on, as far as they have come or were asked for.
 //!
 //! # Invariants
-//! - Bytes are taken in the order in which they were asked for: a stream's parts come one after another.
+//! - Bytes are taken in the order in which they were asked for: a stream's parts come one after another. A request that
+//!   ended early ends all of it, also when a later one is answered in full: between the two is a hole.
 
 use std::collections::VecDeque;
 
@@ -97,8 +98,42 @@ impl Reading {
         self.at + (self.bytes.len() - self.start) as u64
     }
 
+    /// Nothing more is taken in; the requests that are not done.
+    pub(super) fn give_up(&mut self) -> impl Iterator<Item = u64> {
+        self.ended = true;
+        std::mem::take(&mut self.owed).into_iter().map(|(number, _)| number)
+    }
+
     /// Requests that are not done.
     pub(super) fn owed(&self) -> impl Iterator<Item = u64> + '_ {
         self.owed.iter().map(|(number, _)| *number)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Takes in `bytes` for request `number`; whether anybody waited for them.
+    fn take(reading: &mut Reading, number: u64, bytes: &[u8]) -> bool {
+        reading.take(number, bytes.len() as u64).map(|room| room.extend_from_slice(bytes)).is_some()
+    }
+
+    #[test]
+    fn nothing_is_taken_behind_a_hole() {
+        let mut reading = Reading::new(7, 1000);
+        for number in [1, 2] {
+            assert!(reading.wanted().is_some());
+            reading.asked(number);
+        }
+        assert_eq!(reading.wanted(), None, "two are owed");
+        assert!(take(&mut reading, 1, b"before"));
+        reading.done(1); // Short.
+        assert!(reading.ended);
+        assert_eq!(reading.give_up().collect::<Vec<_>>(), [2]);
+        assert!(!take(&mut reading, 2, b"behind"));
+        let mut buffer = [0; 100];
+        assert_eq!((reading.give(1000, &mut buffer), &buffer[..6]), (6, b"before".as_slice()));
+        assert_eq!((reading.give(1006, &mut buffer), reading.wanted(), reading.end()), (0, None, 1006));
     }
 }
