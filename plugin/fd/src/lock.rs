@@ -5,7 +5,7 @@
 //!
 //! # Invariants
 //! - Core clears its state after endRestoreFile has returned, and no later than before the job's next call. So a job
-//!   that gave the lock back keeps others out until then, or for [`SETTLING`] when it has nothing more to restore.
+//!   that gave the lock back keeps others out until then, or for a second when it has nothing more to restore.
 //! - Those who wait get it in their order.
 
 use std::collections::VecDeque;
