@@ -36,8 +36,8 @@ pub struct Segmenter {
 }
 
 impl Segmenter {
-    /// Adds a chunk. Returns the segment that it ends, or the one before it, which had no room for it; never both, since
-    /// a new segment's first chunk cannot end it.
+    /// Adds a chunk. Returns the segment that it ends, or the one before it, which had no room for it; never both,
+    /// since a new segment's first chunk cannot end it.
     ///
     /// # Errors
     /// `len` is 0 or above [`CHUNK_SIZE_MAX`]; nothing was added.

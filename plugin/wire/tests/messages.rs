@@ -37,7 +37,8 @@ fn samples(number: u64, rows: u16, bytes: &[u8]) -> (Vec<Vec<u8>>, Vec<Vec<u8>>)
             few.push(row % 2 == 0).expect("it works here");
         }
     }
-    let (segments, entries) = (segments.rows().expect("it works here"), entries.rows().unwrap());
+    let (segments, entries) =
+        (segments.rows().expect("it works here"), entries.rows().expect("it works here"));
     assert_eq!(entries.iter().map(|entry| entry.len).max(), Some(u32::from(rows)));
     assert!(many.bitmap().ones().eq((0..rows).filter(|row| row % 3 == 1)));
     let totals = Totals { files: number, bytes: 2, chunks: 3, files_digest: [5; 32], recipe_digest: [6; 32] };
