@@ -124,38 +124,46 @@ fn a_liar_is_refused_and_harms_nobody() {
     };
     let begin = |stream: &str| store.put_named(stream, PutOptions::default()).unwrap();
 
-    let mut liar = begin("length");
-    liar.ask(vec![StreamChunk { len: 5, ..name(&chunk(1)) }]).unwrap();
-    invalid(refusal(&mut liar), "bytes, found 5");
-
-    let mut liar = begin("zero");
-    invalid(liar.ask(vec![StreamChunk { len: 0, ..name(&chunk(1)) }]), "found 0");
-    let mut liar = begin("huge");
-    invalid(liar.ask(vec![StreamChunk { len: 1 << 30, ..name(&chunk(1)) }]), "found 1073741824");
-
-    let mut liar = begin("other bytes");
-    liar.ask(vec![name(&chunk(50))]).unwrap();
-    assert_eq!(answer(&mut liar), [true]);
-    invalid(liar.give(&chunk(51)).map(|_| ()), "not wanted");
-    invalid(liar.give(&chunk(1)).map(|_| ()), "not wanted");
-    invalid(liar.finish().map(|_| ()), "1 of its chunks");
-
-    let mut liar = begin("longer");
-    let longer = StreamChunk { len: 20_000, ..name(&chunk(52)) };
-    liar.ask(vec![longer]).unwrap();
-    assert_eq!(answer(&mut liar), [true]);
-    invalid(liar.give(&chunk(52)).map(|_| ()), "expected 20000 bytes");
-
-    let mut liar = begin("two lengths");
-    liar.ask(vec![name(&chunk(53))]).unwrap();
-    assert_eq!(answer(&mut liar), [true]);
-    liar.give(&chunk(53)).unwrap();
-    liar.ask(vec![StreamChunk { len: 5, ..name(&chunk(53)) }]).unwrap();
-    invalid(refusal(&mut liar), "bytes, found 5");
-
-    let mut liar = begin("no answer");
-    liar.ask(vec![name(&chunk(1))]).unwrap();
-    invalid(liar.finish().map(|_| ()), "1 answers");
+    {
+        let mut liar = begin("length");
+        liar.ask(vec![StreamChunk { len: 5, ..name(&chunk(1)) }]).unwrap();
+        invalid(refusal(&mut liar), "bytes, found 5");
+    }
+    {
+        let mut liar = begin("zero");
+        invalid(liar.ask(vec![StreamChunk { len: 0, ..name(&chunk(1)) }]), "found 0");
+        drop(liar);
+        let mut liar = begin("huge");
+        invalid(liar.ask(vec![StreamChunk { len: 1 << 30, ..name(&chunk(1)) }]), "found 1073741824");
+    }
+    {
+        let mut liar = begin("other bytes");
+        liar.ask(vec![name(&chunk(50))]).unwrap();
+        assert_eq!(answer(&mut liar), [true]);
+        invalid(liar.give(&chunk(51)).map(|_| ()), "not wanted");
+        invalid(liar.give(&chunk(1)).map(|_| ()), "not wanted");
+        invalid(liar.finish().map(|_| ()), "1 of its chunks");
+    }
+    {
+        let mut liar = begin("longer");
+        let longer = StreamChunk { len: 20_000, ..name(&chunk(52)) };
+        liar.ask(vec![longer]).unwrap();
+        assert_eq!(answer(&mut liar), [true]);
+        invalid(liar.give(&chunk(52)).map(|_| ()), "expected 20000 bytes");
+    }
+    {
+        let mut liar = begin("two lengths");
+        liar.ask(vec![name(&chunk(53))]).unwrap();
+        assert_eq!(answer(&mut liar), [true]);
+        liar.give(&chunk(53)).unwrap();
+        liar.ask(vec![StreamChunk { len: 5, ..name(&chunk(53)) }]).unwrap();
+        invalid(refusal(&mut liar), "bytes, found 5");
+    }
+    {
+        let mut liar = begin("no answer");
+        liar.ask(vec![name(&chunk(1))]).unwrap();
+        invalid(liar.finish().map(|_| ()), "1 answers");
+    }
 
     let names: Vec<String> = store.list().unwrap().into_iter().map(|row| row.name).collect();
     assert_eq!(names, ["honest"]);
