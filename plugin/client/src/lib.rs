@@ -1,8 +1,9 @@
 //! The client's side of bothsides mode: a backup or a restore of one job over one connection to the daemon.
 //!
-//! A [`Backup`] cuts what it is given with the daemon's chunk sizes, asks whether the daemon knows it, segments first,
-//! and sends what it does not. A [`Restore`] asks for ranges of a stream, several at once, and verifies each chunk. Many
-//! questions are under way at a time, so that the distance to the daemon costs time once and not for each of them.
+//! A [`Backup`] cuts what it is given with the daemon's chunk sizes, asks whether the daemon knows it, segments
+//! first, and sends what it does not. A [`Restore`] asks for ranges of a stream, several at once, and verifies each
+//! chunk. Many questions are under way at a time, so that the distance to the daemon costs time once and not for each
+//! of them.
 //!
 //! # Invariants
 //! - Nothing reconnects. After the first error every call fails, and whoever has no receipt has no backup.

@@ -13,7 +13,8 @@ pub struct Limits {
     pub connect: Duration,
     /// From one sign of the daemon to the next: bytes that it sends, or that it takes.
     pub silence: Duration,
-    /// Bytes of a backup that wait for the daemon's answer, in blocks of some MiB; one segment (64 MiB) may be above it.
+    /// Bytes of a backup that wait for the daemon's answer, in blocks of some MiB; one segment, of 64 MiB at most,
+    /// may be above it.
     pub memory: usize,
     /// Bytes of a restore that are asked for and have not been read.
     pub window: u64,
