@@ -146,6 +146,12 @@ fn pings_are_answered_whatever_the_job_does() {
 }
 
 #[test]
+fn full_buffers_do_not_wait_for_each_other() {
+    let daemon = Daemon::default().with(Fault::Chatty);
+    save(&daemon, &[noise(10, 2 << 20)]);
+}
+
+#[test]
 fn another_key_is_refused() {
     let daemon = Daemon::default();
     let (ours, theirs) = UnixStream::pair().unwrap();

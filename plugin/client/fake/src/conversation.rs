@@ -13,6 +13,9 @@ use crate::{Daemon, Fault};
 /// How long a stalled daemon sleeps between two looks at whether it is released.
 const STALL: Duration = Duration::from_millis(20);
 
+/// Messages that fill the buffers of a socket: the kernel counts some hundred bytes for each.
+const CHATTER: usize = 2000;
+
 /// A segment of the stream, in its order.
 struct Part {
     digest: [u8; 32],
@@ -104,7 +107,11 @@ impl<'a, T: Transport> Conversation<'a, T> {
                 Fault::Pings => self.ping(),
                 _ => {}
             }
+            let is_question = matches!(message, FromClient::Segments { .. } | FromClient::Chunks { .. });
             self.answer(message);
+            if is_question && self.daemon.fault == Fault::Chatty {
+                (0..CHATTER).for_each(|_| self.say(&FromDaemon::Durable { bytes: 0 }));
+            }
         }
         let _ = self.writer.end();
         self.messages
@@ -250,7 +257,9 @@ impl<'a, T: Transport> Conversation<'a, T> {
         let totals = Totals { bytes, chunks: stream.len() as u64, recipe_digest, ..said };
         self.daemon.store().streams.insert(self.stream, stream);
         let (new_bytes, stored_bytes, wire_bytes) = (self.new_bytes, self.new_bytes, self.reader.bytes());
-        self.say(&FromDaemon::Durable { bytes: said.bytes });
+        if self.daemon.fault == Fault::None {
+            self.say(&FromDaemon::Durable { bytes: said.bytes });
+        }
         self.say(&FromDaemon::Receipt(Receipt { totals, new_bytes, stored_bytes, wire_bytes }));
     }
 

@@ -45,6 +45,8 @@ pub enum Fault {
     GoodbyeAt(usize),
     /// A ping comes before each answer, and the receipt after the last pong.
     Pings,
+    /// So much is said after each question's answer that it fits no socket's buffer, and nothing is read meanwhile.
+    Chatty,
 }
 
 /// A daemon.
