@@ -45,7 +45,7 @@ impl Store for Net {
             }
             Purpose::Restore => {
                 let restore = Restore::begin(line, &settings).map_err(of_server)?;
-                Ok(Box::new(Restoring(restore)))
+                Ok(Box::new(Restoring { store: restore.store().0, restore: Some(restore) }))
             }
         }
     }
@@ -163,11 +163,24 @@ impl Put for Putting<'_> {
     }
 }
 
-struct Restoring(Restore<TcpStream>);
+struct Restoring {
+    /// None in the drop only.
+    restore: Option<Restore<TcpStream>>,
+    store: StoreId,
+}
+
+impl Drop for Restoring {
+    fn drop(&mut self) {
+        // So that the daemon can tell a restore that is done from one that was lost.
+        if let Some(restore) = self.restore.take() {
+            restore.finish();
+        }
+    }
+}
 
 impl Session for Restoring {
     fn store(&self) -> StoreId {
-        self.0.store().0
+        self.store
     }
 
     fn put(&mut self) -> Result<Box<dyn Put + '_>, StoreError> {
@@ -180,7 +193,8 @@ impl Session for Restoring {
 
     fn fetch(&mut self, reference: &Reference) -> Result<Box<dyn Fetch + '_>, StoreError> {
         let Place { stream, offset } = reference.place;
-        let fetching = self.0.fetch(stream, offset, reference.length).map_err(store_error)?;
+        let restore = self.restore.as_mut().ok_or_else(|| store_error(ClientError::Over))?;
+        let fetching = restore.fetch(stream, offset, reference.length).map_err(store_error)?;
         Ok(Box::new(Getting(fetching)))
     }
 }
