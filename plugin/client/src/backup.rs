@@ -79,14 +79,16 @@ pub struct Backup<L: Line> {
 }
 
 impl<L: Line> Backup<L> {
-    /// Begins a backup over a new connection. Names are Bacula's, of 128 bytes at most each.
+    /// Begins a backup over a new connection. `job_name` and `file_set`, of 128 bytes at most each, are the same in
+    /// every backup of that job: by them and the client's name the daemon finds the backup before, whose segments it
+    /// knows.
     ///
     /// # Errors
     /// The daemon does not take it.
-    pub fn begin(line: L, settings: &Settings, file_set: &str) -> Result<Self, ClientError> {
+    pub fn begin(line: L, settings: &Settings, job_name: &str, file_set: &str) -> Result<Self, ClientError> {
         let mut link = Link::new(line, settings)?;
-        let gdd_wire::Introduction { client, job, .. } = &settings.introduction;
-        link.send(&FromClient::Begin { client, job_name: job, file_set })?;
+        let client = &settings.introduction.client;
+        link.send(&FromClient::Begin { client, job_name, file_set })?;
         link.flush()?;
         let (stream, cut, ahead_max) = match link.next()? {
             Event::Begun { stream, cut, ahead_max } => (stream, cut, ahead_max),

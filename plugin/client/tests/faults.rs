@@ -65,7 +65,7 @@ fn after_an_error_everything_fails() {
     let daemon = Daemon::default().with(Fault::DieAt(1));
     let (ours, theirs) = UnixStream::pair().unwrap();
     let serving = daemon.serve(theirs);
-    let mut backup = Backup::begin(ours, &settings(&daemon), "").unwrap();
+    let mut backup = Backup::begin(ours, &settings(&daemon), "job", "").unwrap();
     let noise = noise(6, 1 << 20);
     let error = (0..200).find_map(|_| backup.write(&noise).err()).unwrap();
     assert!(!matches!(error, ClientError::Over), "{error}");

@@ -104,7 +104,7 @@ fn a_file_that_was_not_ended_is_in_nobodys_way() {
     let (daemon, file) = (Daemon::default(), noise(6, 100_000));
     let (ours, theirs) = UnixStream::pair().unwrap();
     let serving = daemon.serve(theirs);
-    let mut backup = Backup::begin(ours, &settings(&daemon), "").unwrap();
+    let mut backup = Backup::begin(ours, &settings(&daemon), "job", "").unwrap();
     backup.file_start().unwrap();
     backup.write(&noise(7, 33_333)).unwrap();
     backup.file_start().unwrap();
@@ -158,6 +158,6 @@ fn another_key_is_refused() {
     daemon.serve(theirs);
     let mut settings = settings(&daemon);
     settings.key = gdd_wire::Key::from_secret(&[8; 32]).unwrap();
-    let refused = Backup::begin(ours, &settings, "").err().unwrap();
+    let refused = Backup::begin(ours, &settings, "job", "").err().unwrap();
     assert!(matches!(refused, ClientError::Wire(gdd_wire::WireError::Refused)), "{refused}");
 }

@@ -154,6 +154,7 @@ impl<'a, T: Transport> Conversation<'a, T> {
         match message {
             FromClient::Begin { client, job_name, .. } => {
                 assert!(!client.is_empty() && !job_name.is_empty(), "names are said");
+                assert!(!job_name.contains(".20"), "the job's name has no date: {job_name}");
                 self.begin();
             }
             FromClient::Segments { number, segments } => {

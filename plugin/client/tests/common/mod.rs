@@ -45,7 +45,7 @@ pub fn save_over<L: Line>(
     settings: &Settings,
     files: &[Vec<u8>],
 ) -> Result<(Vec<Place>, Outcome), ClientError> {
-    let mut backup = Backup::begin(line, settings, "set")?;
+    let mut backup = Backup::begin(line, settings, "job", "set")?;
     let mut places = Vec::new();
     for file in files {
         backup.file_start()?;

@@ -38,7 +38,8 @@ impl Store for Net {
         match about.purpose {
             Purpose::Backup => {
                 // Bacula does not tell plugins the name of the file set.
-                let backup = Backup::begin(line, &settings, "").map_err(of_server)?;
+                let job = plain_name(&settings.introduction.job);
+                let backup = Backup::begin(line, &settings, job, "").map_err(of_server)?;
                 let store = backup.store().0;
                 let counted = Counted::default();
                 Ok(Box::new(Saving { backup: Some(backup), store, counted }))
@@ -73,6 +74,19 @@ fn host_name() -> String {
 fn cut_to(text: &str, size: usize) -> String {
     let end = (0..=size.min(text.len())).rev().find(|end| text.is_char_boundary(*end));
     text[..end.unwrap_or(0)].to_owned()
+}
+
+/// The job's name in Bacula's configuration, of its unique one: without `.2026-01-31_23.59.59_07` at its end.
+fn plain_name(unique: &str) -> &str {
+    const DATE: &str = ".0000-00-00_00.00.00";
+    let matches = |(byte, model): (u8, u8)| if model == b'0' { byte.is_ascii_digit() } else { byte == model };
+    let plain = || {
+        let (dated, number) = unique.rsplit_once('_')?;
+        let (name, date) = dated.split_at_checked(dated.len().checked_sub(DATE.len())?)?;
+        let is_number = number.len() >= 2 && number.bytes().all(|byte| byte.is_ascii_digit());
+        (is_number && date.bytes().zip(DATE.bytes()).all(matches)).then_some(name)
+    };
+    plain().unwrap_or(unique)
 }
 
 /// What the job's log should say of it.
@@ -210,6 +224,17 @@ impl Fetch for Getting<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_date_of_a_unique_name_is_left_out() {
+        assert_eq!(plain_name("a.b_c.2026-11-23_20.35.10_03"), "a.b_c");
+        assert_eq!(plain_name("x.2026-11-23_20.35.10_1234"), "x");
+        for odd in
+            ["", "_", "x", "x.2026-11-23_20.35.10_", "x.2026-11-23_20.35_03", "x_03", "\u{e9}\u{e9}_03"]
+        {
+            assert_eq!(plain_name(odd), odd);
+        }
+    }
 
     #[test]
     fn a_long_name_is_cut_between_characters() {
