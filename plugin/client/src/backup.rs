@@ -90,7 +90,7 @@ impl<L: Line> Backup<L> {
         let client = &settings.introduction.client;
         link.send(&FromClient::Begin { client, job_name, file_set })?;
         link.flush()?;
-        let (stream, cut, ahead_max) = match link.next()? {
+        let (stream, cut, ahead_max) = match link.next_long()? {
             Event::Begun { stream, cut, ahead_max } => (stream, cut, ahead_max),
             other => return Err(link.end(wrong("answer to begin", "begun", other))),
         };
@@ -188,7 +188,7 @@ impl<L: Line> Backup<L> {
         self.link.send(&FromClient::Commit(totals))?;
         self.link.flush()?;
         let receipt = loop {
-            match self.link.next()? {
+            match self.link.next_long()? {
                 Event::Receipt(receipt) => break receipt,
                 Event::Durable { bytes } => self.durable(bytes)?,
                 other => return Err(wrong("answer to commit", "a receipt", other)),

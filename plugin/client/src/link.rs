@@ -82,6 +82,16 @@ impl<L: Line> Link<L> {
         self.opened(event)
     }
 
+    /// The next thing that the daemon says, which may need its disk for it: [`Limits::long_silence`] bounds the wait.
+    ///
+    /// [`Limits::long_silence`]: crate::Limits::long_silence
+    pub fn next_long(&mut self) -> Result<Event, ClientError> {
+        self.shared.set_long(true);
+        let event = self.next();
+        self.shared.set_long(false);
+        event
+    }
+
     /// The next thing that it has said already.
     pub fn try_next(&mut self) -> Result<Option<Event>, ClientError> {
         if self.over {

@@ -62,6 +62,9 @@ pub struct Shared<L> {
     /// When the daemon last took bytes, in milliseconds since `start`. Written by the job.
     taken_ms: AtomicU64,
     silence: Duration,
+    long_silence: Duration,
+    /// The job waits for an answer that takes time. Written by the job.
+    is_long: AtomicBool,
     cancelled: Arc<AtomicBool>,
 }
 
@@ -82,6 +85,8 @@ impl<L: Line> Shared<L> {
             start: Instant::now(),
             taken_ms: AtomicU64::new(0),
             silence,
+            long_silence: settings.limits.long_silence,
+            is_long: AtomicBool::new(false),
             cancelled: Arc::clone(&settings.cancelled),
         })
     }
@@ -101,6 +106,11 @@ impl<L: Line> Shared<L> {
         }
         drop(writer);
         self.pay()
+    }
+
+    /// From now on the daemon may say nothing for a long time, or no longer.
+    pub fn set_long(&self, is_long: bool) {
+        self.is_long.store(is_long, Ordering::Relaxed);
     }
 
     /// The end of the connection, for all threads.
@@ -224,12 +234,13 @@ impl<L: Line> Listener<L> {
     }
 
     fn tick(&mut self) -> Result<(), ClientError> {
-        let silence = self.shared.silence;
+        let is_long = self.shared.is_long.load(Ordering::Relaxed);
+        let limit = if is_long { self.shared.long_silence } else { self.shared.silence };
         let sign = self.heard.max(self.shared.taken());
-        if sign.elapsed() >= silence {
-            return Err(ClientError::Silent(silence));
+        if sign.elapsed() >= limit {
+            return Err(ClientError::Silent(limit));
         }
-        if sign.max(self.pinged).elapsed() >= silence / 3 {
+        if sign.max(self.pinged).elapsed() >= self.shared.silence / 3 {
             self.pings += 1;
             self.pinged = Instant::now();
             self.shared.ping(self.pings)?;

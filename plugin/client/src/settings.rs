@@ -13,6 +13,9 @@ pub struct Limits {
     pub connect: Duration,
     /// From one sign of the daemon to the next: bytes that it sends, or that it takes.
     pub silence: Duration,
+    /// The same for the answers to begin and commit: the daemon reads what it has of the backup before, or syncs its
+    /// disk, and may say nothing meanwhile.
+    pub long_silence: Duration,
     /// Bytes of a backup that wait for the daemon's answer, in blocks of some MiB; one segment, of 64 MiB at most,
     /// may be above it.
     pub memory: usize,
@@ -26,6 +29,7 @@ impl Default for Limits {
         Self {
             connect: Duration::from_secs(10),
             silence: Duration::from_secs(30),
+            long_silence: Duration::from_secs(300),
             memory: 64 << 20,
             window: 32 << 20,
         }

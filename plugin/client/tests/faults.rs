@@ -118,6 +118,7 @@ fn stalled(at: usize, silence: Duration, cancel_after: Option<Duration>) -> Clie
     let serving = daemon.serve(theirs);
     let mut settings = settings(&daemon);
     settings.limits.silence = silence;
+    settings.limits.long_silence = silence;
     let cancelled = Arc::clone(&settings.cancelled);
     let canceller = cancel_after.map(|after| {
         thread::spawn(move || {
@@ -141,6 +142,22 @@ fn a_stalled_daemon_is_noticed() {
         let is_silence =
             matches!(error, ClientError::Silent(_) | ClientError::Wire(gdd_wire::WireError::Timeout { .. }));
         assert!(is_silence, "{error}");
+    }
+}
+
+#[test]
+fn a_slow_disk_is_waited_for_and_not_for_ever() {
+    let file = noise(11, 100_000);
+    let (_, messages) = failed(&Daemon::default(), Fault::None, std::slice::from_ref(&file));
+    for (long, is_good) in [(Duration::from_secs(60), true), (Duration::from_millis(700), false)] {
+        let daemon = Daemon::default().with(Fault::SlowAt(messages - 1, Duration::from_secs(2)));
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let serving = daemon.serve(theirs);
+        let mut settings = settings(&daemon);
+        (settings.limits.silence, settings.limits.long_silence) = (Duration::from_millis(300), long);
+        let saved = save_over(ours, &settings, std::slice::from_ref(&file));
+        assert_eq!(saved.is_ok(), is_good, "{saved:?}");
+        serving.join().unwrap();
     }
 }
 

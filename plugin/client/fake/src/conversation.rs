@@ -104,6 +104,7 @@ impl<'a, T: Transport> Conversation<'a, T> {
                     self.say(&FromDaemon::Trouble(Trouble { number: None, id, text, remedy, fatal: true }));
                     break;
                 }
+                Fault::SlowAt(at, time) if at == index => thread::sleep(time),
                 Fault::Pings => self.ping(),
                 _ => {}
             }

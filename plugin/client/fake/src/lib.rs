@@ -27,6 +27,8 @@ pub enum Fault {
     DieAt(usize),
     /// From this message on nothing is read or said, and the connection stays open until it is released.
     StallAt(usize),
+    /// It says nothing for so long before it answers this message.
+    SlowAt(usize, Duration),
     /// The receipt is for one byte more.
     WrongReceipt,
     /// The receipt is for another recipe.

@@ -15,6 +15,9 @@ use crate::error::{Kind, StoreError};
 use crate::reference::{Place, Reference, StoreId};
 use crate::store::{About, Costs, Fetch, Purpose, Put, Receipt, Session, Store, Totals};
 
+/// A begin and a commit may take so many times the patience: they need the daemon's disk.
+const LONG: u32 = 10;
+
 /// The way to daemons.
 #[derive(Debug)]
 pub struct Net;
@@ -60,6 +63,7 @@ fn settings(key: Key, config: &Config, about: &About) -> Settings {
     };
     let mut settings = Settings::new(key, introduction);
     settings.limits.silence = config.patience;
+    settings.limits.long_silence = config.patience * LONG;
     settings.limits.connect = settings.limits.connect.min(config.patience);
     settings.cancelled = Arc::clone(&about.cancelled);
     settings
