@@ -170,7 +170,7 @@ impl<'a, T: Transport> Conversation<'a, T> {
                     let (digest, chunks, length) = (query.digest, query.chunk_count, query.length);
                     self.parts.push(Part { digest, chunks, length, entries });
                 }
-                let stray = u64::from(self.daemon.fault == Fault::StrayAnswer);
+                let stray = 1000 * u64::from(self.daemon.fault == Fault::StrayAnswer);
                 self.say(&FromDaemon::SegmentsKnown { number: number + stray, known: known.bitmap() });
             }
             FromClient::Chunks { number, entries } => {
