@@ -80,7 +80,7 @@ impl Seed {
     }
 
     /// Bytes of the longest chunk that may come.
-    fn largest_chunk_size(&self) -> u32 {
+    pub(crate) fn largest_chunk_size(&self) -> u32 {
         if self.settings.tuner { self.ladder().largest().max } else { self.settings.chunk_size_max }
     }
 

@@ -22,6 +22,7 @@ use crate::get::{self, Get, Shelf};
 use crate::ids::Epoch;
 use crate::index::rocks::RocksIndex;
 use crate::index::{Index, RecipeRow, RecipeState};
+use crate::ingest::named::NamedPut;
 use crate::ingest::{Put, PutOptions};
 use crate::observe::RecallHistograms;
 use crate::opening::{self, FilterHome, Opening};
@@ -137,6 +138,15 @@ impl Store {
     pub fn put_with(&self, name: &str, options: PutOptions) -> Result<Put> {
         self.writable()?;
         Put::begin_with(Arc::clone(&self.core), name, options, Box::new(Sleep))
+    }
+
+    /// Begin to store a stream that was cut and hashed elsewhere.
+    ///
+    /// # Errors
+    /// As [`Store::put_with`].
+    pub fn put_named(&self, name: &str, options: PutOptions) -> Result<NamedPut> {
+        self.writable()?;
+        NamedPut::begin(Arc::clone(&self.core), name, options, Box::new(Sleep))
     }
 
     /// Begin to restore a stream.

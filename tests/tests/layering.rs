@@ -24,7 +24,9 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("gdd-rig", &[]),
     ("gdd-tests", &["gdd-engine", "gdd-rig", "gdd-uring", "gdd-kernels"]),
     ("gdd-plugin-abi", &[]),
-    ("gdd-fd", &["gdd-plugin-abi"]),
+    ("gdd-client", &["gdd-fake-daemon", "gdd-kernels", "gdd-wire"]),
+    ("gdd-fake-daemon", &["gdd-wire"]),
+    ("gdd-fd", &["gdd-client", "gdd-fake-daemon", "gdd-plugin-abi", "gdd-wire"]),
     ("gdd-sd", &["gdd-plugin-abi", "gdd-link", "gdd-ring"]),
     ("xtask", &[]),
 ];

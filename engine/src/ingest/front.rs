@@ -9,8 +9,9 @@
 //! - At most [`WINDOW`] extents are in flight: that bounds memory and every queue.
 //! - The first failure is remembered and answered to every later call; nothing is retried.
 
+mod named;
+
 use std::collections::VecDeque;
-use std::sync::Arc;
 
 use gdd_kernels::{Chunker, Cut, Place, Stitched, Stitcher};
 use gdd_uring::buffer::Shared;
@@ -18,7 +19,7 @@ use gdd_uring::buffer::Shared;
 use crate::driver::{Patience, Signal};
 use crate::error::{Error, Result};
 use crate::ids::ChunkHash;
-use crate::shard::mailbox::{Added, Door, Link, Placement, Reply, Request, WINDOW, Wanted};
+use crate::shard::mailbox::{Added, Door, Link, Reply, Request, WINDOW, Wanted};
 use crate::shard::route;
 use crate::tuner::Sample;
 
@@ -60,6 +61,9 @@ pub struct Front {
     /// Extents that are stitched and not yet placed; the first has number `place_next`.
     placing: VecDeque<Owed>,
     place_next: u64,
+    /// Questions that were asked and whose answers were not taken; the first has number `question_next`.
+    questions: VecDeque<named::Asked>,
+    question_next: u64,
     /// What came of each extent that is placed.
     samples: Vec<Sample>,
     spare_cuts: Vec<Vec<Cut>>,
@@ -92,6 +96,8 @@ impl Front {
             stitch_next: 0,
             placing: VecDeque::with_capacity(WINDOW),
             place_next: 0,
+            questions: VecDeque::new(),
+            question_next: 0,
             samples: Vec::new(),
             spare_cuts: Vec::new(),
             chunks: Vec::new(),
@@ -212,7 +218,7 @@ impl Front {
     fn pump(&mut self) -> Result<()> {
         for worker in 0..self.links.len() {
             while let Some(reply) = self.links[worker].receive() {
-                self.take(reply);
+                self.take(worker, reply);
             }
             if self.links[worker].is_over() && self.failure.is_none() {
                 self.failure = Some("a worker ended before the stream did".to_owned());
@@ -229,7 +235,7 @@ impl Front {
         self.pump()
     }
 
-    fn take(&mut self, reply: Reply) {
+    fn take(&mut self, worker: usize, reply: Reply) {
         match reply {
             Reply::Cuts { extent_number, cuts } => {
                 let slot = index_of(extent_number, self.stitch_next);
@@ -242,6 +248,7 @@ impl Front {
                 self.placing[slot].sample.new_bytes += added.bytes;
                 self.retire_placed();
             }
+            Reply::Known { question, lengths } => self.answered(worker, question, &lengths),
             Reply::Durable => {
                 self.durable_owed -= 1;
                 if self.durable_owed == 0 {
@@ -265,8 +272,6 @@ impl Front {
 
     /// Send the stitched chunks to the workers that own them.
     fn place(&mut self, extent: Shared) {
-        let extent_number = self.stitch_next;
-        self.stitch_next += 1;
         let workers = self.links.len();
         let expected = self.stitched.chunks.len() / workers + self.stitched.chunks.len() / 4 + 8;
         let mut shares: Vec<Vec<Wanted>> = (0..workers).map(|_| Vec::with_capacity(expected)).collect();
@@ -279,18 +284,8 @@ impl Front {
             shares[route(&hash, workers)].push(Wanted { hash, start: piece.start, len: piece.len, in_seam });
             self.chunk_count += 1;
         }
-        self.placed_bytes += bytes;
-        let seam = Arc::new(std::mem::take(&mut self.stitched.seam));
-        let mut owed = Owed { workers: 0, sample: Sample { bytes, new_bytes: 0 } };
-        for (link, chunks) in self.links.iter_mut().zip(shares) {
-            if !chunks.is_empty() {
-                owed.workers += 1;
-                let (extent, seam) = (extent.clone(), Arc::clone(&seam));
-                link.send(Request::Place(Placement { extent_number, extent, seam, chunks }));
-            }
-        }
-        self.placing.push_back(owed);
-        self.retire_placed();
+        let seam = std::mem::take(&mut self.stitched.seam);
+        self.distribute(&extent, seam, shares, bytes);
     }
 
     fn begin_flush(&mut self) {

@@ -12,6 +12,7 @@
 pub mod front;
 mod kept;
 pub mod lineage;
+pub mod named;
 mod summary;
 pub mod twin;
 

@@ -61,6 +61,9 @@ pub struct Known {
     unloadable: HashSet<ContainerId>,
     counters: Arc<Counters>,
     /// Scratch of [`Known::locate`].
+    hashes: Vec<ChunkHash>,
+    lengths: Vec<Option<u32>>,
+    /// Scratch of [`Known::lengths`].
     asked: Vec<(usize, ChunkHash)>,
     unsure: Vec<ChunkHash>,
     answers: Vec<Answer>,
@@ -104,6 +107,8 @@ impl Known {
             loads_begun: 0,
             unloadable: HashSet::new(),
             counters,
+            hashes: Vec::new(),
+            lengths: Vec::new(),
             asked: Vec::new(),
             unsure: Vec::new(),
             answers: Vec::new(),
@@ -116,35 +121,54 @@ impl Known {
     /// # Errors
     /// The index failed, or a known chunk has another length: its hash collides or its entry is damaged.
     pub fn locate(&mut self, io: &mut dyn Io, chunks: &[Wanted], verdicts: &mut Vec<bool>) -> Result<()> {
+        let (mut hashes, mut lengths) = (std::mem::take(&mut self.hashes), std::mem::take(&mut self.lengths));
+        hashes.clear();
+        hashes.extend(chunks.iter().map(|chunk| chunk.hash));
+        let asked = self.lengths(io, &hashes, &mut lengths);
         verdicts.clear();
+        verdicts.extend(lengths.iter().map(Option::is_some));
+        let mut known = chunks.iter().zip(&lengths).filter_map(|(chunk, len)| len.map(|len| (chunk, len)));
+        let alike = known.try_for_each(|(chunk, len)| same_length(chunk, len));
+        (self.hashes, self.lengths) = (hashes, lengths);
+        asked.and(alike)
+    }
+
+    /// For each hash, the length in bytes of its chunk if that is known; in order.
+    ///
+    /// # Errors
+    /// The index failed.
+    pub fn lengths(
+        &mut self,
+        io: &mut dyn Io,
+        hashes: &[ChunkHash],
+        lengths: &mut Vec<Option<u32>>,
+    ) -> Result<()> {
+        lengths.clear();
         self.asked.clear();
         self.unsure.clear();
-        for (slot, chunk) in chunks.iter().enumerate() {
-            let near = match self.pending.get(&chunk.hash) {
+        for (slot, hash) in hashes.iter().enumerate() {
+            let near = match self.pending.get(hash) {
                 Some(entry) => Some(entry.raw_len),
-                None if self.suspects.has(&chunk.hash) => {
-                    verdicts.push(false);
+                None if self.suspects.has(hash) => {
+                    lengths.push(None);
                     continue;
                 }
-                None => self.locality.get(&chunk.hash).map(|(_, entry)| entry.raw_len),
+                None => self.locality.get(hash).map(|(_, entry)| entry.raw_len),
             };
-            match near {
-                Some(raw_len) => same_length(chunk, raw_len)?,
-                None => {
-                    self.asked.push((slot, chunk.hash));
-                    self.unsure.push(chunk.hash);
-                }
+            if near.is_none() {
+                self.asked.push((slot, *hash));
+                self.unsure.push(*hash);
             }
-            verdicts.push(near.is_some());
+            lengths.push(near);
         }
         self.filter.query_many(&self.unsure, &mut self.answers);
         let mut answers = self.answers.iter();
         self.asked.retain(|_| answers.next().is_some_and(|answer| *answer != Answer::New));
-        self.counters.near_hits.add(verdicts.iter().filter(|known| **known).count());
-        self.ask_index(io, chunks, verdicts)
+        self.counters.near_hits.add(lengths.iter().flatten().count());
+        self.ask_index(io, lengths)
     }
 
-    fn ask_index(&mut self, io: &mut dyn Io, chunks: &[Wanted], verdicts: &mut [bool]) -> Result<()> {
+    fn ask_index(&mut self, io: &mut dyn Io, lengths: &mut [Option<u32>]) -> Result<()> {
         if self.asked.is_empty() {
             return Ok(());
         }
@@ -161,8 +185,7 @@ impl Known {
             if entry.status != Status::Live || self.damaged.contains(&entry.container) {
                 continue;
             }
-            same_length(&chunks[slot], entry.raw_len)?;
-            verdicts[slot] = true;
+            lengths[slot] = Some(entry.raw_len);
             self.want_directory(io, entry.container)?;
         }
         Ok(())

@@ -15,7 +15,10 @@ use crate::ids::ChunkHash;
 /// Extents of one stream that may be in flight, and so the bound on everything queued for it.
 pub const WINDOW: usize = 8;
 
-/// Requests a queue holds: a cut and a placement per extent in flight, and a flush.
+/// Questions of one stream that may be open.
+pub const QUESTIONS_MAX: usize = WINDOW;
+
+/// Requests a queue holds: a cut or a question, and a placement, per extent in flight, and a flush.
 const QUEUE_LENGTH: usize = 2 * WINDOW + 2;
 
 /// From the front of a stream to a worker.
@@ -34,6 +37,13 @@ pub enum Request {
     },
     /// Store those of these chunks that are new; all of them belong to this worker.
     Place(Placement),
+    /// Say which of these chunks the store has; all of them belong to this worker.
+    Ask {
+        /// Number of the question, given back.
+        question: u64,
+        /// Their hashes.
+        hashes: Vec<ChunkHash>,
+    },
     /// Answer when everything placed before is durable.
     Flush,
 }
@@ -90,6 +100,13 @@ pub enum Reply {
         extent_number: u64,
         /// What it added.
         added: Added,
+    },
+    /// Which chunks the store has.
+    Known {
+        /// Which question.
+        question: u64,
+        /// The length of each chunk that is known, in the order of the question.
+        lengths: Vec<Option<u32>>,
     },
     /// Everything placed before the flush is durable.
     Durable,

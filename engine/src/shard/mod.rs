@@ -39,7 +39,7 @@ use counters::Counters;
 use known::Known;
 use mailbox::{Added, Door, Reply};
 use round::Round;
-use streams::{CutOrder, Head, Placing, Streams};
+use streams::{CutOrder, Head, Placing, Question, Streams};
 use tag::Kind;
 
 /// The worker that owns `hash`, of `workers`. Taken from a word of the hash that no table is keyed by.
@@ -114,6 +114,7 @@ impl Shard {
         let mut busy = self.reap()?;
         busy |= self.streams.receive(&self.parts.door);
         busy |= self.fetch()?;
+        busy |= self.answer()?;
         busy |= self.place()?;
         busy |= self.cut();
         busy |= self.advance_round()?;
@@ -169,6 +170,21 @@ impl Shard {
     /// Fetch what others made for this worker.
     fn fetch(&mut self) -> Result<bool> {
         self.parts.appender.fetch_container().map_err(Error::Poisoned)
+    }
+
+    /// Answer what streams want to know of chunks; that waits for nothing.
+    fn answer(&mut self) -> Result<bool> {
+        let mut busy = false;
+        for at in 0..self.streams.count() {
+            let stream = self.streams.number(at);
+            while let Some(Question { question, hashes }) = self.streams.take_question(stream) {
+                let mut lengths = Vec::with_capacity(hashes.len());
+                self.parts.known.lengths(self.parts.io.as_mut(), &hashes, &mut lengths)?;
+                self.streams.reply(stream, Reply::Known { question, lengths });
+                busy = true;
+            }
+        }
+        Ok(busy)
     }
 
     /// Work on the placements at the head of each stream, until all are done or blocked.

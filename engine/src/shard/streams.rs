@@ -6,6 +6,7 @@ use gdd_kernels::{Chunker, Cut};
 use gdd_uring::buffer::Shared;
 
 use super::mailbox::{Added, Attachment, Door, Placement, Reply, Request};
+use crate::ids::ChunkHash;
 
 /// A placement under way.
 pub struct Placing {
@@ -58,9 +59,18 @@ pub struct CutOrder {
     pub chunker: Chunker,
 }
 
+/// What a stream wants to know.
+pub struct Question {
+    /// Its number.
+    pub question: u64,
+    /// Of which chunks.
+    pub hashes: Vec<ChunkHash>,
+}
+
 struct Stream {
     attachment: Attachment,
     cuts: VecDeque<(u64, Shared, Vec<Cut>, Chunker)>,
+    questions: VecDeque<Question>,
     ordered: VecDeque<Head>,
     tag: u64,
     /// Whether it was told that the store failed.
@@ -86,8 +96,14 @@ impl Streams {
         for attachment in door.arrivals() {
             changed = true;
             let tag = attachment.tag();
-            let stream =
-                Stream { attachment, cuts: VecDeque::new(), ordered: VecDeque::new(), tag, told: false };
+            let stream = Stream {
+                attachment,
+                cuts: VecDeque::new(),
+                questions: VecDeque::new(),
+                ordered: VecDeque::new(),
+                tag,
+                told: false,
+            };
             self.streams.insert(self.arrived, stream);
             self.arrived += 1;
         }
@@ -136,6 +152,11 @@ impl Streams {
         }
     }
 
+    /// The oldest question of a stream.
+    pub fn take_question(&mut self, stream: u64) -> Option<Question> {
+        self.streams.get_mut(&stream)?.questions.pop_front()
+    }
+
     /// An extent to cut, of the streams in turn.
     pub fn next_cut(&mut self) -> Option<CutOrder> {
         let turn = self.last_cut;
@@ -170,6 +191,7 @@ impl Streams {
                 any = true;
             }
             stream.cuts.clear();
+            stream.questions.clear();
             stream.ordered.clear();
         }
         any
@@ -185,6 +207,7 @@ impl Stream {
             Request::Place(placement) => {
                 self.ordered.push_back(Head::Place(Placing::new(placement)));
             }
+            Request::Ask { question, hashes } => self.questions.push_back(Question { question, hashes }),
             Request::Flush => self.ordered.push_back(Head::Flush),
         }
     }

@@ -14,7 +14,7 @@ pub const FILE_DEFAULT: &str = "/etc/gdd/plugin.toml";
 /// Keys that the storage daemon's driver understands.
 pub const STORAGE_KEYS: [&str; 2] = ["socket", "user"];
 /// Keys that the file daemon's plugin understands.
-pub const CLIENT_KEYS: [&str; 4] = ["server", "key_file", "zero_read", "patience"];
+pub const CLIENT_KEYS: [&str; 5] = ["server", "key_file", "client", "zero_read", "patience"];
 
 /// The file's path and text. A file that does not exist is empty, unless GDD_PLUGIN_CONFIG names it.
 ///

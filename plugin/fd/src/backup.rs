@@ -216,7 +216,7 @@ fn take(context: &Context, job: &mut Job) -> Result<(), Trouble> {
         return Err(lost_file(context, &mut backup.breaker, current.size, error));
     }
     let digest = *hasher.finalize().as_bytes();
-    let recipe = put.finish(length, &digest).map_err(fatal)?;
+    let place = put.finish(length, &digest).map_err(fatal)?;
     if let Some(reason) = backup.breaker.saw(current.size, length) {
         return Err(open_breaker(context, &reason));
     }
@@ -228,7 +228,7 @@ fn take(context: &Context, job: &mut Job) -> Result<(), Trouble> {
         );
         context.voice.say(Severity::Warning, &text);
     }
-    let reference = Reference { store, recipe, length, stat_length: current.size, digest };
+    let reference = Reference { store, place, length, stat_length: current.size, digest };
     current.reference = Some((reference.encode(), 0));
     backup.files += 1;
     backup.bytes += length;

@@ -9,22 +9,25 @@ use std::time::Duration;
 
 use gdd_plugin_abi::settings::{self, STORAGE_KEYS};
 
-/// Where the server is unless told.
-pub const SERVER_DEFAULT: &str = "localhost:9104";
 /// Where the key is unless told.
 pub const KEY_FILE_DEFAULT: &str = "/etc/gdd/site.key";
 /// The options that the plugin string knows.
-pub const KNOWN: &str = "server=HOST:PORT, key_file=/PATH, zero_read=fatal|error, patience=SECONDS";
+pub const KNOWN: &str =
+    "server=HOST:PORT, key_file=/PATH, client=NAME, zero_read=fatal|error, patience=SECONDS";
+/// Bytes of a client's name at most; Bacula's have fewer.
+const CLIENT_SIZE_MAX: usize = gdd_wire::limits::NAME_SIZE_MAX;
 /// Longest and shortest time to wait for an answer, in seconds.
 const PATIENCE: std::ops::RangeInclusive<u64> = 1..=3600;
 
 /// What the plugin was told.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
-    /// Host and port of the daemon.
-    pub server: String,
+    /// Host and port of the daemon. Without one no job can do anything.
+    pub server: Option<String>,
     /// The file with the key.
     pub key_file: PathBuf,
+    /// What this client is called at the daemon; the host's name unless told.
+    pub client: Option<String>,
     /// Whether a file that has bytes, but gives none, ends the job. Otherwise it is an error of that file.
     pub zero_read_is_fatal: bool,
     /// How long an answer may take.
@@ -55,8 +58,9 @@ pub enum Refused {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            server: SERVER_DEFAULT.to_owned(),
+            server: None,
             key_file: KEY_FILE_DEFAULT.into(),
+            client: None,
             zero_read_is_fatal: true,
             patience: Duration::from_secs(30),
         }
@@ -113,12 +117,16 @@ impl Config {
         match (key, value) {
             ("server", _) => match value.rsplit_once(':') {
                 Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port > 0) => {
-                    value.clone_into(&mut self.server);
+                    self.server = Some(value.to_owned());
                 }
                 _ => return wrong("HOST:PORT"),
             },
             ("key_file", _) if Path::new(value).is_absolute() => self.key_file = value.into(),
             ("key_file", _) => return wrong("an absolute path"),
+            ("client", _) if (1..=CLIENT_SIZE_MAX).contains(&value.len()) => {
+                self.client = Some(value.to_owned());
+            }
+            ("client", _) => return wrong("a name of 1 to 128 bytes"),
             ("zero_read", "fatal") => self.zero_read_is_fatal = true,
             ("zero_read", "error") => self.zero_read_is_fatal = false,
             ("zero_read", _) => return wrong("fatal or error"),
@@ -145,11 +153,13 @@ mod tests {
     fn options_are_read() {
         assert_eq!(of("gdd:"), Ok(Config::default()));
         assert_eq!(of("gdd"), Ok(Config::default()));
-        let config = of("gdd:server=a.b:77:zero_read=error:patience=5:key_file=/k").unwrap_or_default();
-        assert_eq!(config.server, "a.b:77");
+        let config =
+            of("gdd:server=a.b:77:zero_read=error:patience=5:key_file=/k:client=c-fd").unwrap_or_default();
+        assert_eq!(config.server.as_deref(), Some("a.b:77"));
+        assert_eq!(config.client.as_deref(), Some("c-fd"));
         assert!(!config.zero_read_is_fatal && config.key_file == Path::new("/k"));
         assert_eq!(config.patience, Duration::from_secs(5));
-        assert_eq!(of("gdd:server=[::1]:77").map(|config| config.server), Ok("[::1]:77".to_owned()));
+        assert_eq!(of("gdd:server=[::1]:77").map(|config| config.server), Ok(Some("[::1]:77".to_owned())));
     }
 
     #[test]
@@ -165,6 +175,7 @@ mod tests {
             "gdd:zero_read=no",
             "gdd:patience=0",
             "gdd:key_file=k",
+            "gdd:client=",
             "gdd:/etc",
         ] {
             let text = of(bad).expect_err(bad).to_string();
@@ -177,9 +188,12 @@ mod tests {
         let mut config = Config::default();
         let path = Path::new("/etc/gdd/plugin.toml");
         assert_eq!(config.read_file(path, "# x\nsocket = \"/s\"\nserver = \"h:1\" # y\n"), Ok(()));
-        assert_eq!(config.server, "h:1");
+        assert_eq!(config.server.as_deref(), Some("h:1"));
         assert_eq!(config.read_string("gdd:server=i:2"), Ok(()));
-        assert_eq!(config.server, "i:2");
+        assert_eq!(config.server.as_deref(), Some("i:2"));
+        let example = include_str!("../../../docs/examples/plugin.toml").replace("#: ", "");
+        let mut of_example = Config::default();
+        assert_eq!((of_example.read_file(path, &example), of_example), (Ok(()), Config::default()));
         for bad in ["server = h:1", "sever = \"h:1\"", "server", "[x]"] {
             let text = config.read_file(path, &format!("\n{bad}\n")).expect_err(bad).to_string();
             assert!(text.contains("GDD-FD-0002") && text.contains("line 2"), "{text}");

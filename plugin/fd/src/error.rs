@@ -17,6 +17,10 @@ pub enum Kind {
     Missing,
     /// The job was cancelled meanwhile.
     Cancelled,
+    /// The daemon cannot go on with the job, and says why.
+    Daemon,
+    /// The daemon cannot give one file, and says why.
+    Withheld,
 }
 
 /// Why the store refused or failed.
@@ -40,7 +44,7 @@ impl Kind {
     /// Whether one file is concerned, and others may still come back.
     #[must_use]
     pub fn is_of_one_file(self) -> bool {
-        matches!(self, Self::Damaged | Self::Missing)
+        matches!(self, Self::Damaged | Self::Missing | Self::Withheld)
     }
 
     fn id(self) -> &'static str {
@@ -52,6 +56,8 @@ impl Kind {
             Self::Damaged => "GDD-FD-0105",
             Self::Missing => "GDD-FD-0106",
             Self::Cancelled => "GDD-FD-0107",
+            Self::Daemon => "GDD-FD-0108",
+            Self::Withheld => "GDD-FD-0109",
         }
     }
 
@@ -64,6 +70,8 @@ impl Kind {
             Self::Damaged => "take the file from another job, and see `gdd fsck`",
             Self::Missing => "see that this is the store of the backup",
             Self::Cancelled => "run the job again",
+            Self::Daemon => "then run the job again",
+            Self::Withheld => "or take the file from another job",
         }
     }
 }

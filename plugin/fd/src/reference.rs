@@ -1,4 +1,4 @@
-//! What the Bacula volume holds instead of a file's data: 112 bytes that name a recipe in a store and say what must
+//! What the Bacula volume holds instead of a file's data: 120 bytes that name a place in a store and say what must
 //! come back. The format is described in FORMAT.md.
 //!
 //! # Invariants
@@ -6,29 +6,38 @@
 //! - Nothing of a reference is believed before its checksum is right.
 
 /// Bytes of a reference, whatever the file.
-pub const SIZE: usize = 112;
+pub const SIZE: usize = 120;
 /// Files of fewer bytes are left to Bacula: a reference would save nothing, and must not be as long as its file.
 pub const FILE_SIZE_MIN: u64 = 512;
 /// The version that is written.
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = 2;
 
 const MAGIC: [u8; 8] = *b"\x89GDDREF\n";
 const END: [u8; 8] = *b"GDDEND\r\n";
 /// Bytes that the checksum covers.
-const COVERED: usize = 96;
+const COVERED: usize = 104;
 
 /// The name of a store, random, made with it.
 pub type StoreId = [u8; 16];
-/// The name of a recipe in its store.
-pub type RecipeId = [u8; 16];
+/// The name of a stream in its store.
+pub type StreamId = [u8; 16];
+
+/// Where a file begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// The stream that has it.
+    pub stream: StreamId,
+    /// Its first byte there.
+    pub offset: u64,
+}
 
 /// A file in a store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Reference {
     /// The store.
     pub store: StoreId,
-    /// The recipe in it.
-    pub recipe: RecipeId,
+    /// The place in it.
+    pub place: Place,
     /// Bytes that were read of the file.
     pub length: u64,
     /// Bytes that it had when the backup looked at it; another number when it changed meanwhile.
@@ -71,13 +80,14 @@ impl Reference {
         bytes[8..10].copy_from_slice(&VERSION.to_le_bytes());
         bytes[10] = u8::try_from(SIZE).unwrap_or(u8::MAX);
         bytes[16..32].copy_from_slice(&self.store);
-        bytes[32..48].copy_from_slice(&self.recipe);
-        bytes[48..56].copy_from_slice(&self.length.to_le_bytes());
-        bytes[56..64].copy_from_slice(&self.stat_length.to_le_bytes());
-        bytes[64..96].copy_from_slice(&self.digest);
+        bytes[32..48].copy_from_slice(&self.place.stream);
+        bytes[48..56].copy_from_slice(&self.place.offset.to_le_bytes());
+        bytes[56..64].copy_from_slice(&self.length.to_le_bytes());
+        bytes[64..72].copy_from_slice(&self.stat_length.to_le_bytes());
+        bytes[72..104].copy_from_slice(&self.digest);
         let sum = checksum(&bytes[..COVERED]);
-        bytes[96..104].copy_from_slice(&sum);
-        bytes[104..].copy_from_slice(&END);
+        bytes[104..112].copy_from_slice(&sum);
+        bytes[112..].copy_from_slice(&END);
         bytes
     }
 
@@ -95,22 +105,26 @@ impl Reference {
         if bytes.len() != SIZE {
             return Err(NotAReference::Size(bytes.len()));
         }
-        let (expected, found) = (checksum(&bytes[..COVERED]), part(bytes, 96));
+        let (expected, found) = (checksum(&bytes[..COVERED]), part(bytes, COVERED));
         if expected != found {
             return Err(NotAReference::Checksum { expected, found });
         }
-        if usize::from(bytes[10]) != SIZE || bytes[11..16] != [0; 5] {
-            return Err(NotAReference::Field("the length 112 and five zero bytes after the version"));
+        let place_end = u64::from_le_bytes(part(bytes, 48)).checked_add(u64::from_le_bytes(part(bytes, 56)));
+        if place_end.is_none() {
+            return Err(NotAReference::Field("an end of the file within 64 bits"));
         }
-        if bytes[104..] != END {
+        if usize::from(bytes[10]) != SIZE || bytes[11..16] != [0; 5] {
+            return Err(NotAReference::Field("the length 120 and five zero bytes after the version"));
+        }
+        if bytes[112..] != END {
             return Err(NotAReference::Field("the end mark in the last eight bytes"));
         }
         Ok(Self {
             store: part(bytes, 16),
-            recipe: part(bytes, 32),
-            length: u64::from_le_bytes(part(bytes, 48)),
-            stat_length: u64::from_le_bytes(part(bytes, 56)),
-            digest: part(bytes, 64),
+            place: Place { stream: part(bytes, 32), offset: u64::from_le_bytes(part(bytes, 48)) },
+            length: u64::from_le_bytes(part(bytes, 56)),
+            stat_length: u64::from_le_bytes(part(bytes, 64)),
+            digest: part(bytes, 72),
         })
     }
 }
@@ -131,7 +145,8 @@ mod tests {
     use super::*;
 
     fn sample() -> Reference {
-        Reference { store: [1; 16], recipe: [2; 16], length: 70_000, stat_length: 70_001, digest: [3; 32] }
+        let place = Place { stream: [2; 16], offset: 1 << 40 };
+        Reference { store: [1; 16], place, length: 70_000, stat_length: 70_001, digest: [3; 32] }
     }
 
     #[test]
@@ -169,8 +184,17 @@ mod tests {
             let mut bytes = sample().encode();
             bytes[at] ^= 1;
             let sum = checksum(&bytes[..COVERED]);
-            bytes[96..104].copy_from_slice(&sum);
+            bytes[COVERED..COVERED + 8].copy_from_slice(&sum);
             assert!(Reference::decode(&bytes).is_err(), "byte {at}");
         }
+    }
+
+    #[test]
+    fn a_file_ends_within_64_bits() {
+        let mut last = sample();
+        last.place.offset = u64::MAX - last.length;
+        assert_eq!(Reference::decode(&last.encode()), Ok(last));
+        last.length += 1;
+        assert!(matches!(Reference::decode(&last.encode()), Err(NotAReference::Field(_))));
     }
 }

@@ -13,7 +13,7 @@ use gdd_fd::backup::{self, Entry};
 use gdd_fd::config::Config;
 use gdd_fd::error::{Kind, StoreError};
 use gdd_fd::job::{Answer, Context, Severity, Voice};
-use gdd_fd::reference::{RecipeId, Reference, SIZE, StoreId};
+use gdd_fd::reference::{Place, Reference, SIZE, StoreId};
 use gdd_fd::store::{About, Costs, Fetch, Put, Receipt, Session, Store, Totals};
 
 type Said = Arc<Mutex<Vec<(Severity, String)>>>;
@@ -80,11 +80,11 @@ impl Put for One<'_> {
         Ok(())
     }
 
-    fn finish(self: Box<Self>, length: u64, digest: &[u8; 32]) -> Result<RecipeId, StoreError> {
+    fn finish(self: Box<Self>, length: u64, digest: &[u8; 32]) -> Result<Place, StoreError> {
         self.0.totals.0 += 1;
         self.0.totals.1 += length;
         self.0.totals.2.update(&length.to_le_bytes()).update(digest);
-        Ok([6; 16])
+        Ok(Place { stream: [6; 16], offset: 0 })
     }
 }
 

@@ -30,6 +30,10 @@ impl<'a> Take<'a> {
         self.array(what).map(u16::from_le_bytes)
     }
 
+    pub fn u32(&mut self, what: &'static str) -> Result<u32, Malformed> {
+        self.array(what).map(u32::from_le_bytes)
+    }
+
     pub fn u64(&mut self, what: &'static str) -> Result<u64, Malformed> {
         self.array(what).map(u64::from_le_bytes)
     }

@@ -19,7 +19,9 @@ mod error;
 pub mod handshake;
 pub mod key;
 pub mod limits;
+pub mod message;
 pub mod record;
+pub mod segment;
 pub mod suite;
 mod transport;
 

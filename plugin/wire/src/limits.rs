@@ -41,7 +41,14 @@ pub const MESSAGE_SIZE_MAX: usize = CHUNK_SIZE_MAX + 64;
 /// Chunks in one question at most.
 pub const CHUNKS_PER_QUERY_MAX: usize = 4096;
 /// Segments in one question at most.
-pub const SEGMENTS_PER_QUERY_MAX: usize = 4096;
+pub const SEGMENTS_PER_QUERY_MAX: usize = 256;
+/// Chunks of a segment at most.
+pub const SEGMENT_CHUNKS_MAX: u16 = 1024;
+/// Bytes of a segment at most: its length fits 32 bits, and a lost answer costs no more than this.
+pub const SEGMENT_SIZE_MAX: u32 = 64 << 20;
+const _: () = assert!(CHUNK_SIZE_MAX <= SEGMENT_SIZE_MAX as usize);
+/// Bytes of a message's id, such as `GDD-FD-0040`, at most.
+pub const TROUBLE_ID_SIZE_MAX: usize = 16;
 /// Entries in one part of a recipe at most.
 pub const ENTRIES_PER_PART_MAX: usize = 4096;
 /// Bytes of a file's name at most: PATH_MAX of Linux.

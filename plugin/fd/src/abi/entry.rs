@@ -130,12 +130,12 @@ fn store() -> &'static dyn Store {
     static STORE: OnceLock<Option<crate::store::directory::Directory>> = OnceLock::new();
     let folder = || std::env::var_os(crate::store::directory::VARIABLE);
     let found = STORE.get_or_init(|| folder().map(|it| crate::store::directory::Directory::new(it.into())));
-    found.as_ref().map_or(&crate::store::refusing::Refusing, |store| store as &dyn Store)
+    found.as_ref().map_or(&crate::store::net::Net, |store| store as &dyn Store)
 }
 
 #[cfg(not(feature = "directory-store"))]
 fn store() -> &'static dyn Store {
-    &crate::store::refusing::Refusing
+    &crate::store::net::Net
 }
 
 /// Run `body` with the context of `bound`.

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use crate::config::Config;
 use crate::error::{Kind, StoreError};
-use crate::reference::{RecipeId, Reference, StoreId};
+use crate::reference::{Place, Reference, StoreId, StreamId};
 use crate::store::{About, Costs, Fetch, Put, Receipt, Session, Store, Totals};
 
 /// The variable that names the folder.
@@ -124,17 +124,17 @@ impl Session for Connected {
 
     fn fetch(&mut self, reference: &Reference) -> Result<Box<dyn Fetch + '_>, StoreError> {
         self.faults()?;
-        let path = file_of(&self.folder, &reference.recipe);
+        let path = file_of(&self.folder, &reference.place.stream);
         let missing =
-            |error| StoreError::new(Kind::Missing, format!("recipe {:02x?}: {error}", reference.recipe));
+            |error| StoreError::new(Kind::Missing, format!("file {:02x?}: {error}", reference.place.stream));
         let file = File::open(path).map_err(missing)?;
         let left = if self.is("short-data") { reference.length - 1 } else { u64::MAX };
         Ok(Box::new(Fetching { file: file.take(left), wrong: self.is("wrong-data") }))
     }
 }
 
-fn file_of(folder: &Path, recipe: &RecipeId) -> PathBuf {
-    let name: String = recipe.iter().map(|byte| format!("{byte:02x}")).collect();
+fn file_of(folder: &Path, stream: &StreamId) -> PathBuf {
+    let name: String = stream.iter().map(|byte| format!("{byte:02x}")).collect();
     folder.join("files").join(name)
 }
 
@@ -155,14 +155,14 @@ impl Put for Putting<'_> {
         self.file.write_all(bytes).map_err(lost("write"))
     }
 
-    fn finish(self: Box<Self>, length: u64, digest: &[u8; 32]) -> Result<RecipeId, StoreError> {
+    fn finish(self: Box<Self>, length: u64, digest: &[u8; 32]) -> Result<Place, StoreError> {
         let found = self.file.metadata().map_err(lost("look"))?.len();
         if found != length {
             return Err(StoreError::new(Kind::Damaged, format!("expected {length} bytes, found {found}")));
         }
-        let mut recipe = [0; 16];
-        recipe.copy_from_slice(&digest[..16]);
-        let place = file_of(&self.session.folder, &recipe);
+        let mut stream = [0; 16];
+        stream.copy_from_slice(&digest[..16]);
+        let place = file_of(&self.session.folder, &stream);
         if !place.exists() {
             self.session.costs.new += length;
             self.session.costs.stored += length;
@@ -171,7 +171,7 @@ impl Put for Putting<'_> {
         self.session.files += 1;
         self.session.counted.0 += length;
         self.session.counted.1.update(&length.to_le_bytes()).update(digest);
-        Ok(recipe)
+        Ok(Place { stream, offset: 0 })
     }
 }
 

@@ -3,8 +3,8 @@
 //! # The contract
 //! - One [`Session`] serves one Bacula job. Nothing reconnects behind the plugin's back: once a call has failed with
 //!   anything but [`Kind::is_of_one_file`](crate::error::Kind::is_of_one_file), all later ones fail.
-//! - [`Put::finish`] means that the store received all bytes of the file, counted as many and has the same digest. Only
-//!   then a reference goes to the volume.
+//! - [`Put::finish`] means that all bytes of the file are on their way and were counted, and that its place is known.
+//!   Only then a reference goes to the volume.
 //! - [`Session::commit`] means durable, for exactly the files that its [`Totals`] count. Only this makes a backup good.
 //! - A call ends within a bounded time, also when the peer does not answer, and soon after [`About::cancelled`].
 //! - [`Fetch::read`] may give wrong or too few bytes; the plugin verifies them.
@@ -14,11 +14,11 @@ use std::sync::atomic::AtomicBool;
 
 use crate::config::Config;
 use crate::error::StoreError;
-use crate::reference::{RecipeId, Reference, StoreId};
+use crate::reference::{Place, Reference, StoreId};
 
 #[cfg(feature = "directory-store")]
 pub mod directory;
-pub mod refusing;
+pub mod net;
 
 /// What a session is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -119,11 +119,11 @@ pub trait Put {
     /// All errors are fatal for the job.
     fn write(&mut self, bytes: &[u8]) -> Result<(), StoreError>;
 
-    /// The file had `length` bytes with the BLAKE3 `digest`; its recipe.
+    /// The file had `length` bytes with the BLAKE3 `digest`; where it is.
     ///
     /// # Errors
     /// All errors are fatal for the job.
-    fn finish(self: Box<Self>, length: u64, digest: &[u8; 32]) -> Result<RecipeId, StoreError>;
+    fn finish(self: Box<Self>, length: u64, digest: &[u8; 32]) -> Result<Place, StoreError>;
 }
 
 /// A file on its way back.

@@ -1,0 +1,289 @@
+//! Storing a stream that was cut and hashed elsewhere: its chunks come by name, in order, and only those that the store
+//! does not have come with their bytes.
+//!
+//! asked -> known? -> wanted -> given, hashed again -> container -> data sync -> index commit -> recipe -> done
+//!
+//! # Invariants
+//! - Whoever names chunks is not trusted: what is given is hashed here, and a name with another length is refused.
+//!   A refusal is [`Error::Invalid`]; it ends this stream and harms no other.
+//! - [`NamedPut::finish`] succeeds only when each chunk was known, or was given. It is durable then.
+//! - What is remembered of a stream is bounded by what was asked and not given: the caller bounds that.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Instant;
+
+use gdd_uring::buffer::{IoBuf, Pool};
+use gdd_uring::io::Io;
+
+use super::front::{Front, StreamChunk};
+use super::{PutOptions, chunker_of, lineage, recipe_header};
+use crate::core::{Core, NameClaim};
+use crate::driver::Patience;
+use crate::error::{Error, Result};
+use crate::format::recipe_trailer::Tuning;
+use crate::ids::ChunkHash;
+use crate::index::Batch;
+use crate::recipe::{RecipeTotals, RecipeWriter};
+use crate::shard::mailbox::{WINDOW, Wanted};
+
+/// What storing such a stream did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NamedSummary {
+    /// Its length in bytes.
+    pub bytes: u64,
+    /// Its chunks.
+    pub chunks: u64,
+    /// Chunks that the store did not have.
+    pub new_chunks: u64,
+    /// Their bytes.
+    pub new_bytes: u64,
+    /// The same after compression, as they lie in containers.
+    pub stored_bytes: u64,
+    /// Bytes that were given: more than new ones when two streams brought the same chunk at the same moment.
+    pub given_bytes: u64,
+}
+
+/// A stream being stored by name. Dropped before [`NamedPut::finish`], nothing of its name remains.
+pub struct NamedPut {
+    core: Arc<Core>,
+    claim: NameClaim,
+    io: Box<dyn Io>,
+    front: Front,
+    recipe: Option<RecipeWriter>,
+    /// What was asked and not answered, oldest first.
+    asked: VecDeque<Vec<StreamChunk>>,
+    /// Chunks that were answered to be wanted and not given yet, with their lengths. Their hashes are a stranger's
+    /// choice, so the map is keyed by a secret.
+    wanted: HashMap<ChunkHash, u32>,
+    /// Given and perhaps not known to the workers yet, with the number of the extent.
+    given: VecDeque<(u64, Vec<Wanted>)>,
+    on_its_way: HashMap<ChunkHash, u32>,
+    pool: Pool,
+    filling: Option<(IoBuf, usize)>,
+    filled: Vec<Wanted>,
+    chunk_size_max: u32,
+    bytes: u64,
+    chunks: u64,
+    given_bytes: u64,
+    started: Instant,
+}
+
+impl NamedPut {
+    /// Begin a stream under a name that is free.
+    ///
+    /// # Errors
+    /// The name is taken or unusable, the lineage is, the store failed, or the recipe cannot be created.
+    pub fn begin(
+        core: Arc<Core>,
+        name: &str,
+        options: PutOptions,
+        patience: Box<dyn Patience>,
+    ) -> Result<Self> {
+        core.poison.check()?;
+        let claim = core.claim(name)?;
+        options.lineage.as_deref().map_or(Ok(()), lineage::check)?;
+        let mut io = core.open_io()?;
+        let recipe = core.next_recipe();
+        let params = core.ladder().base();
+        let lineage = options.lineage.unwrap_or_default();
+        let header = recipe_header(&core, (recipe, options.owner), name, params, lineage);
+        let writer = RecipeWriter::create(io.as_mut(), &core.paths.recipes(), header)?;
+        let front = Front::new(&core.doors, recipe.0, chunker_of(params)?, patience);
+        let chunk_size_max = core.largest_chunk_size();
+        let extent_size = core.extent_size.max(usize::try_from(chunk_size_max).unwrap_or(usize::MAX));
+        Ok(Self {
+            core,
+            claim,
+            io,
+            front,
+            recipe: Some(writer),
+            asked: VecDeque::new(),
+            wanted: HashMap::new(),
+            given: VecDeque::new(),
+            on_its_way: HashMap::new(),
+            pool: Pool::new(extent_size, WINDOW + 1),
+            filling: None,
+            filled: Vec::new(),
+            chunk_size_max,
+            bytes: 0,
+            chunks: 0,
+            given_bytes: 0,
+            started: Instant::now(),
+        })
+    }
+
+    /// The stream's next chunks. Waits only while very much is asked and not answered.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a length that no chunk has; or the store failed. The stream is lost.
+    pub fn ask(&mut self, chunks: Vec<StreamChunk>) -> Result<()> {
+        for chunk in &chunks {
+            if chunk.len == 0 || chunk.len > self.chunk_size_max {
+                let StreamChunk { hash, len } = chunk;
+                let most = self.chunk_size_max;
+                return Err(Error::Invalid(format!("chunk {hash}: expected 1 to {most} bytes, found {len}")));
+            }
+        }
+        let hashes: Vec<ChunkHash> = chunks.iter().map(|chunk| chunk.hash).collect();
+        self.front.ask(&hashes)?;
+        self.asked.push_back(chunks);
+        Ok(())
+    }
+
+    /// The answer to the oldest question, if it is there: for each of its chunks, whether it must be given. A chunk that
+    /// was wanted before and is still to come is not wanted twice.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a chunk whose length is another than known; or the store failed. The stream is lost.
+    pub fn answer(&mut self) -> Result<Option<Vec<bool>>> {
+        let Some(lengths) = self.front.answer()? else { return Ok(None) };
+        let chunks = self.asked.pop_front().expect("an answer is to a question");
+        self.forget_placed();
+        let mut wanted = Vec::with_capacity(chunks.len());
+        for (chunk, known) in chunks.into_iter().zip(lengths) {
+            let StreamChunk { hash, len } = chunk;
+            let coming = || self.wanted.get(&hash).or_else(|| self.on_its_way.get(&hash)).copied();
+            let before = known.or_else(coming);
+            if let Some(before) = before.filter(|before| *before != len) {
+                return Err(Error::Invalid(format!("chunk {hash}: expected {before} bytes, found {len}")));
+            }
+            if before.is_none() {
+                self.wanted.insert(hash, len);
+            }
+            wanted.push(before.is_none());
+            let recipe = self.recipe.as_mut().expect("the stream is not finished");
+            recipe.push(self.io.as_mut(), hash, 0, len)?;
+            self.bytes += u64::from(len);
+            self.chunks += 1;
+        }
+        Ok(Some(wanted))
+    }
+
+    /// Chunks that were wanted and not given yet.
+    #[must_use]
+    pub fn missing(&self) -> usize {
+        self.wanted.len()
+    }
+
+    /// Take a chunk that was wanted.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for one that was not, or for other bytes than its name says; or the store failed. The stream
+    /// is lost.
+    pub fn give(&mut self, bytes: &[u8]) -> Result<ChunkHash> {
+        let hash = ChunkHash::of(bytes);
+        let Some(len) = self.wanted.remove(&hash) else {
+            let why = format!("{} bytes that hash to {hash} were given and not wanted", bytes.len());
+            return Err(Error::Invalid(why));
+        };
+        if len as usize != bytes.len() {
+            let found = bytes.len();
+            return Err(Error::Invalid(format!("chunk {hash}: expected {len} bytes, found {found}")));
+        }
+        let (mut extent, mut at) = self.extent()?;
+        if extent.len() - at < bytes.len() {
+            self.filling = Some((extent, at));
+            self.send()?;
+            (extent, at) = self.extent()?;
+        }
+        extent[at..at + bytes.len()].copy_from_slice(bytes);
+        let start = u32::try_from(at).expect("an extent is small");
+        self.filled.push(Wanted { hash, start, len, in_seam: false });
+        self.on_its_way.insert(hash, len);
+        self.filling = Some((extent, at + bytes.len()));
+        self.given_bytes += u64::from(len);
+        Ok(hash)
+    }
+
+    /// Send what was given on its way to be durable, without waiting for it.
+    ///
+    /// # Errors
+    /// The store failed; the stream is lost.
+    pub fn mark(&mut self) -> Result<()> {
+        self.send()?;
+        self.front.mark()
+    }
+
+    /// End the stream: returns when all of it is durable and its name is.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] when an answer was not taken or a wanted chunk not given; or the store failed. Nothing of the
+    /// name remains, though chunks may.
+    pub fn finish(mut self) -> Result<NamedSummary> {
+        if !(self.wanted.is_empty() && self.asked.is_empty()) {
+            let (missing, open) = (self.wanted.len(), self.asked.len());
+            let why = format!("the stream's end came before {missing} of its chunks and {open} answers");
+            return Err(Error::Invalid(why));
+        }
+        self.send()?;
+        self.front.finish()?;
+        let (added, _) = self.front.added();
+        let totals = RecipeTotals {
+            new_bytes: added.bytes,
+            new_chunks: added.chunks,
+            stored_bytes: added.stored_bytes,
+            tuning: Tuning::default(),
+        };
+        let recipe = self.recipe.take().expect("a stream is finished once");
+        let row = recipe.finish(self.io.as_mut(), totals)?;
+        assert_eq!(
+            (row.logical_bytes, row.chunk_count),
+            (self.bytes, self.chunks),
+            "the recipe is the stream"
+        );
+        let batch = Batch { recipes: vec![row], ..Batch::default() };
+        self.core.index.commit(batch).inspect_err(|error| self.core.poison.set(error))?;
+        tracing::debug!("{:?} took {:.3} s", self.claim.name(), self.started.elapsed().as_secs_f64());
+        Ok(NamedSummary {
+            bytes: self.bytes,
+            chunks: self.chunks,
+            new_chunks: added.chunks,
+            new_bytes: added.bytes,
+            stored_bytes: added.stored_bytes,
+            given_bytes: self.given_bytes,
+        })
+    }
+
+    fn extent(&mut self) -> Result<(IoBuf, usize)> {
+        if let Some(filling) = self.filling.take() {
+            return Ok(filling);
+        }
+        loop {
+            if let Some(extent) = self.pool.take() {
+                return Ok((extent, 0));
+            }
+            self.front.wait()?;
+        }
+    }
+
+    /// Hand what is filled to the workers.
+    fn send(&mut self) -> Result<()> {
+        let Some((mut extent, filled)) = self.filling.take() else { return Ok(()) };
+        let chunks = std::mem::take(&mut self.filled);
+        extent.truncate(filled);
+        let number = self.front.give(&extent.freeze(), &chunks)?;
+        self.given.push_back((number, chunks));
+        self.forget_placed();
+        Ok(())
+    }
+
+    /// Chunks that the workers have taken in are theirs to know.
+    fn forget_placed(&mut self) {
+        while let Some((number, _)) = self.given.front()
+            && self.front.is_placed(*number)
+        {
+            for chunk in self.given.pop_front().into_iter().flat_map(|(_, chunks)| chunks) {
+                self.on_its_way.remove(&chunk.hash);
+            }
+        }
+    }
+}
+
+impl Drop for NamedPut {
+    fn drop(&mut self) {
+        if let Some(recipe) = self.recipe.take() {
+            recipe.abort(self.io.as_mut());
+        }
+    }
+}
