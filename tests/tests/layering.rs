@@ -19,10 +19,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("gdd-link", &[]),
     ("gdd-wire", &[]),
     // The driver itself only for tests: it is loaded into another daemon, under another licence.
-    ("gdd", &["gdd-engine", "gdd-uring", "gdd-kernels", "gdd-link", "gdd-ring", "gdd-sd"]),
+    ("gdd", &["gdd-engine", "gdd-uring", "gdd-kernels", "gdd-link", "gdd-ring", "gdd-sd", "gdd-wire"]),
     ("gdd-benches", &["gdd-engine", "gdd-uring", "gdd-kernels"]),
     ("gdd-rig", &[]),
-    ("gdd-tests", &["gdd-engine", "gdd-rig", "gdd-uring", "gdd-kernels"]),
+    ("gdd-tests", &["gdd-engine", "gdd-rig", "gdd-uring", "gdd-kernels", "gdd-wire"]),
     ("gdd-plugin-abi", &[]),
     ("gdd-fd", &["gdd-plugin-abi"]),
     ("gdd-sd", &["gdd-plugin-abi", "gdd-link", "gdd-ring"]),
