@@ -22,7 +22,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("gdd", &["gdd-engine", "gdd-uring", "gdd-kernels", "gdd-link", "gdd-ring", "gdd-sd", "gdd-wire"]),
     ("gdd-benches", &["gdd-engine", "gdd-uring", "gdd-kernels"]),
     ("gdd-rig", &[]),
-    ("gdd-tests", &["gdd-engine", "gdd-rig", "gdd-uring", "gdd-kernels", "gdd-wire"]),
+    ("gdd-tests", &["gdd-engine", "gdd-rig", "gdd-uring", "gdd-kernels"]),
     ("gdd-plugin-abi", &[]),
     ("gdd-fd", &["gdd-plugin-abi"]),
     ("gdd-sd", &["gdd-plugin-abi", "gdd-link", "gdd-ring"]),
