@@ -254,8 +254,8 @@ impl NamedPut {
         self.front.wait()
     }
 
-    /// Once after each [`NamedPut::flush`], or after several: so many bytes of the stream, from its start, would survive
-    /// a power cut. Up to the first chunk that was wanted and not given, at the most.
+    /// Once after each [`NamedPut::flush`], or after several: so many bytes of the stream, from its start, would
+    /// survive a power cut. Up to the first chunk that was wanted and not given, at the most.
     ///
     /// # Errors
     /// The store failed; the stream is lost.

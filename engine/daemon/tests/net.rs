@@ -1,15 +1,15 @@
 //! Bothsides mode from the client's side: raw messages over loopback against the service and a real store.
 #![allow(clippy::unwrap_used)]
 
-mod client;
+mod net_client;
 
 use std::io::Write;
 use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use client::{Client, Site, chunks_of, data, key, totals};
 use gdd_wire::message::{FromClient, FromDaemon};
+use net_client::{Client, Site, chunks_of, data, key, totals};
 
 #[test]
 fn a_backup_comes_back_and_the_second_sends_segments_alone() {
@@ -146,7 +146,7 @@ fn foreign_streams_are_as_unknown_as_no_streams() {
 #[test]
 fn strangers_are_counted_and_bounded() {
     let site = Site::new("site");
-    assert!(client::try_connect(&site, &key(2)).is_err());
+    assert!(net_client::try_connect(&site, &key(2)).is_err());
     let mut garbage = TcpStream::connect(site.address()).unwrap();
     garbage.write_all(&[0x55; 100]).unwrap();
     let silent: Vec<_> = (0..4).map(|_| TcpStream::connect(site.address()).unwrap()).collect();
