@@ -59,6 +59,64 @@ pub fn recall(core: &Core, shelf: &Shelf) -> Result<Recall> {
     Ok(Recall::new(core.open_io()?, core.paths.root(), index, cache, latencies, config))
 }
 
+/// A chunk of a stream.
+#[derive(Clone)]
+pub struct Placed {
+    /// Where in the stream it begins.
+    pub offset: u64,
+    /// What it must hash to.
+    pub hash: ChunkHash,
+    /// All of it.
+    pub bytes: Shared,
+}
+
+/// A stream, chunk after chunk, read ahead.
+pub struct WholeChunks {
+    stream: StreamReader<RecipeEntries>,
+    given: u64,
+    suspects: Suspects,
+}
+
+impl WholeChunks {
+    /// Begin with the chunk of the stream called `name` in which byte `offset` lies.
+    ///
+    /// # Errors
+    /// There is no such stream, it is not that long, its recipe is damaged in both copies, or the disk refused.
+    pub fn begin_at(core: &Core, shelf: &Shelf, name: &str, offset: u64) -> Result<Self> {
+        let row = core.index.recipe(name)?.filter(|row| row.state == RecipeState::Live);
+        let row = row.ok_or_else(|| Error::NoSuchStream(name.to_owned()))?;
+        if offset >= row.logical_bytes {
+            let length = row.logical_bytes;
+            let why = format!("byte {offset} of {name:?}, which has {length}, was asked for");
+            return Err(Error::Invalid(why));
+        }
+        let mut io = core.open_io()?;
+        let reader = RecipeReader::open(io.as_mut(), &core.paths.recipes(), row.recipe, core.store)?;
+        let stream = recall(core, shelf)?.stream(RecipeEntries::whole_from(reader, io, offset));
+        Ok(Self { stream, given: 0, suspects: core.suspects.clone() })
+    }
+
+    /// The next chunk, or nothing at the checked end.
+    ///
+    /// # Errors
+    /// Damage, naming chunk and container; after an error there is nothing more.
+    #[expect(clippy::should_implement_trait, reason = "an iterator of results does not end at an error")]
+    pub fn next(&mut self) -> Result<Option<Placed>> {
+        let part = self.stream.next().inspect_err(|error| {
+            if let Error::ChunkLost { hash, .. } = error
+                && let Some(hash) = ChunkHash::parse(hash)
+            {
+                self.suspects.note(hash);
+            }
+        });
+        let Some(bytes) = part? else { return Ok(None) };
+        let hash = self.stream.chunk_given().expect("a piece is of a chunk");
+        let offset = self.stream.entries().offset() + self.given;
+        self.given += bytes.len() as u64;
+        Ok(Some(Placed { offset, hash, bytes }))
+    }
+}
+
 impl Get {
     /// Begin to restore the stream called `name`.
     ///

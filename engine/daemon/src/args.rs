@@ -3,6 +3,7 @@
 mod bench;
 
 use std::ffi::OsString;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -13,7 +14,7 @@ use gdd_engine::ingest::lineage::lineage_of;
 use gdd_engine::options::Options;
 use gdd_uring::probe::Mode;
 
-use crate::config::{self, Config};
+use crate::config::{self, Config, KeyFiles, Net};
 use crate::size;
 pub use bench::{Bench, BenchIngest, BenchIo, BenchRecall, BenchStages, IngestPart, RecallPart, Scenario};
 
@@ -183,6 +184,8 @@ pub enum Command {
     ///
     /// The old index, if there is one, is kept beside it as index.old-N until you remove it.
     RebuildIndex,
+    /// Make or check the keys of clients in bothsides mode
+    Key(Key),
     /// Measure this machine, beside the ceilings that its device and cores set
     Bench(Bench),
     /// Write the manual pages to a directory
@@ -211,7 +214,63 @@ pub struct Serve {
     /// Refuse to run without direct I/O
     #[arg(long)]
     pub require_direct: bool,
+    /// Serve clients of bothsides mode at this address and port, e.g. 0.0.0.0:9205; may be given again
+    #[arg(long, value_name = "ADDR:PORT")]
+    listen_net: Vec<SocketAddr>,
+    /// The key file of those clients, for the domain `default`; see gdd key new
+    #[arg(long, value_name = "FILE")]
+    net_key: Option<PathBuf>,
 }
+
+impl Serve {
+    /// What was typed wins over the file.
+    pub fn override_in(&self, net: &mut Net) {
+        if !self.listen_net.is_empty() {
+            net.listen.clone_from(&self.listen_net);
+        }
+        if let Some(key) = &self.net_key {
+            let files = KeyFiles { key: key.clone(), previous: None };
+            net.domains = [("default".to_owned(), files)].into();
+        }
+    }
+}
+
+/// `gdd key`.
+#[derive(Args, Debug)]
+pub struct Key {
+    /// What to do.
+    #[command(subcommand)]
+    pub action: KeyAction,
+}
+
+/// What to do with a key file.
+#[derive(Debug, Subcommand)]
+pub enum KeyAction {
+    /// Make a key in a new file; a file that is there is never overwritten
+    #[command(after_help = KEY_HELP)]
+    New {
+        /// The file, which must not exist
+        file: PathBuf,
+    },
+    /// Check a key file, and print the key's id; never the key
+    Check {
+        /// The file
+        file: PathBuf,
+    },
+}
+
+const KEY_HELP: &str = "\
+The daemon and its clients in bacula-fd share a key: without it a connection gets no answer, and what travels is
+encrypted. Make it once, and bring the same file to every client by a way that you trust, such as scp:
+  gdd key new /etc/gdd/clients.key
+  chown gdd: /etc/gdd/clients.key           the daemon's user owns its file, mode 0600; on clients, bacula-fd's user
+and in gdd.toml:
+  [net]
+  listen = [\"0.0.0.0:9205\"]
+  [net.domains.site]
+  key = \"/etc/gdd/clients.key\"
+To exchange a key, make a new one, name the old one as `previous`, restart gdd, bring the new one to the clients, and
+take `previous` away when the last has it. Who has the file can read what all its clients have stored.";
 
 /// `gdd init`.
 #[derive(Args, Debug)]

@@ -1,5 +1,7 @@
 //! The daemon's configuration: a file, overridden by what was typed. A wrong key is refused with its file and line.
 
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use gdd_engine::limits::WORKERS_MAX;
@@ -40,6 +42,62 @@ pub struct Config {
     pub log_format: LogFormat,
     /// Seconds that requests may take to end when the daemon is stopped.
     pub stop_limit: u64,
+    /// Clients of bothsides mode.
+    pub net: Net,
+}
+
+/// Where clients of bothsides mode connect, and with which keys.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Net {
+    /// Addresses and ports to listen at; none: nobody can connect.
+    pub listen: Vec<SocketAddr>,
+    /// Sessions at once.
+    pub sessions_max: usize,
+    /// Seconds after which a client that says nothing is ended.
+    pub silence_max: u64,
+    /// The key files of each domain; one domain in this release.
+    pub domains: BTreeMap<String, KeyFiles>,
+}
+
+/// The keys of a domain, made by `gdd key new`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeyFiles {
+    /// The key that clients should have.
+    pub key: PathBuf,
+    /// The one before, while some still have it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub previous: Option<PathBuf>,
+}
+
+impl Default for Net {
+    fn default() -> Self {
+        Self { listen: Vec::new(), sessions_max: 256, silence_max: 300, domains: BTreeMap::new() }
+    }
+}
+
+impl Net {
+    /// What makes no sense, if anything.
+    fn problem(&self) -> Option<String> {
+        let domains = self.domains.len();
+        if domains > 1 {
+            return Some(format!(
+                "net.domains: expected one, found {domains}: clients find out which chunks a store has, so domains \
+                 that must not know of each other need a daemon and a store each"
+            ));
+        }
+        if domains == 0 && !self.listen.is_empty() {
+            return Some("net.listen: a domain with a key is needed, see `gdd key new --help`".to_owned());
+        }
+        if !(1..=10_000).contains(&self.sessions_max) {
+            return Some(format!("net.sessions_max: expected 1 to 10000, found {}", self.sessions_max));
+        }
+        if !(2..=86_400).contains(&self.silence_max) {
+            return Some(format!("net.silence_max: expected 2 to 86400 seconds, found {}", self.silence_max));
+        }
+        None
+    }
 }
 
 /// Bytes, written as in `512m`.
@@ -85,6 +143,7 @@ impl Default for Config {
             log_level: "info".to_owned(),
             log_format: LogFormat::Auto,
             stop_limit: 30,
+            net: Net::default(),
         }
     }
 }
@@ -105,6 +164,7 @@ impl Config {
         };
         common.override_in(&mut config);
         config.require_direct |= arguments.require_direct;
+        arguments.override_in(&mut config.net);
         config.problem().map_or(Ok(config), |what| {
             Err(Failure::Usage(format!("{what} (in {}, the environment or the flags)", path.display())))
         })
@@ -133,7 +193,7 @@ impl Config {
         if tracing_subscriber::EnvFilter::try_new(&self.log_level).is_err() {
             return Some(format!("log_level: expected warn, info or debug, found {}", self.log_level));
         }
-        self.uids().err().map(|why| format!("users: {why}"))
+        self.uids().err().map(|why| format!("users: {why}")).or_else(|| self.net.problem())
     }
 
     /// The numbers of `users`.

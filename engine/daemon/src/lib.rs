@@ -1,3 +1,4 @@
 //! What the daemon serves, apart from its command line.
 
+pub mod net;
 pub mod storage;

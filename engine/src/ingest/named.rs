@@ -8,6 +8,8 @@
 //!   A refusal is [`Error::Invalid`]; it ends this stream and harms no other.
 //! - [`NamedPut::finish`] succeeds only when each chunk was known, or was given. It is durable then.
 //! - What is remembered of a stream is bounded by what was asked and not given: the caller bounds that.
+//! - Questions are answered in their order, and the recipe gets its chunks in the order of [`NamedPut::ask`] and
+//!   [`NamedPut::append`]; a [`NamedPut::probe`] adds none.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -44,6 +46,18 @@ pub struct NamedSummary {
     pub given_bytes: u64,
 }
 
+/// What is done when its turn comes.
+enum Question {
+    /// Part of the stream; which chunks are wanted?
+    Part(Vec<StreamChunk>),
+    /// No part of the stream; which are known?
+    Probe(Vec<StreamChunk>),
+    /// Part of the stream that is known.
+    Known(Arc<[StreamChunk]>),
+    /// Everything before it is to be made durable.
+    Flush,
+}
+
 /// A stream being stored by name. Dropped before [`NamedPut::finish`], nothing of its name remains.
 pub struct NamedPut {
     core: Arc<Core>,
@@ -52,10 +66,16 @@ pub struct NamedPut {
     front: Front,
     recipe: Option<RecipeWriter>,
     /// What was asked and not answered, oldest first.
-    asked: VecDeque<Vec<StreamChunk>>,
+    asked: VecDeque<Question>,
     /// Chunks that were answered to be wanted and not given yet, with their lengths. Their hashes are a stranger's
     /// choice, so the map is keyed by a secret.
     wanted: HashMap<ChunkHash, u32>,
+    /// The same in the order of the stream, with the bytes before each; those that came stay until they are first.
+    gaps: VecDeque<(ChunkHash, u64)>,
+    /// A flush is to begin when the one before is over.
+    to_flush: bool,
+    /// Bytes of the stream that are durable when the flush is over that runs.
+    flushing: Option<u64>,
     /// Given and perhaps not known to the workers yet, with the number of the extent.
     given: VecDeque<(u64, Vec<Wanted>)>,
     on_its_way: HashMap<ChunkHash, u32>,
@@ -100,6 +120,9 @@ impl NamedPut {
             recipe: Some(writer),
             asked: VecDeque::new(),
             wanted: HashMap::new(),
+            gaps: VecDeque::new(),
+            to_flush: false,
+            flushing: None,
             given: VecDeque::new(),
             on_its_way: HashMap::new(),
             pool: Pool::new(extent_size, WINDOW + 1),
@@ -125,24 +148,72 @@ impl NamedPut {
                 return Err(Error::Invalid(format!("chunk {hash}: expected 1 to {most} bytes, found {len}")));
             }
         }
-        let hashes: Vec<ChunkHash> = chunks.iter().map(|chunk| chunk.hash).collect();
-        self.front.ask(&hashes)?;
-        self.asked.push_back(chunks);
+        self.question(&chunks)?;
+        self.asked.push_back(Question::Part(chunks));
         Ok(())
     }
 
-    /// The answer to the oldest question, if it is there: for each of its chunks, whether it must be given. A chunk that
-    /// was wanted before and is still to come is not wanted twice.
+    /// Ask which chunks the store has, without making them part of the stream. Waits as [`NamedPut::ask`].
+    ///
+    /// # Errors
+    /// The store failed; the stream is lost.
+    pub fn probe(&mut self, chunks: Vec<StreamChunk>) -> Result<()> {
+        self.question(&chunks)?;
+        self.asked.push_back(Question::Probe(chunks));
+        Ok(())
+    }
+
+    /// The stream's next chunks, all of which the answer to a [`NamedPut::probe`] of this stream said to be known: the
+    /// caller answers for that, and what is stored is not forgotten while a stream is open. There is no answer.
+    pub fn append(&mut self, known: Arc<[StreamChunk]>) {
+        self.asked.push_back(Question::Known(known));
+    }
+
+    /// Make everything durable that was asked, appended or given before; [`NamedPut::durable`] tells when.
+    pub fn flush(&mut self) {
+        self.asked.push_back(Question::Flush);
+    }
+
+    fn question(&mut self, chunks: &[StreamChunk]) -> Result<()> {
+        let hashes: Vec<ChunkHash> = chunks.iter().map(|chunk| chunk.hash).collect();
+        self.front.ask(&hashes).map(drop)
+    }
+
+    /// The answer to the oldest question, if it is there. To [`NamedPut::ask`]: for each of its chunks, whether it must
+    /// be given; one that was wanted before and is still to come is not wanted twice. To [`NamedPut::probe`]: for each,
+    /// whether it is known with that length.
     ///
     /// # Errors
     /// [`Error::Invalid`] for a chunk whose length is another than known; or the store failed. The stream is lost.
     pub fn answer(&mut self) -> Result<Option<Vec<bool>>> {
-        let Some(lengths) = self.front.answer()? else { return Ok(None) };
-        let chunks = self.asked.pop_front().expect("an answer is to a question");
+        while let Some(question) = self.asked.pop_front() {
+            match question {
+                Question::Known(chunks) => self.note(&chunks)?,
+                Question::Flush => self.to_flush = true,
+                question => {
+                    let Some(lengths) = self.front.answer()? else {
+                        self.asked.push_front(question);
+                        return Ok(None);
+                    };
+                    return match question {
+                        Question::Part(chunks) => self.part(&chunks, lengths).map(Some),
+                        Question::Probe(chunks) => {
+                            let pairs = chunks.iter().zip(lengths);
+                            Ok(Some(pairs.map(|(chunk, known)| known == Some(chunk.len)).collect()))
+                        }
+                        Question::Known(_) | Question::Flush => Ok(None),
+                    };
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    fn part(&mut self, chunks: &[StreamChunk], lengths: Vec<Option<u32>>) -> Result<Vec<bool>> {
         self.forget_placed();
         let mut wanted = Vec::with_capacity(chunks.len());
-        for (chunk, known) in chunks.into_iter().zip(lengths) {
-            let StreamChunk { hash, len } = chunk;
+        for (chunk, known) in chunks.iter().zip(lengths) {
+            let StreamChunk { hash, len } = *chunk;
             let coming = || self.wanted.get(&hash).or_else(|| self.on_its_way.get(&hash)).copied();
             let before = known.or_else(coming);
             if let Some(before) = before.filter(|before| *before != len) {
@@ -150,20 +221,90 @@ impl NamedPut {
             }
             if before.is_none() {
                 self.wanted.insert(hash, len);
+                self.gaps.push_back((hash, self.bytes));
             }
             wanted.push(before.is_none());
-            let recipe = self.recipe.as_mut().expect("the stream is not finished");
-            recipe.push(self.io.as_mut(), hash, 0, len)?;
-            self.bytes += u64::from(len);
-            self.chunks += 1;
+            self.note(std::slice::from_ref(chunk))?;
         }
-        Ok(Some(wanted))
+        Ok(wanted)
+    }
+
+    /// They are part of the stream now.
+    fn note(&mut self, chunks: &[StreamChunk]) -> Result<()> {
+        let recipe = self.recipe.as_mut().expect("the stream is not finished");
+        for StreamChunk { hash, len } in chunks {
+            recipe.push(self.io.as_mut(), *hash, 0, *len)?;
+            self.bytes += u64::from(*len);
+        }
+        self.chunks += chunks.len() as u64;
+        Ok(())
+    }
+
+    /// Whether a call of [`NamedPut::answer`] or [`NamedPut::durable`] has something to wait for.
+    #[must_use]
+    pub fn is_waiting(&self) -> bool {
+        !self.asked.is_empty() || self.to_flush || self.flushing.is_some()
+    }
+
+    /// Sleep until an answer may be there, at most some 100 ms.
+    ///
+    /// # Errors
+    /// The store failed; the stream is lost.
+    pub fn wait(&mut self) -> Result<()> {
+        self.front.wait()
+    }
+
+    /// Once after each [`NamedPut::flush`], or after several: so many bytes of the stream, from its start, would
+    /// survive a power cut. Up to the first chunk that was wanted and not given, at the most.
+    ///
+    /// # Errors
+    /// The store failed; the stream is lost.
+    pub fn durable(&mut self) -> Result<Option<u64>> {
+        if self.flushing.is_none() && self.to_flush {
+            self.send()?;
+            if self.front.flush()? {
+                self.flushing = Some(self.whole_bytes());
+                self.to_flush = false;
+            }
+        }
+        if self.flushing.is_some() && self.front.is_flushed()? {
+            return Ok(self.flushing.take());
+        }
+        Ok(None)
+    }
+
+    /// Bytes before the first gap.
+    fn whole_bytes(&mut self) -> u64 {
+        while self.gaps.front().is_some_and(|(hash, _)| !self.wanted.contains_key(hash)) {
+            self.gaps.pop_front();
+        }
+        self.gaps.front().map_or(self.bytes, |(_, before)| *before)
+    }
+
+    /// What the stream did so far.
+    #[must_use]
+    pub fn so_far(&self) -> NamedSummary {
+        let (added, _) = self.front.added();
+        NamedSummary {
+            bytes: self.bytes,
+            chunks: self.chunks,
+            new_chunks: added.chunks,
+            new_bytes: added.bytes,
+            stored_bytes: added.stored_bytes,
+            given_bytes: self.given_bytes,
+        }
     }
 
     /// Chunks that were wanted and not given yet.
     #[must_use]
     pub fn missing(&self) -> usize {
         self.wanted.len()
+    }
+
+    /// Chunks of the stream that were wanted, from the first on that was not given: what is remembered of it.
+    #[must_use]
+    pub fn remembered(&self) -> usize {
+        self.gaps.len()
     }
 
     /// Take a chunk that was wanted.
@@ -191,6 +332,7 @@ impl NamedPut {
         let start = u32::try_from(at).expect("an extent is small");
         self.filled.push(Wanted { hash, start, len, in_seam: false });
         self.on_its_way.insert(hash, len);
+        self.whole_bytes();
         self.filling = Some((extent, at + bytes.len()));
         self.given_bytes += u64::from(len);
         Ok(hash)
@@ -235,14 +377,7 @@ impl NamedPut {
         let batch = Batch { recipes: vec![row], ..Batch::default() };
         self.core.index.commit(batch).inspect_err(|error| self.core.poison.set(error))?;
         tracing::debug!("{:?} took {:.3} s", self.claim.name(), self.started.elapsed().as_secs_f64());
-        Ok(NamedSummary {
-            bytes: self.bytes,
-            chunks: self.chunks,
-            new_chunks: added.chunks,
-            new_bytes: added.bytes,
-            stored_bytes: added.stored_bytes,
-            given_bytes: self.given_bytes,
-        })
+        Ok(self.so_far())
     }
 
     fn extent(&mut self) -> Result<(IoBuf, usize)> {

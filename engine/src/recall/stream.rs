@@ -48,6 +48,8 @@ pub struct RecipeEntries {
     /// Bytes to leave out at the start, and of those the ones that are still to come.
     offset: u64,
     skip: u64,
+    /// The chunk in which the offset lies is not cut.
+    whole: bool,
 }
 
 impl RecipeEntries {
@@ -60,13 +62,37 @@ impl RecipeEntries {
     /// The entries from byte `offset` of the stream on, which is at most its length.
     #[must_use]
     pub fn from(reader: RecipeReader, io: Box<dyn Io>, offset: u64) -> Self {
-        Self { reader, io, offset, skip: offset }
+        Self { reader, io, offset, skip: offset, whole: false }
+    }
+
+    /// The same from the start of the chunk in which byte `offset` lies.
+    #[must_use]
+    pub fn whole_from(reader: RecipeReader, io: Box<dyn Io>, offset: u64) -> Self {
+        Self { whole: true, ..Self::from(reader, io, offset) }
+    }
+
+    /// Where in the stream the first entry begins, once it was taken.
+    #[must_use]
+    pub fn offset(&self) -> u64 {
+        self.offset
     }
 
     /// The recipe.
     #[must_use]
     pub fn reader(&self) -> &RecipeReader {
         &self.reader
+    }
+}
+
+impl RecipeEntries {
+    /// Skip less, so that no chunk of `entry` is cut.
+    fn widened(&mut self, entry: RecipeEntry) -> RecipeEntry {
+        if self.skip < entry.bytes() {
+            let part = self.skip % u64::from(entry.length);
+            self.skip -= part;
+            self.offset -= part;
+        }
+        entry
     }
 }
 
@@ -77,7 +103,10 @@ impl Entries for RecipeEntries {
             let more = self.reader.next_block(self.io.as_mut(), entries)?;
             if self.skip > 0 {
                 let block = entries.split_off(start);
-                entries.extend(block.into_iter().flat_map(|entry| left_of(entry, &mut self.skip)).flatten());
+                for entry in block {
+                    let entry = if self.whole { self.widened(entry) } else { entry };
+                    entries.extend(left_of(entry, &mut self.skip).into_iter().flatten());
+                }
             }
             if !more || entries.len() > start {
                 return Ok(more);
@@ -164,6 +193,8 @@ pub struct StreamReader<E> {
     /// A piece that is handed out again.
     repeated: Option<(Shared, u32)>,
     bytes_given: u64,
+    /// Chunk of the piece that was handed out last.
+    given: Option<ChunkHash>,
     ended: bool,
 }
 
@@ -180,6 +211,7 @@ impl<E: Entries> StreamReader<E> {
             coming: HashMap::default(),
             repeated: None,
             bytes_given: 0,
+            given: None,
             ended: false,
         }
     }
@@ -205,6 +237,12 @@ impl<E: Entries> StreamReader<E> {
     #[must_use]
     pub fn bytes_given(&self) -> u64 {
         self.bytes_given
+    }
+
+    /// The chunk that the last piece was of.
+    #[must_use]
+    pub fn chunk_given(&self) -> Option<ChunkHash> {
+        self.given
     }
 
     /// The list of entries.
@@ -241,6 +279,7 @@ impl<E: Entries> StreamReader<E> {
         };
         self.window_bytes -= cost(&step.entry);
         let piece = piece_of(&chunk, &step.entry)?;
+        self.given = Some(step.entry.hash);
         if step.entry.repeat > 1 {
             self.repeated = Some((piece.clone(), step.entry.repeat - 1));
         }

@@ -4,6 +4,7 @@ mod about;
 mod fsck;
 mod get;
 mod init;
+mod key;
 pub mod ls;
 pub mod put;
 mod rebuild_index;
@@ -52,6 +53,7 @@ pub fn run(cli: &Cli) -> Result<Outcome> {
         Command::Stats => stats::run(&store, &options),
         Command::Fsck(arguments) => fsck::run(arguments, &store, &options),
         Command::RebuildIndex => rebuild_index::run(&store, &options),
+        Command::Key(arguments) => key::run(&arguments.action),
         Command::Bench(arguments) => bench::run(arguments, common),
         Command::Man { directory } => about::manual(directory),
         Command::Completions { shell } => about::completions(*shell, common.json),

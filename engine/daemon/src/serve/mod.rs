@@ -3,6 +3,7 @@
 //! Socket -> recovery -> READY -> requests -> STOPPING -> requests end or are cut off -> clean close. The control
 //! socket answers `status` during recovery already. A thread a connection: there are few, and they block on the store.
 
+mod net;
 mod notify;
 pub mod service;
 mod session;
@@ -69,10 +70,12 @@ pub fn run(arguments: &Serve, common: &Common) -> Result<Outcome> {
 
 /// Open the store, work, and close it.
 fn serve(state: &State, signals: &Signals, notify: &Notify) -> Result<()> {
+    let ring = net::ring(&state.config.net)?; // A wrong key is told before a long recovery.
     let store = open(state, signals, notify)?;
     let epoch = store.core().epoch.0;
     state.set_store(store);
     storage::start(state)?;
+    net::start(state, ring)?;
     tracing::info!("ready after {:.2} s, epoch {epoch}", state.started.elapsed().as_secs_f64());
     notify.send("READY=1\nSTATUS=ready, 0 requests");
     watch(state, signals, notify);

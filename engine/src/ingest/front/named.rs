@@ -94,6 +94,28 @@ impl Front {
         extent_number < self.place_next
     }
 
+    /// Begin to make durable what the workers have, of whichever stream; `false` while they are at it already.
+    ///
+    /// # Errors
+    /// The store failed; the stream is lost.
+    pub fn flush(&mut self) -> Result<bool> {
+        self.pump()?;
+        let free = self.durable_owed == 0;
+        if free {
+            self.begin_flush();
+        }
+        Ok(free)
+    }
+
+    /// Whether the flush that was begun last is over.
+    ///
+    /// # Errors
+    /// The store failed; the stream is lost.
+    pub fn is_flushed(&mut self) -> Result<bool> {
+        self.pump()?;
+        Ok(self.durable_owed == 0)
+    }
+
     /// Send chunks to the workers that own them.
     pub(super) fn distribute(
         &mut self,

@@ -1,0 +1,148 @@
+//! The way in: who may try a handshake, and who becomes a session.
+//!
+//! # Invariants
+//! - Who has not proved that it has a key costs one thread for the time of a handshake, and no more of them run at once
+//!   than [`Limits::handshakes_max`](super::Limits::handshakes_max), in all, and
+//!   [`Limits::handshakes_per_address_max`](super::Limits::handshakes_per_address_max).
+//! - Sessions do not count against those limits, nor strangers against that of the sessions.
+
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+use gdd_wire::limits::HANDSHAKE_TIME_MAX;
+use gdd_wire::message::FromDaemon;
+use gdd_wire::{Accepted, Channel};
+use rustix::event::{PollFd, PollFlags, Timespec};
+
+use super::line::Line;
+use super::refusals::reason;
+use super::session::{self, End, LOOK};
+use super::trouble::{self, Trouble};
+use super::{SessionStatus, Shared, lock};
+
+/// How long a write waits for a client that does not read.
+const WRITE_MAX: Duration = Duration::from_secs(300);
+
+/// An address that tries a handshake.
+struct Trying {
+    shared: Arc<Shared>,
+    address: IpAddr,
+}
+
+impl Drop for Trying {
+    fn drop(&mut self) {
+        let mut trying = lock(&self.shared.trying);
+        if let Some(at) = trying.iter().position(|address| *address == self.address) {
+            trying.swap_remove(at);
+        }
+    }
+}
+
+/// Take connections until the service stops.
+pub(super) fn listen(shared: &Arc<Shared>, listener: &TcpListener) {
+    let timeout = Timespec::try_from(LOOK).ok();
+    while !shared.stop.load(Ordering::Acquire) {
+        let mut fds = [PollFd::new(listener, PollFlags::IN)];
+        if !matches!(rustix::event::poll(&mut fds, timeout.as_ref()), Ok(1..)) {
+            continue;
+        }
+        match listener.accept() {
+            Ok((stream, peer)) => admit(shared, stream, peer),
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+            Err(error) => {
+                shared.refusals.note("accept", &error.to_string());
+                thread::sleep(LOOK); // Out of descriptors, for example: others may end meanwhile.
+            }
+        }
+    }
+}
+
+/// Let it try a handshake, on a thread of its own.
+fn admit(shared: &Arc<Shared>, stream: TcpStream, peer: SocketAddr) {
+    let trying = {
+        let mut trying = lock(&shared.trying);
+        let same = trying.iter().filter(|address| **address == peer.ip()).count();
+        let limits = &shared.limits;
+        let refused = if trying.len() >= limits.handshakes_max {
+            Some("crowded")
+        } else if same >= limits.handshakes_per_address_max {
+            Some("address")
+        } else {
+            None
+        };
+        if let Some(reason) = refused {
+            drop(trying);
+            return shared.refusals.note(reason, &format!("{peer}: too many handshakes run"));
+        }
+        trying.push(peer.ip());
+        Trying { shared: Arc::clone(shared), address: peer.ip() }
+    };
+    let shared_there = Arc::clone(shared);
+    let spawned = thread::Builder::new().name("gdd-net-session".to_owned()).spawn(move || {
+        greet(&shared_there, stream, peer, trying);
+    });
+    match spawned {
+        Ok(thread) => {
+            let mut threads = lock(&shared.threads);
+            threads.retain(|thread| !thread.is_finished());
+            threads.push(thread);
+        }
+        Err(error) => shared.refusals.note("thread", &error.to_string()),
+    }
+}
+
+fn greet(shared: &Shared, stream: TcpStream, peer: SocketAddr, trying: Trying) {
+    let handle = stream.set_nonblocking(false).and_then(|()| stream.try_clone());
+    let line = Line::new(stream);
+    let accepted = gdd_wire::accept(line, &shared.ring, &shared.identity, HANDSHAKE_TIME_MAX);
+    drop(trying);
+    let accepted = match accepted {
+        Ok(accepted) => accepted,
+        Err(error) => return shared.refusals.note(reason(&error), &format!("{peer}: {error}")),
+    };
+    let Accepted { channel, introduction, domain, key, .. } = accepted;
+    let status = SessionStatus {
+        address: peer.to_string(),
+        domain: domain.clone(),
+        key: key.to_string(),
+        client: introduction.client,
+        job: introduction.job,
+        program: introduction.program,
+        ..SessionStatus::default()
+    };
+    let about = format!("{peer}, client {:?}, domain {domain}", status.client);
+    let status = Arc::new(Mutex::new(status));
+    let Channel { reader, mut writer } = channel;
+    if let Err(error) = reader.transport().set_timeouts(LOOK, WRITE_MAX) {
+        return shared.refusals.note("closed", &format!("{about}: {error}"));
+    }
+    let entered = {
+        let mut sessions = lock(&shared.sessions);
+        let room = sessions.len() < shared.limits.sessions_max;
+        if room {
+            sessions.push((Arc::clone(&status), handle.ok()));
+        }
+        room
+    };
+    if !entered {
+        let Trouble { id, text, remedy, .. } = trouble::crowded(shared.limits.sessions_max);
+        let told = gdd_wire::message::Trouble { number: None, id, text: &text, remedy, fatal: true };
+        let mut head = Vec::new();
+        if let Ok(tail) = FromDaemon::Trouble(told).encode(&mut head) {
+            // It may have gone.
+            let _ = writer.send(&head, tail).and_then(|()| writer.end());
+        }
+        return shared.refusals.note("sessions", &format!("{about}: {text}"));
+    }
+    tracing::debug!("session of {about}");
+    let end = session::serve(shared, reader, writer, domain, &status);
+    lock(&shared.sessions).retain(|(other, _)| !Arc::ptr_eq(other, &status));
+    match end {
+        End::Done => tracing::info!("session of {about} is done"),
+        End::Gone(why) => tracing::warn!("session of {about} broke off: {why}"),
+        End::Told(trouble) => tracing::warn!("session of {about} was ended: {trouble}"),
+    }
+}

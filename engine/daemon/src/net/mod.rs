@@ -1,0 +1,251 @@
+//! Bothsides mode's service: plugins in bacula-fd connect over TCP, back up what the store does not have, and read it
+//! back.
+//!
+//! One thread listens at each address, and one serves each connection. A client that dies, lies or leaves costs its own
+//! session and nothing else: a backup without a commit leaves nothing under its name.
+//!
+//! # Invariants
+//! - Nothing is done for a client before its handshake; see [`gate`].
+//! - A receipt is given for what was counted and digested here, and is durable under its name.
+//! - A daemon has one domain. Whatever the store holds, its clients can find out that it is there, as they must to
+//!   leave it out; for domains that must learn nothing of each other, run a daemon and a store for each.
+
+mod backup;
+mod gate;
+mod line;
+mod past;
+mod refusals;
+mod restore;
+mod session;
+mod trouble;
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use gdd_engine::error::{Error, Result};
+use gdd_engine::get::Shelf;
+use gdd_engine::options::Trust;
+use gdd_engine::store::Store;
+use gdd_wire::{BootId, Identity, KeyRing, StoreId};
+
+use refusals::Refusals;
+
+/// What clients may take.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Connections at once whose handshake is not done.
+    pub handshakes_max: usize,
+    /// The same from one address.
+    pub handshakes_per_address_max: usize,
+    /// Sessions at once.
+    pub sessions_max: usize,
+    /// A client that says nothing for so long, not even an answer to a ping, is ended.
+    pub silence_max: Duration,
+    /// Bytes of segments read lately that are kept for all restores together.
+    pub shelf_bytes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            handshakes_max: 64,
+            handshakes_per_address_max: 16,
+            sessions_max: 256,
+            silence_max: Duration::from_secs(300),
+            shelf_bytes: 64 << 20,
+        }
+    }
+}
+
+/// A session, for people.
+#[derive(Clone, Debug, Default, serde::Serialize)]
+pub struct SessionStatus {
+    /// Where the client is.
+    pub address: String,
+    /// The domain of its key.
+    pub domain: String,
+    /// The key's id.
+    pub key: String,
+    /// The client, as it says.
+    pub client: String,
+    /// Its job, as it says.
+    pub job: String,
+    /// Its program, as it says.
+    pub program: String,
+    /// The stream of its backup, 32 hex digits, or nothing.
+    pub stream: String,
+    /// Bytes of the backup so far.
+    pub logical_bytes: u64,
+    /// Bytes that came over the connection.
+    pub wire_bytes: u64,
+    /// Bytes that went over it.
+    pub sent_bytes: u64,
+    /// Bytes of chunks that the store did not have.
+    pub new_bytes: u64,
+    /// What they take on disk.
+    pub stored_bytes: u64,
+    /// Bytes given back.
+    pub bytes_back: u64,
+    /// Since it connected.
+    pub seconds: f64,
+}
+
+/// What came of all sessions since the start.
+#[derive(Clone, Debug, Default, serde::Serialize)]
+pub struct Counts {
+    /// Backups with a receipt.
+    pub receipts: u64,
+    /// Sessions that did not end well.
+    pub broken: u64,
+    /// Bytes of the backups with a receipt.
+    pub logical_bytes: u64,
+    /// What of them came over the network.
+    pub wire_bytes: u64,
+    /// Bytes of chunks that the store did not have.
+    pub new_bytes: u64,
+    /// What they take on disk.
+    pub stored_bytes: u64,
+}
+
+type Session = (Arc<Mutex<SessionStatus>>, Option<TcpStream>);
+
+/// What all sessions share.
+struct Shared {
+    store: Arc<Store>,
+    shelf: Shelf,
+    ring: KeyRing,
+    identity: Identity,
+    limits: Limits,
+    stop: AtomicBool,
+    trying: Mutex<Vec<IpAddr>>,
+    refusals: Refusals,
+    counts: Mutex<Counts>,
+    sessions: Mutex<Vec<Session>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+/// See the module.
+pub struct NetService {
+    shared: Arc<Shared>,
+    addresses: Vec<SocketAddr>,
+    is_over: bool,
+}
+
+impl NetService {
+    /// Serves `store` at `addresses` to clients with a key of `ring`.
+    ///
+    /// # Errors
+    /// An address cannot be listened at, the ring has no domain or several, or there are no threads.
+    pub fn start(store: Arc<Store>, addresses: &[SocketAddr], ring: KeyRing, limits: Limits) -> Result<Self> {
+        let domains = ring.domains().len();
+        if domains != 1 {
+            return Err(Error::Invalid(format!("domains of clients: expected 1, found {domains}")));
+        }
+        let mut boot = [0; 16];
+        getrandom::fill(&mut boot).map_err(|error| Error::Invalid(format!("no random numbers: {error}")))?;
+        let identity = Identity {
+            store: StoreId(store.core().store.0),
+            boot: BootId(boot),
+            epoch: store.core().epoch.0.into(),
+            program: format!("gdd {}", env!("CARGO_PKG_VERSION")),
+        };
+        let shared = Arc::new(Shared {
+            shelf: store.another_shelf(limits.shelf_bytes, Trust::Crc), // The client hashes each chunk itself.
+            store,
+            ring,
+            identity,
+            limits,
+            stop: AtomicBool::new(false),
+            trying: Mutex::default(),
+            refusals: Refusals::default(),
+            counts: Mutex::default(),
+            sessions: Mutex::default(),
+            threads: Mutex::default(),
+        });
+        let mut service = Self { shared, addresses: Vec::new(), is_over: false };
+        for address in addresses {
+            service.listen(*address)?;
+        }
+        Ok(service)
+    }
+
+    fn listen(&mut self, address: SocketAddr) -> Result<()> {
+        let refused = |error| Error::Invalid(format!("cannot listen at {address}: {error}"));
+        let listener = TcpListener::bind(address).map_err(refused)?;
+        listener.set_nonblocking(true).map_err(refused)?; // A client may have left before it is accepted.
+        self.addresses.push(listener.local_addr().map_err(refused)?);
+        let shared = Arc::clone(&self.shared);
+        let thread = thread::Builder::new().name("gdd-net".to_owned());
+        let thread = thread.spawn(move || gate::listen(&shared, &listener)).map_err(refused)?;
+        lock(&self.shared.threads).push(thread);
+        Ok(())
+    }
+
+    /// Where clients may connect.
+    #[must_use]
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// The sessions there are.
+    #[must_use]
+    pub fn sessions(&self) -> Vec<SessionStatus> {
+        lock(&self.shared.sessions).iter().map(|(session, _)| lock(session).clone()).collect()
+    }
+
+    /// What came of those that were.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        lock(&self.shared.counts).clone()
+    }
+
+    /// Connections that did not become sessions, by reason.
+    #[must_use]
+    pub fn refusals(&self) -> BTreeMap<&'static str, u64> {
+        self.shared.refusals.counts()
+    }
+
+    /// Takes no more connections and ends all there are: clients are told, and their backups leave nothing. `false`
+    /// when that took longer than `deadline`: then the store must not be closed as if nothing were open.
+    pub fn stop(mut self, deadline: Duration) -> bool {
+        self.end(deadline)
+    }
+
+    fn end(&mut self, deadline: Duration) -> bool {
+        self.is_over = true;
+        let start = Instant::now();
+        self.shared.stop.store(true, Ordering::Release);
+        let mut threads: Vec<_> = Vec::new();
+        loop {
+            threads.append(&mut lock(&self.shared.threads));
+            threads.retain(|thread| !thread.is_finished());
+            if threads.is_empty() || start.elapsed() >= deadline {
+                break;
+            }
+            if start.elapsed() >= deadline / 2 {
+                // Those that do not read what they are told.
+                for stream in lock(&self.shared.sessions).iter().filter_map(|(_, stream)| stream.as_ref()) {
+                    let _ = stream.shutdown(Shutdown::Both); // It may have ended by itself.
+                }
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+        threads.is_empty()
+    }
+}
+
+impl Drop for NetService {
+    fn drop(&mut self) {
+        if !self.is_over {
+            self.end(Duration::from_secs(60));
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,102 @@
+//! Bothsides mode as a service of the daemon: its keys, where it listens, what `gdd status` shows of it.
+
+use std::path::Path;
+use std::sync::PoisonError;
+use std::time::{Duration, Instant};
+
+use gdd_daemon::net::{Limits, NetService};
+use gdd_wire::{Domain, Key, KeyRing};
+use serde_json::{Value, json};
+
+use super::service::Service;
+use super::state::State;
+use crate::config::Net;
+use crate::failure::{Failure, Result};
+use crate::size::grouped;
+
+/// Sessions that are told to end get this long at least.
+const TELL_LIMIT: Duration = Duration::from_secs(5);
+
+/// The keys of the configuration; none when nobody can connect.
+///
+/// # Errors
+/// A key file cannot be read or is not closed to others, or a domain's name is none.
+pub fn ring(net: &Net) -> Result<Option<KeyRing>> {
+    if net.listen.is_empty() {
+        return Ok(None);
+    }
+    let load = |path: &Path| {
+        Key::load(path).map_err(|error| Failure::Usage(format!("{error}; `gdd key check` says more")))
+    };
+    let mut domains = Vec::new();
+    for (name, files) in &net.domains {
+        let previous = files.previous.as_deref().map(load).transpose()?;
+        domains.push(Domain { name: name.clone(), current: load(&files.key)?, previous });
+    }
+    KeyRing::new(domains).map(Some).map_err(|error| Failure::Usage(format!("net.domains: {error}")))
+}
+
+/// Serve clients with the store that `state` has.
+///
+/// # Errors
+/// An address cannot be listened at.
+pub fn start(state: &State, ring: Option<KeyRing>) -> Result<()> {
+    let Some(ring) = ring else { return Ok(()) };
+    let net = &state.config.net;
+    let limits = Limits {
+        sessions_max: net.sessions_max,
+        silence_max: Duration::from_secs(net.silence_max),
+        ..Limits::default()
+    };
+    let service = NetService::start(state.store()?, &net.listen, ring, limits)?;
+    for address in service.addresses() {
+        tracing::info!("clients of bothsides mode may connect at {address}");
+    }
+    state.services.write().unwrap_or_else(PoisonError::into_inner).push(Box::new(service));
+    Ok(())
+}
+
+impl Service for NetService {
+    fn name(&self) -> &'static str {
+        "net"
+    }
+
+    fn status(&self) -> Value {
+        json!({
+            "listen": self.addresses(), "sessions": self.sessions(), "refused": self.refusals(),
+            "done": self.counts(),
+        })
+    }
+
+    fn lines(&self) -> Vec<String> {
+        let (sessions, done) = (self.sessions(), self.counts());
+        let refused = self.refusals();
+        let reasons: Vec<_> = refused.iter().map(|(reason, count)| format!("{reason} {count}")).collect();
+        let head = format!(
+            "{} sessions, {} backups done, {} sessions broken, refused: {}",
+            sessions.len(),
+            grouped(done.receipts),
+            grouped(done.broken),
+            if reasons.is_empty() { "none".to_owned() } else { reasons.join(", ") },
+        );
+        let lines = sessions.iter().map(|session| {
+            format!(
+                "{}, client {}, job {}: {} bytes, {} over the network, {} new, {} on disk, {} given back",
+                session.address,
+                session.client,
+                session.job,
+                grouped(session.logical_bytes),
+                grouped(session.wire_bytes),
+                grouped(session.new_bytes),
+                grouped(session.stored_bytes),
+                grouped(session.bytes_back),
+            )
+        });
+        std::iter::once(head).chain(lines).collect()
+    }
+
+    fn stop(self: Box<Self>, deadline: Instant) -> bool {
+        let left = deadline.saturating_duration_since(Instant::now());
+        NetService::stop(*self, left.max(TELL_LIMIT))
+    }
+}
