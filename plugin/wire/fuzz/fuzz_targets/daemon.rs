@@ -1,0 +1,9 @@
+//! See `daemon_hears` in the bodies.
+
+#![no_main]
+#![allow(dead_code)] // Each target uses one of the bodies.
+
+#[path = "../../tests/arbitrary/bodies.rs"]
+mod bodies;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| bodies::daemon_hears(bytes));

@@ -1,0 +1,9 @@
+//! See `decoders_hear` in the bodies.
+
+#![no_main]
+#![allow(dead_code)] // Each target uses one of the bodies.
+
+#[path = "../../tests/arbitrary/bodies.rs"]
+mod bodies;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| bodies::decoders_hear(bytes));
