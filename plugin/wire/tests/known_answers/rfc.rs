@@ -16,9 +16,9 @@ const A5_SEALED: &str = "
 const A5_KEY: &str = "1c9240a5eb55d38af333888604f6b5f0473917c1402b80099dca5cbc207075c0";
 const A5_AAD: &str = "f33388860000000000004e91";
 const A5_TAG: &str = "eead9d67890cbb22392336fea1851f38";
-const A5_TEXT: &str = "Internet-Drafts are draft documents valid for a maximum of six months and may be updated, \
-    replaced, or obsoleted by other documents at any time. It is inappropriate to use Internet-Drafts as reference \
-    material or to cite them other than as /\u{201c}work in progress./\u{201d}";
+const A5_TEXT: &str = "Internet-Drafts are draft documents valid for a maximum of six months and may be \
+    updated, replaced, or obsoleted by other documents at any time. It is inappropriate to use \
+    Internet-Drafts as reference material or to cite them other than as /\u{201c}work in progress./\u{201d}";
 
 #[test]
 fn hkdf_of_rfc_5869() {

@@ -5,6 +5,8 @@ use std::sync::mpsc;
 
 use gdd_wire::WireError;
 use gdd_wire::handshake::{Keys, respond};
+use gdd_wire::limits::RECORD_PAYLOAD_MAX;
+use gdd_wire::record::{Kind, Opener, Reader, Sealer};
 
 use super::{
     another_session, check, client, daemon, down, hello, identity, introduction, key, ring, up,
@@ -154,4 +156,22 @@ fn handshakes_sent_back_are_refused() {
     let answer = respond(&own, &ring(), &identity()).unwrap().bytes;
     let outcome = daemon(&|_| answer.clone(), |keys| up(keys).concat());
     check("the answer for a hello", &outcome, 0);
+}
+
+/// A part made the whole: its length suits either kind, so only the tag over the header tells.
+#[test]
+fn a_part_is_not_taken_for_the_whole() {
+    let long = vec![7; RECORD_PAYLOAD_MAX];
+    let (mut sealer, mut stream) = (Sealer::new(&[1; 32]), Vec::new());
+    sealer.seal(Kind::Part, &long, b"", &mut stream).unwrap();
+    sealer.seal(Kind::Message, b"rest", b"", &mut stream).unwrap();
+    let received = |stream: &[u8]| {
+        let mut reader = Reader::new(stream, Opener::new(&[1; 32]));
+        reader.receive().map(|message| message.map(<[u8]>::len))
+    };
+    assert_eq!(received(&stream).unwrap(), Some(RECORD_PAYLOAD_MAX + 4));
+    assert_eq!(stream[4], Kind::Part as u8);
+    stream[4] = Kind::Message as u8;
+    let error = received(&stream).unwrap_err();
+    assert!(matches!(error, WireError::Tampered { number: 0 }), "{error:?}");
 }
