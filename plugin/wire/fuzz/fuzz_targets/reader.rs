@@ -3,7 +3,8 @@
 #![no_main]
 #![allow(dead_code)] // Each target uses one of the bodies.
 
-#[path = "../../tests/arbitrary/bodies.rs"]
-mod bodies;
+mod bodies {
+    include!("../../tests/arbitrary/bodies.rs");
+}
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| bodies::reader_hears(bytes));

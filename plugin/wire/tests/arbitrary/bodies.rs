@@ -1,5 +1,5 @@
-//! What is done with arbitrary bytes, by the tests here and by the fuzz targets in `fuzz/`: nothing may panic, and what
-//! is taken has one encoding.
+// What is done with arbitrary bytes, by the tests here and by the fuzz targets in `fuzz/`: nothing may panic, and what
+// is taken has one encoding.
 
 use gdd_wire::handshake::{ANSWER_HEADER_SIZE, HELLO_HEADER_SIZE, Initiator, answer_len, hello_len, respond};
 use gdd_wire::limits::MESSAGE_SIZE_MAX;
