@@ -1,8 +1,9 @@
 //! The algorithms, by name, in one place: X25519, SHA-256, HKDF, ChaCha20-Poly1305. There is one suite and no choice.
 //!
 //! The cipher and the hash are ring's, whose assembly seals twice as fast as the portable crates; X25519 is
-//! curve25519-dalek's: ring has none that a known answer could be tried on. The known-answer tests run through what
-//! stands here, so they test what the channel uses.
+//! curve25519-dalek's: ring has none that a known answer could be tried on. The known-answer tests
+//! (`tests/known_answers`: the RFCs, Wycheproof, a Noise vector) run through what stands here, so they test what the
+//! channel uses.
 
 use curve25519_dalek::MontgomeryPoint;
 use ring::aead::{CHACHA20_POLY1305, LessSafeKey, UnboundKey};

@@ -1,0 +1,10 @@
+//! See `client_hears` in the bodies.
+
+#![no_main]
+#![allow(dead_code)] // Each target uses one of the bodies.
+
+mod bodies {
+    include!("../../tests/arbitrary/bodies.rs");
+}
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| bodies::client_hears(bytes));
