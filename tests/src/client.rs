@@ -20,13 +20,10 @@ pub fn plugin() -> &'static Path {
     PLUGIN.get_or_init(|| build("target/fd-test", &["--features", "directory-store"]))
 }
 
-/// The plugin as it is in the product.
-///
-/// # Panics
-/// As [`plugin`].
-pub fn product() -> &'static Path {
-    static PLUGIN: OnceLock<PathBuf> = OnceLock::new();
-    PLUGIN.get_or_init(|| build("target/fd-product", &[]))
+/// The plugin as it is in the product, which `cargo build --release --workspace` makes.
+#[must_use]
+pub fn product() -> PathBuf {
+    workspace::root().join("target/release/libgdd_fd.so")
 }
 
 fn build(target: &str, features: &[&str]) -> PathBuf {
@@ -57,6 +54,19 @@ impl ClientSite {
     /// When Bacula cannot be installed, or the plugin cannot be built.
     #[must_use]
     pub fn new(release: Release) -> Option<Self> {
+        Self::with(release, plugin)
+    }
+
+    /// The same with the plugin of the product.
+    ///
+    /// # Panics
+    /// As [`ClientSite::new`]; the plugin must be there.
+    #[must_use]
+    pub fn with_product(release: Release) -> Option<Self> {
+        Self::with(release, product)
+    }
+
+    fn with<P: AsRef<Path>>(release: Release, plugin: impl FnOnce() -> P) -> Option<Self> {
         if let Some(reason) = gdd_rig::switched_off() {
             println!("{reason}");
             return None;
@@ -67,7 +77,8 @@ impl ClientSite {
             std::fs::create_dir_all(site.folder().join(folder)).expect("a new folder takes a folder");
         }
         std::fs::write(site.store().join("id"), "one").expect("the store takes a file");
-        std::fs::copy(plugin(), site.plugin_file()).expect("the plugin can be copied");
+        std::fs::copy(plugin(), site.plugin_file())
+            .expect("the plugin was built: `cargo build --release --workspace`");
         Some(site)
     }
 

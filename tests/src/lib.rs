@@ -9,6 +9,7 @@
 pub use gdd_rig::{random, snapshot, stream, tree};
 
 pub mod bacula;
+pub mod bothsides;
 pub mod client;
 pub mod copy;
 pub mod damage;
@@ -18,6 +19,7 @@ pub mod gdd;
 pub mod joined;
 pub mod json;
 pub mod memory;
+pub mod meter;
 pub mod running;
 pub mod serial;
 pub mod serving;

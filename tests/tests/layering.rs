@@ -19,7 +19,19 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("gdd-link", &[]),
     ("gdd-wire", &[]),
     // The driver itself only for tests: it is loaded into another daemon, under another licence.
-    ("gdd", &["gdd-engine", "gdd-uring", "gdd-kernels", "gdd-link", "gdd-ring", "gdd-sd", "gdd-wire"]),
+    (
+        "gdd",
+        &[
+            "gdd-client",
+            "gdd-engine",
+            "gdd-kernels",
+            "gdd-link",
+            "gdd-ring",
+            "gdd-sd",
+            "gdd-uring",
+            "gdd-wire",
+        ],
+    ),
     ("gdd-benches", &["gdd-engine", "gdd-uring", "gdd-kernels"]),
     ("gdd-rig", &[]),
     ("gdd-tests", &["gdd-engine", "gdd-rig", "gdd-uring", "gdd-kernels"]),

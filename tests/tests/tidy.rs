@@ -315,7 +315,8 @@ fn every_rust_file_is_compiled() {
     assert_none("every file belongs to a crate", &breaches);
 }
 
-/// A file from which cargo starts: lib.rs, main.rs, build.rs, and each file right below tests, benches, examples, bin.
+/// A file from which cargo starts: lib.rs, main.rs, build.rs, each file right below tests, benches, examples, bin and
+/// fuzz_targets, and main.rs in a folder of tests.
 fn is_crate_root(path: &Path) -> bool {
     let folder = path.parent().unwrap_or(Path::new(""));
     let beside_manifest = |folder: &Path| root().join(folder).join("Cargo.toml").exists();
@@ -324,7 +325,10 @@ fn is_crate_root(path: &Path) -> bool {
     let in_folder = |names: &[&str]| names.iter().any(|name| folder.ends_with(name));
     (names(&["lib.rs", "main.rs"]) && folder.ends_with("src") && beside_manifest(parent))
         || (names(&["build.rs"]) && beside_manifest(folder))
-        || (in_folder(&["tests", "benches", "examples"]) && beside_manifest(parent))
+        || (in_folder(&["tests", "benches", "examples", "fuzz_targets"]) && beside_manifest(parent))
+        || (names(&["main.rs"])
+            && parent.ends_with("tests")
+            && beside_manifest(parent.parent().unwrap_or(parent)))
         || folder.ends_with("src/bin")
 }
 

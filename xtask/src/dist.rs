@@ -1,4 +1,5 @@
-//! Collect what an operator installs under target/dist: the binary, Bacula's driver, examples, and the licences.
+//! Collect what an operator installs under target/dist: the binary, Bacula's driver and plugin, examples, and
+//! the licences.
 //!
 //! The driver is one library under the name that each supported release of Bacula looks for.
 //! The folder is made afresh each time, so that nothing of an older build stays in it.
@@ -12,6 +13,7 @@ use crate::{Result, flags, setup};
 const DIST: &str = "target/dist";
 const GDD: &str = "target/dist/bin/gdd";
 const DRIVER: &str = "target/release/libgdd_sd.so";
+const PLUGIN: &str = "target/release/libgdd_fd.so";
 
 /// The releases of Bacula that the driver was tested with. Each looks for a file with its own version in the name.
 const BACULA: [&str; 2] = ["9.6.7", "15.0.3"];
@@ -20,13 +22,14 @@ const BACULA: [&str; 2] = ["9.6.7", "15.0.3"];
 const PAPERS: [&str; 4] = ["README.md", "CHANGELOG.md", "LICENSE-APACHE", "LICENSE-MIT"];
 
 /// From the source tree, and where each goes below the prefix.
-const SYSTEM: [(&str, &str); 8] = [
+const SYSTEM: [(&str, &str); 9] = [
     ("docs/operator-guide.md", "share/doc/gdd/operator-guide.md"),
     ("docs/examples/gdd.toml", "share/doc/gdd/examples/gdd.toml"),
     ("docs/examples/plugin.toml", "share/doc/gdd/examples/plugin.toml"),
     ("docs/examples/bacula-sd-device.conf", "share/doc/gdd/examples/bacula-sd-device.conf"),
+    ("docs/examples/bacula-dir-fileset.conf", "share/doc/gdd/examples/bacula-dir-fileset.conf"),
     ("docs/examples/bacula-dir-storage.conf", "share/doc/gdd/examples/bacula-dir-storage.conf"),
-    // The driver's licence: it is loaded into a daemon under the same one.
+    // The licence of driver and plugin: they are loaded into daemons under the same one.
     ("plugin/sd/LICENSE-AGPL-3.0", "LICENSE-AGPL-3.0"),
     ("dist/systemd/gdd.service", "lib/systemd/system/gdd.service"),
     ("dist/systemd/bacula-sd-gdd.conf", "lib/systemd/system/bacula-sd.service.d/gdd.conf"),
@@ -43,7 +46,7 @@ const COMPLETIONS: [(&str, &str); 3] = [
 pub fn run(arguments: &[String]) -> Result {
     flags(arguments, [])?;
     setup::for_build()?;
-    Run::cargo().words("build --release --package gdd --package gdd-sd").run()?;
+    Run::cargo().words("build --release --package gdd --package gdd-sd --package gdd-fd").run()?;
     let folder = root().join(DIST);
     if folder.exists() {
         fs::remove_dir_all(&folder)
@@ -56,6 +59,8 @@ pub fn run(arguments: &[String]) -> Result {
         let driver = format!("{DIST}/lib/bacula-sd-cloud-driver-{version}.so");
         Run::new("strip").words("--strip-debug -o").arg(driver).arg(DRIVER).run()?;
     }
+    let plugin = format!("{DIST}/lib/gdd-fd.so");
+    Run::new("strip").words("--strip-debug -o").arg(plugin).arg(PLUGIN).run()?;
     let version = Run::new(GDD).arg("--version").read()?;
     let commit = Run::new("git").words("describe --always --dirty --abbrev=12").answer();
     let rustc = Run::new("rustc").arg("--version").answer();
@@ -75,6 +80,7 @@ pub fn run(arguments: &[String]) -> Result {
     let papers = [
         third_party("gdd", "RocksDB (in librocksdb-sys) is used under its Apache-2.0 licence.")?,
         third_party("gdd-sd", "The driver itself is under AGPL-3.0-or-later.")?,
+        third_party("gdd-fd", "The plugin itself is under AGPL-3.0-or-later.")?,
     ];
     write(&folder.join("LICENSES-THIRD-PARTY"), &papers.join("\n"))?;
     about_itself(&folder)?;

@@ -5,7 +5,7 @@
 //! session and nothing else: a backup without a commit leaves nothing under its name.
 //!
 //! # Invariants
-//! - Nothing is done for a client before its handshake; see [`gate`].
+//! - Nothing is done for a client before its handshake; see `gate`.
 //! - A receipt is given for what was counted and digested here, and is durable under its name.
 //! - A daemon has one domain. Whatever the store holds, its clients can find out that it is there, as they must to
 //!   leave it out; for domains that must learn nothing of each other, run a daemon and a store for each.

@@ -1,0 +1,63 @@
+//! A counter outside of both ends: passes a TCP connection on and counts what goes through, both ways.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+
+/// Passes connections on until the process ends.
+#[derive(Debug)]
+pub struct Meter {
+    port: u16,
+    bytes: Arc<AtomicU64>,
+}
+
+impl Meter {
+    /// In front of `port` of this machine.
+    ///
+    /// # Panics
+    /// When there is no free port.
+    #[must_use]
+    pub fn before(port: u16) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("there is a free port");
+        let own = listener.local_addr().expect("a listener has an address").port();
+        let bytes = Arc::new(AtomicU64::new(0));
+        let counted = Arc::clone(&bytes);
+        thread::spawn(move || {
+            for near in listener.incoming().flatten() {
+                let Ok(far) = TcpStream::connect(("127.0.0.1", port)) else { continue };
+                for (from, to) in [(&near, &far), (&far, &near)] {
+                    let _ = to.set_nodelay(true); // Only slower without.
+                    let (Ok(from), Ok(to)) = (from.try_clone(), to.try_clone()) else { continue };
+                    let counted = Arc::clone(&counted);
+                    thread::spawn(move || pass(from, to, &counted));
+                }
+            }
+        });
+        Self { port: own, bytes }
+    }
+
+    /// Where to connect.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Bytes of all connections so far, both ways, without the headers of TCP and IP.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::SeqCst)
+    }
+}
+
+fn pass(mut from: TcpStream, mut to: TcpStream, counted: &AtomicU64) {
+    let mut buffer = vec![0; 256 << 10];
+    while let Ok(count @ 1..) = from.read(&mut buffer) {
+        counted.fetch_add(count as u64, Ordering::SeqCst);
+        if to.write_all(&buffer[..count]).is_err() {
+            break;
+        }
+    }
+    let _ = to.shutdown(Shutdown::Write); // The other end may have gone.
+}
