@@ -1,8 +1,8 @@
 //! The product on real directories: stock Bacula backs them up through gdd, restores them, and every file is compared.
 //!
 //! `cargo xtask demo` builds what this needs and runs it. It makes a store with a daemon, and a Bacula whose storage
-//! daemon loads the driver, in a folder that is removed afterwards. It ends with an error when a job does not end well,
-//! when anything restored differs, or when fsck complains.
+//! daemon loads the driver and whose file daemon loads the plugin, in a folder that is removed afterwards. It ends with an
+//! error when a job does not end well, when anything restored differs, or when fsck complains.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -14,14 +14,17 @@ use gdd_rig::snapshot::Snapshot;
 use gdd_rig::{
     Builder, Daemon, Device, FileSet, Job, JobResult, Level, Packages, Pool, Progress, Release, Restored, Rig,
 };
+use gdd_tests::bothsides::{Report, free_port};
 use gdd_tests::gdd::Gdd;
 use gdd_tests::serving::Serving;
-use gdd_tests::workspace;
+use gdd_tests::{client, workspace};
 
 const DEVICE: &str = "Dedup";
 const POOL: &str = "Daily";
 const VOLUME: &str = "Dedup-0001";
 const JOB: &str = "demo";
+/// The plain device of bothsides mode, its pool and its job.
+const PLAIN: &str = "Plain";
 /// A file that is edited before the incremental, by an insertion in its middle, and its size before that in bytes.
 const EDITED: &str = "edited";
 const EDITED_SIZE: usize = 8 << 20;
@@ -124,8 +127,20 @@ impl Stage {
         let socket = folder.join("gdd.sock");
         let gdd = Gdd::at(&folder.join("store")).with_flags(&["--socket", &socket.to_string_lossy()]);
         gdd.init();
-        let serving = Serving::start(&gdd, folder);
+        let (key, port) = (folder.join("site.key"), free_port());
+        gdd.expect(0, &["key", "new", &key.to_string_lossy()]);
+        let net = format!(
+            "[net]\nlisten = [\"127.0.0.1:{port}\"]\n[net.domains.site]\nkey = \"{}\"\n",
+            key.display()
+        );
+        let serving = Serving::configured(&gdd, folder, &net);
         say("gdd serves a new store");
+        let plugins = folder.join("plugins");
+        fs::create_dir(&plugins).map_err(text)?;
+        let built = client::product();
+        fs::copy(&built, plugins.join("gdd-fd.so")).map_err(|error| {
+            format!("{}: {error}; build it with `cargo build --release -p gdd-fd`", built.display())
+        })?;
         let drivers = match &options.drivers {
             Some(drivers) => drivers.clone(),
             None => {
@@ -144,7 +159,10 @@ impl Stage {
         let mut bytes = vec![0; EDITED_SIZE];
         Random::new(1).fill(&mut bytes);
         fs::write(changing.join(EDITED), &bytes).map_err(text)?;
-        let set = options.sources.iter().fold(FileSet::new(JOB), |set, source| set.include(source));
+        let all = |set| options.sources.iter().fold(set, |set: FileSet, source| set.include(source));
+        let set = all(FileSet::new(JOB)).include(&changing);
+        let plugin = format!("Plugin = \"gdd:server=127.0.0.1:{port}:key_file={}\"", key.display());
+        let client_side = all(FileSet::new(PLAIN)).include(&changing).option(&plugin);
         let builder: Builder = Rig::builder()
             .packages(packages)
             .folder(folder)
@@ -153,8 +171,13 @@ impl Stage {
             .env(Daemon::Storage, "GDD_SOCKET", &socket.to_string_lossy())
             .device(Device::new(DEVICE, "Cloud"))
             .pool(Pool::new(POOL, DEVICE))
-            .file_set(set.include(&changing))
-            .job(Job::backup(JOB, JOB));
+            .file_set(set)
+            .job(Job::backup(JOB, JOB))
+            .file_plugins(&plugins)
+            .device(Device::file(PLAIN))
+            .pool(Pool::new(PLAIN, PLAIN).label_format("Plain-"))
+            .file_set(client_side)
+            .job(Job::backup(PLAIN, PLAIN).pool(PLAIN));
         let builder = if options.keep { builder.keep() } else { builder };
         let rig = builder.start().map_err(text)?;
         let answer = rig.label(VOLUME, POOL).map_err(text)?;
@@ -230,15 +253,46 @@ fn show(mut stage: Stage, options: &Options) -> Result {
     let back = stage.restore("the edited file", |rig| rig.restore_files(&jobs, &[&edited]))?;
     compare_file(&edited, &back.path(&edited))?;
 
+    let lines = client_side(&stage, options)?;
+
     println!("\n$ gdd status\n{}", stage.gdd.expect(0, &["status"]).stdout.trim_end());
     let Stage { gdd, serving, rig, rows, .. } = stage;
     drop(rig);
     serving.stop();
     let checked = gdd.expect(0, &["fsck"]).stdout;
     println!("\n$ gdd fsck   # the daemon has stopped\n{}", checked.trim_end());
-    print!("\n{}", table(&rows));
+    print!("\nStorage mode:\n{}", table(&rows));
+    println!("\nBothsides mode, the same files to the same store:");
+    lines.iter().for_each(|line| println!("{line}"));
     println!("\nEvery restored file is equal: content, mode, owner, time, links, extended attributes.");
     Ok(())
+}
+
+/// The same files through the client's plugin, onto a plain device. The store has them already, from storage mode.
+fn client_side(stage: &Stage, options: &Options) -> Result<Vec<String>> {
+    let mut lines = Vec::new();
+    let mut last = None;
+    for what in ["first full", "second full"] {
+        say(&format!("{what} in bothsides mode: running"));
+        let job = stage.rig.run(PLAIN, Level::Full).and_then(JobResult::demand_ok).map_err(text)?;
+        let report = Report::of(&job);
+        lines.push(format!(
+            "{what:<12} {:>7} files, {:>13} client bytes, {:>11} on the wire ({:.4} %), {:>9} in the volume",
+            grouped(job.files),
+            grouped(report.logical),
+            grouped(report.wire),
+            share(report.wire, report.logical),
+            grouped(job.bytes),
+        ));
+        last = Some(job.id);
+    }
+    let jobs: Vec<_> = last.into_iter().collect();
+    let back = stage.restore("the second full of bothsides mode", |rig| rig.restore(&jobs))?;
+    for source in options.sources.iter().chain([&stage.changing]) {
+        compare(source, &back.path(source))?;
+    }
+    fs::remove_dir_all(&back.folder).map_err(text)?;
+    Ok(lines)
 }
 
 /// Demand that two trees are equal.

@@ -1,4 +1,5 @@
-//! The product at work: build gdd and its driver, then let stock Bacula back real directories up through them.
+//! The product at work: build gdd, its driver and its plugin, then let stock Bacula back real directories up
+//! through them, in both modes.
 //!
 //! The program is tests/examples/demo.rs: it needs the rig, and this crate needs nothing. [`crate::tour`] shows the
 //! command line alone.
@@ -16,7 +17,7 @@ pub fn run(arguments: &[String]) -> Result {
     println!(
         "demo: building gdd; the first time this compiles RocksDB, which takes 10 to 15 minutes on two cores"
     );
-    Run::cargo().words("build --release --package gdd --package gdd-sd").run()?;
+    Run::cargo().words("build --release --package gdd --package gdd-sd --package gdd-fd").run()?;
     let demo = Run::cargo().words("run --release --quiet --package gdd-tests --example demo --");
     words.iter().fold(demo, Run::arg).run()
 }
