@@ -22,6 +22,7 @@ mod error;
 mod line;
 mod link;
 mod listener;
+pub mod reference;
 mod restore;
 mod settings;
 

@@ -22,6 +22,7 @@ pub mod config;
 pub mod error;
 pub mod job;
 pub mod lock;
-pub mod reference;
 pub mod restore;
 pub mod store;
+
+pub use gdd_client::reference;

@@ -1,5 +1,5 @@
 //! What the Bacula volume holds instead of a file's data: 120 bytes that name a place in a store and say what must
-//! come back. The format is described in FORMAT.md.
+//! come back. The format is described in FORMAT.md. Who writes them and who reads them share this one codec.
 //!
 //! # Invariants
 //! - Encoding is one to one: what decodes is byte for byte what was encoded.
@@ -12,7 +12,8 @@ pub const FILE_SIZE_MIN: u64 = 512;
 /// The version that is written.
 pub const VERSION: u16 = 2;
 
-const MAGIC: [u8; 8] = *b"\x89GDDREF\n";
+/// What every reference begins with.
+pub const MAGIC: [u8; 8] = *b"\x89GDDREF\n";
 const END: [u8; 8] = *b"GDDEND\r\n";
 /// Bytes that the checksum covers.
 const COVERED: usize = 104;
