@@ -26,6 +26,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "gdd-engine",
             "gdd-kernels",
             "gdd-link",
+            "gdd-plugin-abi",
             "gdd-ring",
             "gdd-sd",
             "gdd-uring",

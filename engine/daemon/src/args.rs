@@ -1,6 +1,7 @@
 //! What was typed: the command line, its environment, and its help.
 
 mod bench;
+mod rehydrate;
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -17,6 +18,7 @@ use gdd_uring::probe::Mode;
 use crate::config::{self, Config, KeyFiles, Net};
 use crate::size;
 pub use bench::{Bench, BenchIngest, BenchIo, BenchRecall, BenchStages, IngestPart, RecallPart, Scenario};
+pub use rehydrate::Rehydrate;
 
 /// The store when neither `--store` nor `GDD_STORE` names one.
 pub const STORE_DEFAULT: &str = "/var/lib/gdd";
@@ -184,6 +186,8 @@ pub enum Command {
     ///
     /// The old index, if there is one, is kept beside it as index.old-N until you remove it.
     RebuildIndex,
+    /// Fetch the files that bextract, or a restore without the plugin, left as references
+    Rehydrate(Rehydrate),
     /// Make or check the keys of clients in bothsides mode
     Key(Key),
     /// Measure this machine, beside the ceilings that its device and cores set

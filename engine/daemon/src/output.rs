@@ -23,7 +23,8 @@ pub struct Outcome {
     pub text: String,
     /// What they should know besides, one line each; goes to standard error.
     pub notes: Vec<String>,
-    /// The exit code: 0, or 3 when the job was to look for damage and some was found.
+    /// The exit code: 0, or 3 when the job was to look for damage and some was found, or 1 when a part
+    /// of it failed.
     pub code: u8,
 }
 

@@ -8,6 +8,7 @@ mod key;
 pub mod ls;
 pub mod put;
 mod rebuild_index;
+mod rehydrate;
 mod restore;
 pub mod rm;
 pub mod stats;
@@ -53,6 +54,7 @@ pub fn run(cli: &Cli) -> Result<Outcome> {
         Command::Stats => stats::run(&store, &options),
         Command::Fsck(arguments) => fsck::run(arguments, &store, &options),
         Command::RebuildIndex => rebuild_index::run(&store, &options),
+        Command::Rehydrate(arguments) => rehydrate::run(arguments),
         Command::Key(arguments) => key::run(&arguments.action),
         Command::Bench(arguments) => bench::run(arguments, common),
         Command::Man { directory } => about::manual(directory),

@@ -26,7 +26,7 @@ use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat};
 
 use crate::failure::{Failure, Result};
 use entry::{BLOCK, Entry, Kind};
-use xattr::Attributes;
+pub use xattr::Attributes;
 
 /// Where the stream goes.
 pub trait Sink {
