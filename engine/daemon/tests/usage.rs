@@ -68,14 +68,14 @@ fn a_store_is_made_once() {
 fn the_help_teaches() {
     let place = Place::empty();
     let top = place.ok(&["--help"]);
-    let commands = ["init", "put", "get", "ls", "rm", "stats", "fsck", "rebuild-index", "bench"];
+    let commands = ["init", "put", "get", "ls", "rm", "stats", "fsck", "rebuild-index", "rehydrate", "bench"];
     for command in commands {
         assert!(top.text().lines().any(|line| line.trim_start().starts_with(command)), "{command}");
         let help = place.ok(&[command, "--help"]);
         assert!(help.text().contains("Usage: gdd") && help.text().contains("--json"), "{command}");
         assert!(help.text().lines().all(|line| line.chars().count() <= 120), "{command}: {}", help.text());
     }
-    for (command, example) in [("put", "pg_dump"), ("get", "tar -x"), ("init", "zstd:3"), ("fsck", "BLAKE3")]
+    for (command, example) in [("put", "pg_dump"), ("get", "tar -x"), ("init", "zstd:3"), ("rehydrate", "bextract")]
     {
         assert!(place.ok(&[command, "--help"]).text().contains(example), "{command}");
     }
