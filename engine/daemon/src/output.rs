@@ -23,8 +23,7 @@ pub struct Outcome {
     pub text: String,
     /// What they should know besides, one line each; goes to standard error.
     pub notes: Vec<String>,
-    /// The exit code: 0, or 3 when the job was to look for damage and some was found, or 1 when a part
-    /// of it failed.
+    /// The exit code: 0; 3 when damage was found; 1 when a part of the job failed, and the others did not.
     pub code: u8,
 }
 

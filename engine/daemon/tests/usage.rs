@@ -75,8 +75,13 @@ fn the_help_teaches() {
         assert!(help.text().contains("Usage: gdd") && help.text().contains("--json"), "{command}");
         assert!(help.text().lines().all(|line| line.chars().count() <= 120), "{command}: {}", help.text());
     }
-    for (command, example) in [("put", "pg_dump"), ("get", "tar -x"), ("init", "zstd:3"), ("rehydrate", "bextract")]
-    {
+    for (command, example) in [
+        ("put", "pg_dump"),
+        ("get", "tar -x"),
+        ("init", "zstd:3"),
+        ("fsck", "BLAKE3"),
+        ("rehydrate", "bextract"),
+    ] {
         assert!(place.ok(&[command, "--help"]).text().contains(example), "{command}");
     }
     assert!(top.text().contains("Exit codes") && top.text().contains("GDD_STORE"), "{}", top.text());
