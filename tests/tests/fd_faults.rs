@@ -146,7 +146,7 @@ fn the_product_has_no_directory_store() {
         fs::remove_file(site.plugin_file()).unwrap();
         fs::copy(client::product(), site.plugin_file()).unwrap();
         let rig = site.start(STRING, &[]);
-        assert_failed(&rig.run("files", Level::Full).unwrap(), &["GDD-FD-0103", "/etc/gdd/site.key"]);
+        assert_failed(&rig.run("files", Level::Full).unwrap(), &["GDD-FD-0101", "no way to the server"]);
         assert!(fs::read_dir(site.store().join("files")).unwrap().next().is_none());
     }
 }
