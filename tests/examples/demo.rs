@@ -1,8 +1,8 @@
 //! The product on real directories: stock Bacula backs them up through gdd, restores them, and every file is compared.
 //!
 //! `cargo xtask demo` builds what this needs and runs it. It makes a store with a daemon, and a Bacula whose storage
-//! daemon loads the driver and whose file daemon loads the plugin, in a folder that is removed afterwards. It ends with an
-//! error when a job does not end well, when anything restored differs, or when fsck complains.
+//! daemon loads the driver and whose file daemon loads the plugin, in a folder that is removed afterwards. It ends with
+//! an error when a job does not end well, when anything restored differs, or when fsck complains.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
