@@ -45,6 +45,20 @@ impl ChunkHash {
     }
 }
 
+/// A domain of clients, whose members may know of each other's chunks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct DomainTag(pub [u8; 8]);
+
+impl DomainTag {
+    /// Of the domain called `name`: the first bytes of the name's BLAKE3.
+    #[must_use]
+    pub fn of(name: &str) -> Self {
+        let mut tag = [0; 8];
+        tag.copy_from_slice(&blake3::hash(name.as_bytes()).as_bytes()[..8]);
+        Self(tag)
+    }
+}
+
 /// For maps keyed by [`ChunkHash`]: a chunk's hash is uniformly distributed already, so one word of it will do.
 pub type WordHashed = BuildHasherDefault<WordHasher>;
 

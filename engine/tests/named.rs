@@ -6,7 +6,7 @@ use std::path::Path;
 use gdd_engine::error::Error;
 use gdd_engine::format::superblock::Settings;
 use gdd_engine::fsck;
-use gdd_engine::ids::ChunkHash;
+use gdd_engine::ids::{ChunkHash, DomainTag};
 use gdd_engine::ingest::PutOptions;
 use gdd_engine::ingest::front::StreamChunk;
 use gdd_engine::ingest::named::{NamedPut, NamedSummary};
@@ -52,7 +52,16 @@ fn refusal(put: &mut NamedPut) -> Result<(), Error> {
 
 /// Store the chunks with these numbers, giving what is wanted; how many were wanted.
 fn put(store: &Store, stream: &str, numbers: &[u32]) -> (NamedSummary, usize) {
-    let mut put = store.put_named(stream, PutOptions::default()).unwrap();
+    give(store.put_named(stream, PutOptions::default()).unwrap(), numbers)
+}
+
+/// The same for a domain that sees only what it has brought.
+fn put_of(store: &Store, domain: &str, stream: &str, numbers: &[u32]) -> (NamedSummary, usize) {
+    let put = store.put_named(stream, PutOptions::default()).unwrap();
+    give(put.seen_by(DomainTag::of(domain)), numbers)
+}
+
+fn give(mut put: NamedPut, numbers: &[u32]) -> (NamedSummary, usize) {
     let mut given = 0;
     for batch in numbers.chunks(100) {
         let chunks: Vec<Vec<u8>> = batch.iter().map(|number| chunk(*number)).collect();
@@ -174,4 +183,63 @@ fn a_liar_is_refused_and_harms_nobody() {
     );
     assert!(get(&store, "no answer") == whole(&[1, 50]));
     store.close().unwrap();
+}
+
+#[test]
+fn a_domain_learns_nothing_of_what_others_brought() {
+    let root = tempfile::tempdir().unwrap();
+    let store = store(root.path());
+    let numbers: Vec<u32> = (0..300).collect();
+    assert_eq!(put_of(&store, "site", "first", &numbers).1, 300);
+    let stored = store.core().index.chunk_count_estimate().unwrap();
+
+    // Known and unknown chunks are answered alike, also with a length that only the unknown may have.
+    let mut guest = store.put_named("asks", PutOptions::default()).unwrap().seen_by(DomainTag::of("guest"));
+    let lie = |number| StreamChunk { len: 5, ..name(&chunk(number)) };
+    guest.ask([0, 1, 2, 1000, 1001, 1002].map(lie).to_vec()).unwrap();
+    assert_eq!(answer(&mut guest), [true; 6]);
+    drop(guest);
+
+    // What it brings is stored once, and is known to it from then on: in this stream, and in later ones.
+    let twice: Vec<u32> = (200..400).chain(200..400).collect();
+    let (summary, given) = put_of(&store, "guest", "second", &twice);
+    assert_eq!((given, summary.new_chunks), (200, 100), "{summary:?}");
+    assert_eq!(summary.given_bytes, whole(&(200..400).collect::<Vec<_>>()).len() as u64);
+    assert_eq!(put_of(&store, "guest", "third", &twice).1, 0);
+    assert_eq!(put_of(&store, "guest", "fourth", &numbers).1, 200, "the others are not its own");
+    assert_eq!(put_of(&store, "site", "fifth", &twice).1, 100, "and the guest's are not the site's");
+    assert_eq!(put(&store, "all", &twice).1, 0, "who sees the whole store sees them");
+    store.close().unwrap();
+
+    let options = Options { workers: Some(2), pin: false, ..Options::default() };
+    let store = Store::open(&root.path().join("store"), Access::ReadWrite, &options).unwrap();
+    assert_eq!(put_of(&store, "guest", "later", &twice).1, 0, "the domain's chunks are remembered");
+    assert_eq!(put_of(&store, "other", "other", &twice).1, 200);
+    assert!(get(&store, "second") == whole(&twice) && get(&store, "other") == whole(&twice));
+    assert!(store.core().index.chunk_count_estimate().unwrap() <= stored + 200, "each is stored once");
+    store.close().unwrap();
+    let report = fsck::check(&root.path().join("store"), 3, &options, &mut |_| {}).unwrap();
+    assert!(report.clean, "{report:?}");
+}
+
+#[test]
+fn what_a_broken_stream_brought_is_remembered_from_its_flush_on() {
+    let root = tempfile::tempdir().unwrap();
+    let store = store(root.path());
+    let mut put = store.put_named("broken", PutOptions::default()).unwrap().seen_by(DomainTag::of("site"));
+    let chunks: Vec<Vec<u8>> = (0..10).map(chunk).collect();
+    put.ask(chunks.iter().map(|bytes| name(bytes)).collect()).unwrap();
+    assert_eq!(answer(&mut put), [true; 10]);
+    for bytes in &chunks[..6] {
+        put.give(bytes).unwrap();
+    }
+    put.flush();
+    while put.is_waiting() {
+        assert!(put.answer().unwrap().is_none());
+        if put.durable().unwrap().is_none() {
+            put.wait().unwrap();
+        }
+    }
+    drop(put);
+    assert_eq!(put_of(&store, "site", "again", &(0..10).collect::<Vec<_>>()).1, 4);
 }

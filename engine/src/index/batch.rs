@@ -4,6 +4,7 @@ use crate::ids::{ChunkHash, ContainerId};
 
 use super::keys::chunk::ChunkEntry;
 use super::keys::container::ContainerRow;
+use super::keys::holding::Holding;
 use super::keys::meta::MetaKey;
 use super::keys::recipe::RecipeRow;
 
@@ -18,6 +19,8 @@ pub struct Batch {
     pub recipes: Vec<RecipeRow>,
     /// Values to put.
     pub meta: Vec<(MetaKey, Vec<u8>)>,
+    /// Who brought what, to put.
+    pub holdings: Vec<Holding>,
     /// Chunks to remove.
     pub removed_chunks: Vec<ChunkHash>,
     /// Containers to remove.
@@ -34,6 +37,7 @@ impl Batch {
             && self.containers.is_empty()
             && self.recipes.is_empty()
             && self.meta.is_empty()
+            && self.holdings.is_empty()
             && self.removed_chunks.is_empty()
             && self.removed_containers.is_empty()
             && self.removed_recipes.is_empty()
@@ -59,5 +63,6 @@ impl Batch {
         self.containers.extend(later.containers);
         self.recipes.extend(later.recipes);
         self.meta.extend(later.meta);
+        self.holdings.extend(later.holdings);
     }
 }

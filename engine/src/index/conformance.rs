@@ -2,9 +2,9 @@
 
 use super::keys::recipe::tests::example as recipe_row;
 use super::tables::Tables;
-use super::{Batch, ChunkEntry, ContainerRow, ContainerState, Index, MetaKey, RecipeState, Status};
+use super::{Batch, ChunkEntry, ContainerRow, ContainerState, Holding, Index, MetaKey, RecipeState, Status};
 use crate::format::codec::Codec;
-use crate::ids::{ChunkHash, ContainerId, Epoch};
+use crate::ids::{ChunkHash, ContainerId, DomainTag, Epoch};
 
 /// The hash of test chunk `n`.
 pub fn hash(n: u32) -> ChunkHash {
@@ -36,6 +36,13 @@ pub fn locates(index: &dyn Index, n: u32) -> bool {
     out[0].inspect(|found| assert_eq!(*found, entry(n))).is_some()
 }
 
+/// The domains that have holdings in the suite.
+const DOMAINS: [&str; 2] = ["site", "guest"];
+
+fn holding(n: u32, domain: &str) -> Holding {
+    Holding { hash: hash(n), domain: DomainTag::of(domain) }
+}
+
 /// All rows, read through the trait.
 pub(super) fn contents(index: &dyn Index) -> Tables {
     let mut tables = Tables::default();
@@ -54,6 +61,13 @@ pub(super) fn contents(index: &dyn Index) -> Tables {
     let recipes = index.recipes().unwrap();
     assert!(recipes.is_sorted_by_key(|row| row.name.clone()));
     tables.recipes.extend(recipes.into_iter().map(|row| (row.name.clone(), row)));
+    for domain in DOMAINS {
+        let (mut all, mut held) = (hashes.clone(), Vec::new());
+        all.push(hash(77_777));
+        index.holds(DomainTag::of(domain), &all, &mut held).unwrap();
+        let of = |hash: &ChunkHash| Holding { hash: *hash, domain: DomainTag::of(domain) };
+        tables.holdings.extend(all.iter().zip(held).filter(|(_, held)| *held).map(|(hash, _)| of(hash)));
+    }
     for key in MetaKey::ALL {
         tables.meta.extend(index.meta(key).unwrap().map(|value| (key, value)));
     }
@@ -78,7 +92,10 @@ fn batches() -> Vec<Batch> {
     first.containers = [300, 1, 2].map(|n| (ContainerId(n.into()), container_row(n))).to_vec();
     first.recipes = ["usr", "etc"].map(|name| recipe_row(name, [1; 7])).to_vec();
     first.meta.push((MetaKey::CleanEpoch, vec![1, 2]));
+    first.holdings =
+        vec![holding(3, "site"), holding(7, "guest"), holding(7, "site"), holding(77_777, "site")];
     let mut second = batch_of(&[1000]);
+    second.holdings = vec![holding(9, "guest"), holding(7, "guest")];
     second.removed_chunks = vec![hash(5), hash(1000), hash(77_777)];
     second.removed_containers = vec![ContainerId(1)];
     second.removed_recipes = vec!["usr".to_owned()];
@@ -105,6 +122,9 @@ pub fn check(index: &dyn Index) {
     assert_eq!(out, [Some(entry(3)), None, Some(entry(5)), Some(entry(3)), Some(entry(1000))]);
     index.locate(&[], &mut out).unwrap();
     assert_eq!(out, []);
+    let mut held = vec![true; 99];
+    index.holds(DomainTag::of("guest"), &[7, 3, 77_777, 7, 9].map(hash), &mut held).unwrap();
+    assert_eq!(held, [true, false, false, true, true]);
     assert_eq!(index.container(ContainerId(2)).unwrap(), Some(container_row(2)));
     assert_eq!(index.container(ContainerId(1)).unwrap(), None);
     assert_eq!(index.recipe("etc").unwrap().map(|row| row.state), Some(RecipeState::Deleting));

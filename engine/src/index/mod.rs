@@ -22,11 +22,12 @@ mod tables;
 pub use batch::Batch;
 pub use keys::chunk::{ChunkEntry, Status};
 pub use keys::container::{ContainerRow, ContainerState};
+pub use keys::holding::Holding;
 pub use keys::meta::MetaKey;
 pub use keys::recipe::{RecipeRow, RecipeState};
 
 use crate::error::Result;
-use crate::ids::{ChunkHash, ContainerId};
+use crate::ids::{ChunkHash, ContainerId, DomainTag};
 
 /// What an index has done and takes, since it was opened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
@@ -53,6 +54,13 @@ pub trait Index: Send + Sync {
     /// # Errors
     /// A row or a table file is damaged, or the index is poisoned.
     fn locate(&self, hashes: &[ChunkHash], out: &mut Vec<Option<ChunkEntry>>) -> Result<()>;
+
+    /// Which of `hashes` somebody of `domain` has brought; `out` is cleared, then holds one answer for each, in the same
+    /// order. Whether they are still stored is another question.
+    ///
+    /// # Errors
+    /// As [`Index::locate`].
+    fn holds(&self, domain: DomainTag, hashes: &[ChunkHash], out: &mut Vec<bool>) -> Result<()>;
 
     /// Apply `batch` atomically and durably.
     ///

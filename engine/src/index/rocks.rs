@@ -17,11 +17,11 @@ use rocksdb::{Cache, ColumnFamily, DB, ErrorKind, IteratorMode, WriteBatch};
 
 use crate::error::{Error, Result};
 use crate::format::{Place, StoreId};
-use crate::ids::{ChunkHash, ContainerId};
+use crate::ids::{ChunkHash, ContainerId, DomainTag};
 
 use super::keys::{Kind, REMEDY, container, meta};
 use super::rocks_options::{self as options, Mode};
-use super::{Batch, ChunkEntry, ContainerRow, Index, IndexStatistics, MetaKey, RecipeRow};
+use super::{Batch, ChunkEntry, ContainerRow, Holding, Index, IndexStatistics, MetaKey, RecipeRow};
 
 /// See the module.
 pub struct RocksIndex {
@@ -141,7 +141,7 @@ impl RocksIndex {
     }
 
     fn encode(&self, batch: &Batch) -> WriteBatch {
-        let [chunks, containers, recipes, metas] = Kind::ALL.map(|kind| self.table(kind));
+        let [chunks, containers, recipes, metas, holdings] = Kind::ALL.map(|kind| self.table(kind));
         let mut rows = WriteBatch::default();
         batch.removed_chunks.iter().for_each(|hash| rows.delete_cf(chunks, hash.0));
         batch.removed_containers.iter().for_each(|id| rows.delete_cf(containers, container::key(*id)));
@@ -153,6 +153,7 @@ impl RocksIndex {
             .for_each(|(id, row)| rows.put_cf(containers, container::key(*id), row.encode(*id)));
         batch.recipes.iter().for_each(|row| rows.put_cf(recipes, &row.name, row.encode()));
         batch.meta.iter().for_each(|(key, value)| rows.put_cf(metas, key.key(), meta::encode(*key, value)));
+        batch.holdings.iter().for_each(|row| rows.put_cf(holdings, row.key(), row.encode()));
         rows
     }
 
@@ -183,9 +184,24 @@ impl Index for RocksIndex {
         Ok(())
     }
 
+    fn holds(&self, domain: DomainTag, hashes: &[ChunkHash], out: &mut Vec<bool>) -> Result<()> {
+        self.check()?;
+        out.clear();
+        let asked: Vec<Holding> = hashes.iter().map(|hash| Holding { hash: *hash, domain }).collect();
+        let keys: Vec<_> = asked.iter().map(Holding::key).collect();
+        let table = self.table(Kind::Holding);
+        let rows = self.db.batched_multi_get_cf_opt(table, keys.iter(), false, &options::lookup());
+        for (holding, row) in asked.iter().zip(rows) {
+            let row = row.map_err(|error| self.failed("read", &error))?;
+            out.push(row.map(|row| holding.check(&row, self.place())).transpose()?.is_some());
+        }
+        Ok(())
+    }
+
     fn commit(&self, mut batch: Batch) -> Result<()> {
         self.check()?;
         batch.chunks.sort_by_key(|(hash, _)| hash.0); // What `options::synced` relies on for speed.
+        batch.holdings.sort_unstable();
         assert_ne!(self.mode, Mode::ReadOnly, "nothing is committed to an index opened for reading");
         if let Err(error) = self.db.write_opt(self.encode(&batch), &options::synced()) {
             let error = self.failed("write", &error);

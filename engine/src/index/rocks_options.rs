@@ -15,6 +15,8 @@ const MIB: usize = 1 << 20;
 
 /// Write buffer of the chunk table in bytes. Two of them exist while one is flushed.
 const CHUNK_WRITE_BUFFER: usize = 64 * MIB;
+/// Write buffer of the table of holdings in bytes: a row for each chunk that such a domain brings.
+const HOLDING_WRITE_BUFFER: usize = 16 * MIB;
 /// Write buffer of every other table in bytes; they have few rows.
 const SMALL_WRITE_BUFFER: usize = 4 * MIB;
 /// Log bytes after which the oldest write buffer is flushed, so that a small table does not keep old logs alive.
@@ -111,7 +113,11 @@ pub(super) fn cache(bytes: usize) -> Cache {
 pub(super) fn tables(cache: &Cache) -> Vec<ColumnFamilyDescriptor> {
     let unused = ColumnFamilyDescriptor::new("default", table(SMALL_WRITE_BUFFER, cache));
     let kinds = Kind::ALL.into_iter().map(|kind| {
-        let write_buffer = if kind == Kind::Chunk { CHUNK_WRITE_BUFFER } else { SMALL_WRITE_BUFFER };
+        let write_buffer = match kind {
+            Kind::Chunk => CHUNK_WRITE_BUFFER,
+            Kind::Holding => HOLDING_WRITE_BUFFER,
+            _ => SMALL_WRITE_BUFFER,
+        };
         ColumnFamilyDescriptor::new(kind.name(), table(write_buffer, cache))
     });
     std::iter::once(unused).chain(kinds).collect()

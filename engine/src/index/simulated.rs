@@ -10,10 +10,10 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::error::{Error, Result};
-use crate::ids::{ChunkHash, ContainerId};
+use crate::ids::{ChunkHash, ContainerId, DomainTag};
 
 use super::tables::Tables;
-use super::{Batch, ChunkEntry, ContainerRow, Index, IndexStatistics, MetaKey, RecipeRow};
+use super::{Batch, ChunkEntry, ContainerRow, Holding, Index, IndexStatistics, MetaKey, RecipeRow};
 
 /// When a commit is durable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -155,6 +155,13 @@ impl Index for SimulatedIndex {
         out.extend(hashes.iter().map(|hash| state.visible.chunks.get(hash).copied()));
         state.statistics.lookups += hashes.len() as u64;
         state.statistics.hits += out.iter().flatten().count() as u64;
+        Ok(())
+    }
+
+    fn holds(&self, domain: DomainTag, hashes: &[ChunkHash], out: &mut Vec<bool>) -> Result<()> {
+        let tables = self.tables()?;
+        out.clear();
+        out.extend(hashes.iter().map(|hash| tables.holdings.contains(&Holding { hash: *hash, domain })));
         Ok(())
     }
 

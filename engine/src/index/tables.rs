@@ -1,10 +1,10 @@
 //! The index's contents in memory: what the simulated index holds, and what every index must equal.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::ids::{ChunkHash, ContainerId};
 
-use super::{Batch, ChunkEntry, ContainerRow, MetaKey, RecipeRow};
+use super::{Batch, ChunkEntry, ContainerRow, Holding, MetaKey, RecipeRow};
 
 /// All rows.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -13,6 +13,7 @@ pub(super) struct Tables {
     pub containers: BTreeMap<ContainerId, ContainerRow>,
     pub recipes: BTreeMap<String, RecipeRow>,
     pub meta: BTreeMap<MetaKey, Vec<u8>>,
+    pub holdings: BTreeSet<Holding>,
 }
 
 impl Tables {
@@ -31,5 +32,6 @@ impl Tables {
         self.containers.extend(batch.containers.iter().copied());
         self.recipes.extend(batch.recipes.iter().map(|row| (row.name.clone(), row.clone())));
         self.meta.extend(batch.meta.iter().cloned());
+        self.holdings.extend(batch.holdings.iter().copied());
     }
 }

@@ -10,6 +10,7 @@
 //! before the last step leaves chunks that no recipe names, and perhaps a recipe that recovery adopts or removes.
 
 pub mod front;
+mod holder;
 mod kept;
 pub mod lineage;
 pub mod named;

@@ -19,12 +19,13 @@ use gdd_uring::buffer::{IoBuf, Pool};
 use gdd_uring::io::Io;
 
 use super::front::{Front, StreamChunk};
+use super::holder::Holder;
 use super::{PutOptions, chunker_of, lineage, recipe_header};
 use crate::core::{Core, NameClaim};
 use crate::driver::Patience;
 use crate::error::{Error, Result};
 use crate::format::recipe_trailer::Tuning;
-use crate::ids::ChunkHash;
+use crate::ids::{ChunkHash, DomainTag};
 use crate::index::Batch;
 use crate::recipe::{RecipeTotals, RecipeWriter};
 use crate::shard::mailbox::{WINDOW, Wanted};
@@ -48,8 +49,8 @@ pub struct NamedSummary {
 
 /// What is done when its turn comes.
 enum Question {
-    /// Part of the stream; which chunks are wanted?
-    Part(Vec<StreamChunk>),
+    /// Part of the stream; which chunks are wanted? With those that the store was asked for, where not all were.
+    Part(Vec<StreamChunk>, Option<Vec<bool>>),
     /// No part of the stream; which are known?
     Probe(Vec<StreamChunk>),
     /// Part of the stream that is known.
@@ -65,6 +66,8 @@ pub struct NamedPut {
     io: Box<dyn Io>,
     front: Front,
     recipe: Option<RecipeWriter>,
+    /// Whose chunks count as known; the whole store's without.
+    holder: Option<Holder>,
     /// What was asked and not answered, oldest first.
     asked: VecDeque<Question>,
     /// Chunks that were answered to be wanted and not given yet, with their lengths. Their hashes are a stranger's
@@ -118,6 +121,7 @@ impl NamedPut {
             io,
             front,
             recipe: Some(writer),
+            holder: None,
             asked: VecDeque::new(),
             wanted: HashMap::new(),
             gaps: VecDeque::new(),
@@ -136,6 +140,14 @@ impl NamedPut {
         })
     }
 
+    /// Let [`NamedPut::ask`] treat as known only what `domain` has brought, and count as brought what is given. Whoever
+    /// gives a chunk that the store has from others learns of it by the time at most that storing it did not take.
+    #[must_use]
+    pub fn seen_by(mut self, domain: DomainTag) -> Self {
+        self.holder = Some(Holder::new(Arc::clone(&self.core), domain));
+        self
+    }
+
     /// The stream's next chunks. Waits only while very much is asked and not answered.
     ///
     /// # Errors
@@ -148,12 +160,20 @@ impl NamedPut {
                 return Err(Error::Invalid(format!("chunk {hash}: expected 1 to {most} bytes, found {len}")));
             }
         }
-        self.question(&chunks)?;
-        self.asked.push_back(Question::Part(chunks));
+        let held = self.holder.as_mut().map(|holder| holder.has(&chunks)).transpose()?;
+        match &held {
+            None => self.question(&chunks)?,
+            Some(held) => {
+                let own = chunks.iter().zip(held).filter_map(|(chunk, held)| held.then_some(*chunk));
+                self.question(&own.collect::<Vec<_>>())?;
+            }
+        }
+        self.asked.push_back(Question::Part(chunks, held));
         Ok(())
     }
 
-    /// Ask which chunks the store has, without making them part of the stream. Waits as [`NamedPut::ask`].
+    /// Ask which chunks the store has, whoever brought them, without making them part of the stream. Waits as
+    /// [`NamedPut::ask`].
     ///
     /// # Errors
     /// The store failed; the stream is lost.
@@ -196,7 +216,7 @@ impl NamedPut {
                         return Ok(None);
                     };
                     return match question {
-                        Question::Part(chunks) => self.part(&chunks, lengths).map(Some),
+                        Question::Part(chunks, held) => self.part(&chunks, spread(lengths, held)).map(Some),
                         Question::Probe(chunks) => {
                             let pairs = chunks.iter().zip(lengths);
                             Ok(Some(pairs.map(|(chunk, known)| known == Some(chunk.len)).collect()))
@@ -262,6 +282,7 @@ impl NamedPut {
     pub fn durable(&mut self) -> Result<Option<u64>> {
         if self.flushing.is_none() && self.to_flush {
             self.send()?;
+            self.holder.as_mut().map_or(Ok(()), Holder::save)?;
             if self.front.flush()? {
                 self.flushing = Some(self.whole_bytes());
                 self.to_flush = false;
@@ -335,6 +356,7 @@ impl NamedPut {
         self.whole_bytes();
         self.filling = Some((extent, at + bytes.len()));
         self.given_bytes += u64::from(len);
+        self.holder.as_mut().map_or(Ok(()), |holder| holder.add(hash))?;
         Ok(hash)
     }
 
@@ -360,6 +382,7 @@ impl NamedPut {
         }
         self.send()?;
         self.front.finish()?;
+        self.holder.as_mut().map_or(Ok(()), Holder::save)?;
         let (added, _) = self.front.added();
         let totals = RecipeTotals {
             new_bytes: added.bytes,
@@ -413,6 +436,14 @@ impl NamedPut {
             }
         }
     }
+}
+
+/// Answers about the chunks of `held`, with none about the others between them.
+fn spread(lengths: Vec<Option<u32>>, held: Option<Vec<bool>>) -> Vec<Option<u32>> {
+    let Some(held) = held else { return lengths };
+    let mut lengths = lengths.into_iter();
+    let all = held.into_iter().map(|held| if held { lengths.next().flatten() } else { None });
+    all.collect()
 }
 
 impl Drop for NamedPut {

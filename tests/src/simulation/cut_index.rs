@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use gdd_engine::error::{Error, Result};
-use gdd_engine::ids::{ChunkHash, ContainerId};
+use gdd_engine::ids::{ChunkHash, ContainerId, DomainTag};
 use gdd_engine::index::simulated::SimulatedIndex;
 use gdd_engine::index::{Batch, ChunkEntry, ContainerRow, Index, IndexStatistics, MetaKey, RecipeRow};
 use gdd_uring::sim::SimDisk;
@@ -34,6 +34,10 @@ impl CutIndex {
 impl Index for CutIndex {
     fn locate(&self, hashes: &[ChunkHash], out: &mut Vec<Option<ChunkEntry>>) -> Result<()> {
         self.index.locate(hashes, out)
+    }
+
+    fn holds(&self, domain: DomainTag, hashes: &[ChunkHash], out: &mut Vec<bool>) -> Result<()> {
+        self.index.holds(domain, hashes, out)
     }
 
     fn commit(&self, batch: Batch) -> Result<()> {

@@ -7,6 +7,7 @@
 
 pub mod chunk;
 pub mod container;
+pub mod holding;
 pub mod meta;
 pub mod recipe;
 
@@ -28,11 +29,13 @@ pub enum Kind {
     Recipe = 3,
     /// Number of a [`meta::MetaKey`] to its value.
     Meta = 4,
+    /// Chunk hash and domain of a [`holding::Holding`] to nothing.
+    Holding = 5,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 4] = [Self::Chunk, Self::Container, Self::Recipe, Self::Meta];
+    pub const ALL: [Self; 5] = [Self::Chunk, Self::Container, Self::Recipe, Self::Meta, Self::Holding];
 
     /// Its column family.
     #[must_use]
@@ -42,6 +45,7 @@ impl Kind {
             Self::Container => "container",
             Self::Recipe => "recipe",
             Self::Meta => "meta",
+            Self::Holding => "holding",
         }
     }
 
@@ -51,6 +55,7 @@ impl Kind {
             Self::Container => "container row (run `gdd rebuild-index`)",
             Self::Recipe => "stream row (run `gdd rebuild-index`)",
             Self::Meta => "meta row (run `gdd rebuild-index`)",
+            Self::Holding => "holding row (run `gdd rebuild-index`)",
         }
     }
 }
@@ -89,7 +94,7 @@ mod tests {
 
     #[test]
     fn kinds_never_change() {
-        let registry = [(1, "chunk"), (2, "container"), (3, "recipe"), (4, "meta")];
+        let registry = [(1, "chunk"), (2, "container"), (3, "recipe"), (4, "meta"), (5, "holding")];
         assert_eq!(Kind::ALL.map(|kind| (kind as u8, kind.name())), registry);
         assert!(Kind::ALL.iter().all(|kind| kind.what().contains(REMEDY)));
     }

@@ -7,6 +7,7 @@ use gdd_uring::probe::Mode;
 use super::super::cache::SegmentCache;
 use super::*;
 use crate::error::{Error, Result};
+use crate::ids::DomainTag;
 use crate::index::{ContainerRow, IndexStatistics, MetaKey, RecipeRow};
 use crate::observe::Kind;
 
@@ -144,6 +145,9 @@ impl Index for Moving {
     fn locate(&self, hashes: &[ChunkHash], out: &mut Vec<Option<ChunkEntry>>) -> Result<()> {
         let asked = self.asked.swap(true, std::sync::atomic::Ordering::Relaxed);
         if asked { self.new.locate(hashes, out) } else { self.old.locate(hashes, out) }
+    }
+    fn holds(&self, domain: DomainTag, hashes: &[ChunkHash], out: &mut Vec<bool>) -> Result<()> {
+        self.new.holds(domain, hashes, out)
     }
     fn commit(&self, batch: Batch) -> Result<()> {
         self.new.commit(batch)
