@@ -15,7 +15,7 @@ use gdd_engine::ingest::lineage::lineage_of;
 use gdd_engine::options::Options;
 use gdd_uring::probe::Mode;
 
-use crate::config::{self, Config, KeyFiles, Net};
+use crate::config::{self, Config, Net, NetDomain};
 use crate::size;
 pub use bench::{Bench, BenchIngest, BenchIo, BenchRecall, BenchStages, IngestPart, RecallPart, Scenario};
 pub use rehydrate::Rehydrate;
@@ -233,7 +233,14 @@ impl Serve {
             net.listen.clone_from(&self.listen_net);
         }
         if let Some(key) = &self.net_key {
-            let files = KeyFiles { key: key.clone(), previous: None };
+            let files = NetDomain {
+                key: key.clone(),
+                previous: None,
+                sees: None,
+                rate: None,
+                quota: None,
+                sessions_max: None,
+            };
             net.domains = [("default".to_owned(), files)].into();
         }
     }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use gdd_daemon::net::{Rules, Sees};
 use gdd_engine::limits::WORKERS_MAX;
 use gdd_engine::options::Options;
 use serde::{Deserialize, Serialize};
@@ -16,6 +17,9 @@ use crate::{size, users};
 pub const CONFIG_DEFAULT: &str = "/etc/gdd/gdd.toml";
 /// Where the daemon listens.
 pub const SOCKET_DEFAULT: &str = "/run/gdd/gdd.sock";
+
+/// Bytes a second at least: with less, a single message may take longer than a client's patience.
+const RATE_MIN: u64 = 1 << 20;
 
 /// Every key with its default.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -56,19 +60,44 @@ pub struct Net {
     pub sessions_max: usize,
     /// Seconds after which a client that says nothing is ended.
     pub silence_max: u64,
-    /// The key files of each domain; one domain in this release.
-    pub domains: BTreeMap<String, KeyFiles>,
+    /// Who may connect, and what they may know and take.
+    pub domains: BTreeMap<String, NetDomain>,
 }
 
-/// The keys of a domain, made by `gdd key new`.
+/// Clients that may know of each other's data.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
-pub struct KeyFiles {
-    /// The key that clients should have.
+pub struct NetDomain {
+    /// The key that clients should have, made by `gdd key new`.
     pub key: PathBuf,
     /// The one before, while some still have it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub previous: Option<PathBuf>,
+    /// What they may know; all of the store where the domain is the only one. Of several, each must say it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sees: Option<Sees>,
+    /// Bytes a second of all their sessions together.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rate: Option<Memory>,
+    /// Bytes that their backups may have, before deduplication.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub quota: Option<Memory>,
+    /// Their sessions at once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sessions_max: Option<usize>,
+}
+
+impl NetDomain {
+    /// As the service takes them. Where nothing says what they see, they are the only ones.
+    #[must_use]
+    pub fn rules(&self) -> Rules {
+        Rules {
+            sees: self.sees.unwrap_or(Sees::Store),
+            rate: self.rate.map(|rate| rate.0),
+            quota: self.quota.map(|quota| quota.0),
+            sessions_max: self.sessions_max,
+        }
+    }
 }
 
 impl Default for Net {
@@ -81,11 +110,27 @@ impl Net {
     /// What makes no sense, if anything.
     fn problem(&self) -> Option<String> {
         let domains = self.domains.len();
-        if domains > 1 {
+        if let Some(name) =
+            self.domains.iter().find(|(_, domain)| domain.sees.is_none()).map(|(name, _)| name)
+            && domains > 1
+        {
             return Some(format!(
-                "net.domains: expected one, found {domains}: clients find out which chunks a store has, so domains \
-                 that must not know of each other need a daemon and a store each"
+                "net.domains.{name}: of several domains each must say what its clients may know: `sees = \"own\"`, \
+                 what they have brought themselves, or `sees = \"store\"`, that any piece of data is there"
             ));
+        }
+        for (name, domain) in &self.domains {
+            if let Some(rate) = domain.rate.filter(|rate| rate.0 < RATE_MIN) {
+                return Some(format!(
+                    "net.domains.{name}.rate: expected {RATE_MIN} or more, found {}",
+                    rate.0
+                ));
+            }
+            if domain.quota.is_some_and(|quota| quota.0 == 0) || domain.sessions_max == Some(0) {
+                return Some(format!(
+                    "net.domains.{name}: a quota or sessions_max of 0 locks its clients out"
+                ));
+            }
         }
         if domains == 0 && !self.listen.is_empty() {
             return Some("net.listen: a domain with a key is needed, see `gdd key new --help`".to_owned());
@@ -232,6 +277,26 @@ mod tests {
         let config = Config::parse(&uncommented, Path::new("example")).unwrap();
         let show = |config: &Config| toml::to_string(config).unwrap();
         assert_eq!(show(&config), show(&Config::default()));
+    }
+
+    #[test]
+    fn domains_say_what_they_see_and_may_take() {
+        let problem = |text: &str| Config::parse(text, Path::new("gdd.toml")).unwrap().problem();
+        let two = |rest: &str| {
+            format!("[net.domains]\na = {{ key = '/a', sees = 'own' }}\nb = {{ key = '/b'{rest} }}\n")
+        };
+        assert_eq!(problem("[net.domains]\na = { key = '/a' }\n"), None);
+        assert_eq!(problem(&two(", sees = 'store', rate = '2m', quota = '1g', sessions_max = 1")), None);
+        for (rest, words) in [
+            ("", "net.domains.b: of several domains"),
+            (", sees = 'own', rate = '1k'", "net.domains.b.rate"),
+            (", sees = 'own', quota = '0'", "locks its clients out"),
+            (", sees = 'own', sessions_max = 0", "locks its clients out"),
+        ] {
+            let problem = problem(&two(rest)).unwrap();
+            assert!(problem.contains(words), "{problem}");
+        }
+        assert!(Config::parse(&two(", sees = 'all'"), Path::new("gdd.toml")).is_err());
     }
 
     #[test]

@@ -55,8 +55,8 @@ pub trait Index: Send + Sync {
     /// A row or a table file is damaged, or the index is poisoned.
     fn locate(&self, hashes: &[ChunkHash], out: &mut Vec<Option<ChunkEntry>>) -> Result<()>;
 
-    /// Which of `hashes` somebody of `domain` has brought; `out` is cleared, then holds one answer for each, in the same
-    /// order. Whether they are still stored is another question.
+    /// Which of `hashes` somebody of `domain` has brought; `out` is cleared, then holds one answer for each, in the
+    /// same order. Whether they are still stored is another question.
     ///
     /// # Errors
     /// As [`Index::locate`].

@@ -23,6 +23,7 @@ use gdd_engine::ingest::named::{NamedPut, NamedSummary};
 use gdd_engine::store::Store;
 use gdd_wire::message::{BitmapBuffer, Cut, Entry, Receipt, Rows, SegmentQuery, Totals};
 
+use super::domain::{Domain, Sees};
 use super::past::Past;
 use super::trouble::{self, Trouble};
 
@@ -68,9 +69,28 @@ pub(super) enum Answer<'a> {
     Durable(u64),
 }
 
+/// What a domain with a quota may still have.
+struct Room {
+    domain: String,
+    quota: u64,
+    left: u64,
+}
+
+impl Room {
+    fn of(domain: &Domain, store: &Store) -> Result<Option<Self>, Trouble> {
+        let Some(quota) = domain.rules.quota else { return Ok(None) };
+        let held = domain.held_bytes(store).map_err(|error| trouble::store(&error))?;
+        let left = quota.saturating_sub(held);
+        let domain = domain.name.clone();
+        if left == 0 { Err(trouble::quota(&domain, quota)) } else { Ok(Some(Self { domain, quota, left })) }
+    }
+}
+
 /// See the module.
 pub(super) struct Backup {
     put: NamedPut,
+    sees: Sees,
+    room: Option<Room>,
     past: Past,
     slots: VecDeque<Slot>,
     /// The first slots have their answer: so many.
@@ -85,15 +105,15 @@ pub(super) struct Backup {
 
 /// Who backs up what, as the client says.
 pub(super) struct About<'a> {
-    pub domain: &'a str,
+    pub domain: &'a Domain,
     pub client: &'a str,
     pub job_name: &'a str,
     pub file_set: &'a str,
 }
 
 /// The name of a stream in the store.
-pub(super) fn name_of(domain: &str, stream: [u8; 16]) -> String {
-    format!("net/{domain}/{}", hex(stream))
+pub(super) fn name_of(domain: &Domain, stream: [u8; 16]) -> String {
+    domain.prefix() + &hex(stream)
 }
 
 pub(super) fn hex(stream: [u8; 16]) -> String {
@@ -103,16 +123,24 @@ pub(super) fn hex(stream: [u8; 16]) -> String {
 impl Backup {
     pub(super) fn begin(store: &Store, stream: [u8; 16], about: &About<'_>) -> Result<Self, Trouble> {
         let About { domain, client, job_name, file_set } = about;
-        let lineage = format!("net/{domain}/{client}/{job_name}/{file_set}");
+        let prefix = domain.prefix();
+        let lineage = format!("{prefix}{client}/{job_name}/{file_set}");
         let failed = |error| trouble::store(&error);
-        let past = Past::of(store.core(), &lineage, &format!("net/{domain}/")).map_err(failed)?;
+        let room = Room::of(domain, store)?;
+        let past = Past::of(store.core(), &lineage, &prefix).map_err(failed)?;
         let options = PutOptions { lineage: Some(lineage), owner: Owner::Job, ..PutOptions::default() };
         let put = store.put_named(&name_of(domain, stream), options).map_err(|error| match error {
             gdd_engine::error::Error::Invalid(why) => trouble::malformed(&why),
             error => trouble::store(&error),
         })?;
+        let put = match domain.tag() {
+            Some(tag) => put.seen_by(tag),
+            None => put,
+        };
         Ok(Self {
             put,
+            sees: domain.rules.sees,
+            room,
             past,
             slots: VecDeque::new(),
             decided: 0,
@@ -292,8 +320,17 @@ impl Backup {
         self.put.so_far()
     }
 
+    /// Refused when it is more than its domain may have. Backups at the same time do not count each other.
+    pub(super) fn fits(&self) -> Result<(), Trouble> {
+        match &self.room {
+            Some(room) if self.bytes > room.left => Err(trouble::quota(&room.domain, room.quota)),
+            _ => Ok(()),
+        }
+    }
+
     /// What both ends must agree on before the stream has a name. All answers were taken.
     pub(super) fn check(&self, sent: &Totals) -> Result<(), Trouble> {
+        self.fits()?;
         let missing = self.slots.len() + self.put.missing();
         if missing > 0 {
             return Err(trouble::incomplete(missing));
@@ -321,8 +358,12 @@ impl Backup {
             recipe_digest: *self.digest.finalize().as_bytes(),
             ..*sent
         };
-        let receipt =
-            Receipt { totals, new_bytes: done.new_bytes, stored_bytes: done.stored_bytes, wire_bytes };
+        // What others have brought is not told to those who must not know: to them all that they gave is new.
+        let (new_bytes, stored_bytes) = match self.sees {
+            Sees::Store => (done.new_bytes, done.stored_bytes),
+            Sees::Own => (done.given_bytes, done.given_bytes),
+        };
+        let receipt = Receipt { totals, new_bytes, stored_bytes, wire_bytes };
         Ok((receipt, done))
     }
 }

@@ -17,11 +17,12 @@ use gdd_wire::message::FromDaemon;
 use gdd_wire::{Accepted, Channel};
 use rustix::event::{PollFd, PollFlags, Timespec};
 
+use super::domain::Domain;
 use super::line::Line;
 use super::refusals::reason;
 use super::session::{self, End, LOOK};
 use super::trouble::{self, Trouble};
-use super::{SessionStatus, Shared, lock};
+use super::{Session, SessionStatus, Shared, lock};
 
 /// How long a write waits for a client that does not read.
 const WRITE_MAX: Duration = Duration::from_secs(300);
@@ -114,21 +115,22 @@ fn greet(shared: &Shared, stream: TcpStream, peer: SocketAddr, trying: Trying) {
         ..SessionStatus::default()
     };
     let about = format!("{peer}, client {:?}, domain {domain}", status.client);
+    let domain = shared.domains.get(&domain).expect("each domain of the ring has its rules");
     let status = Arc::new(Mutex::new(status));
     let Channel { reader, mut writer } = channel;
     if let Err(error) = reader.transport().set_timeouts(LOOK, WRITE_MAX) {
         return shared.refusals.note("closed", &format!("{about}: {error}"));
     }
-    let entered = {
+    let crowd = {
         let mut sessions = lock(&shared.sessions);
-        let room = sessions.len() < shared.limits.sessions_max;
-        if room {
+        let crowd = crowd(shared, domain, &sessions);
+        if crowd.is_none() {
             sessions.push((Arc::clone(&status), handle.ok()));
         }
-        room
+        crowd
     };
-    if !entered {
-        let Trouble { id, text, remedy, .. } = trouble::crowded(shared.limits.sessions_max);
+    if let Some(trouble) = crowd {
+        let Trouble { id, text, remedy, .. } = trouble;
         let told = gdd_wire::message::Trouble { number: None, id, text: &text, remedy, fatal: true };
         let mut head = Vec::new();
         if let Ok(tail) = FromDaemon::Trouble(told).encode(&mut head) {
@@ -145,4 +147,15 @@ fn greet(shared: &Shared, stream: TcpStream, peer: SocketAddr, trying: Trying) {
         End::Gone(why) => tracing::warn!("session of {about} broke off: {why}"),
         End::Told(trouble) => tracing::warn!("session of {about} was ended: {trouble}"),
     }
+}
+
+/// Why there is no room for one more session of `domain`, if there is none.
+fn crowd(shared: &Shared, domain: &Domain, sessions: &[Session]) -> Option<Trouble> {
+    let limit = shared.limits.sessions_max;
+    if sessions.len() >= limit {
+        return Some(trouble::crowded("the daemon", limit));
+    }
+    let limit = domain.rules.sessions_max?;
+    let same = sessions.iter().filter(|(status, _)| lock(status).domain == domain.name).count();
+    (same >= limit).then(|| trouble::crowded("the client's domain", limit))
 }

@@ -7,10 +7,11 @@
 //! # Invariants
 //! - Nothing is done for a client before its handshake; see `gate`.
 //! - A receipt is given for what was counted and digested here, and is durable under its name.
-//! - A daemon has one domain. Whatever the store holds, its clients can find out that it is there, as they must to
-//!   leave it out; for domains that must learn nothing of each other, run a daemon and a store for each.
+//! - A client can ask about, restore from and go on from what its key's domain has, and nothing else; a domain that
+//!   [sees the store](Sees::Store) can besides find out that a chunk is there, as it must to leave it out.
 
 mod backup;
+mod domain;
 mod gate;
 mod line;
 mod past;
@@ -32,6 +33,9 @@ use gdd_engine::options::Trust;
 use gdd_engine::store::Store;
 use gdd_wire::{BootId, Identity, KeyRing, StoreId};
 
+pub use domain::{Rules, Sees};
+
+use domain::Domain;
 use refusals::Refusals;
 
 /// What clients may take.
@@ -47,6 +51,8 @@ pub struct Limits {
     pub silence_max: Duration,
     /// Bytes of segments read lately that are kept for all restores together.
     pub shelf_bytes: usize,
+    /// What the clients of each domain may know and take. A domain that is alone needs none: it sees the store.
+    pub domains: BTreeMap<String, Rules>,
 }
 
 impl Default for Limits {
@@ -57,6 +63,7 @@ impl Default for Limits {
             sessions_max: 256,
             silence_max: Duration::from_secs(300),
             shelf_bytes: 64 << 20,
+            domains: BTreeMap::new(),
         }
     }
 }
@@ -90,6 +97,8 @@ pub struct SessionStatus {
     pub stored_bytes: u64,
     /// Bytes given back.
     pub bytes_back: u64,
+    /// Time in which its domain's rate held it up.
+    pub held_up_seconds: f64,
     /// Since it connected.
     pub seconds: f64,
 }
@@ -118,6 +127,7 @@ struct Shared {
     store: Arc<Store>,
     shelf: Shelf,
     ring: KeyRing,
+    domains: BTreeMap<String, Domain>,
     identity: Identity,
     limits: Limits,
     stop: AtomicBool,
@@ -139,12 +149,11 @@ impl NetService {
     /// Serves `store` at `addresses` to clients with a key of `ring`.
     ///
     /// # Errors
-    /// An address cannot be listened at, the ring has no domain or several, or there are no threads.
+    /// An address cannot be listened at, the ring has no domain, or several and not all with rules, or there are no
+    /// threads.
     pub fn start(store: Arc<Store>, addresses: &[SocketAddr], ring: KeyRing, limits: Limits) -> Result<Self> {
-        let domains = ring.domains().len();
-        if domains != 1 {
-            return Err(Error::Invalid(format!("domains of clients: expected 1, found {domains}")));
-        }
+        let names: Vec<&str> = ring.domains().iter().map(|domain| domain.name.as_str()).collect();
+        let domains = domain::all(&names, &limits.domains)?;
         let mut boot = [0; 16];
         getrandom::fill(&mut boot).map_err(|error| Error::Invalid(format!("no random numbers: {error}")))?;
         let identity = Identity {
@@ -157,6 +166,7 @@ impl NetService {
             shelf: store.another_shelf(limits.shelf_bytes, Trust::Crc), // The client hashes each chunk itself.
             store,
             ring,
+            domains,
             identity,
             limits,
             stop: AtomicBool::new(false),

@@ -15,6 +15,7 @@ use gdd_wire::message::{FromClient, FromDaemon, Totals};
 use gdd_wire::{Reader, WireError, Writer};
 
 use super::backup::{About, Answer, Backup, hex, name_of};
+use super::domain::Domain;
 use super::line::Line;
 use super::restore::{self, Reading};
 use super::trouble::{self, Trouble};
@@ -52,7 +53,7 @@ impl From<WireError> for End {
 pub(super) struct Talk<'a> {
     shared: &'a Shared,
     writer: Writer<Line>,
-    domain: String,
+    domain: &'a Domain,
     status: Arc<Mutex<SessionStatus>>,
     backup: Option<([u8; 16], Backup)>,
     /// A backup was begun: a connection has one.
@@ -71,7 +72,7 @@ pub(super) fn serve(
     shared: &Shared,
     mut reader: Reader<Line>,
     writer: Writer<Line>,
-    domain: String,
+    domain: &Domain,
     status: &Arc<Mutex<SessionStatus>>,
 ) -> End {
     let hurried = reader.transport().hurried();
@@ -133,17 +134,19 @@ impl Talk<'_> {
         let message = FromClient::decode(bytes).map_err(|why| trouble::malformed(&why))?;
         (self.heard, self.pinged) = (Instant::now(), false);
         self.received += size as u64;
+        self.pay(size)?;
         match self.act(&message) {
             Err(End::Told(trouble)) if trouble.number.is_some() => self.tell(&trouble, false)?,
             other => other?,
         }
         let committed = if let FromClient::Commit(totals) = message { Some(totals) } else { None };
+        self.backup.as_ref().map_or(Ok(()), |(_, backup)| backup.fits())?;
         let wire = reader.bytes();
         if let Some(totals) = committed {
             self.commit(&totals, wire)?;
         }
         self.show(wire);
-        if self.shared.stop.load(Ordering::Acquire) { Err(trouble::stopping().into()) } else { Ok(()) }
+        self.check_stop()
     }
 
     /// The client's end came.
@@ -188,7 +191,7 @@ impl Talk<'_> {
         self.began = true;
         let mut stream = [0; 16];
         getrandom::fill(&mut stream).map_err(|error| End::Gone(error.to_string()))?;
-        let about = About { domain: &self.domain, client, job_name, file_set };
+        let about = About { domain: self.domain, client, job_name, file_set };
         let store = &self.shared.store;
         self.backup = Some((stream, Backup::begin(store, stream, &about)?));
         let mut status = lock(&self.status);
@@ -251,7 +254,7 @@ impl Talk<'_> {
     }
 
     fn fetch(&mut self, number: u64, stream: [u8; 16], range: (u64, u64)) -> Result<(), End> {
-        let (store, name) = (&self.shared.store, name_of(&self.domain, stream));
+        let (store, name) = (&self.shared.store, name_of(self.domain, stream));
         let bytes = restore::length(store, &name).map_err(|error| trouble::store(&error))?;
         let Some(bytes) = bytes else { return Err(trouble::unknown(number, &hex(stream)).into()) };
         let (mut offset, until) = (range.0, range.0 + range.1); // It fits: a message is checked.
@@ -269,19 +272,36 @@ impl Talk<'_> {
             self.send(&FromDaemon::Piece { number, offset: offset_of, hash, bytes: &chunk.bytes })?;
             offset = restore::end(&chunk);
             lock(&self.status).bytes_back += chunk.bytes.len() as u64;
-            if self.shared.stop.load(Ordering::Acquire) {
-                return Err(trouble::stopping().into());
-            }
+            self.pay(chunk.bytes.len())?;
+            self.check_stop()?;
         }
         self.reading = Some(reading);
         self.send(&FromDaemon::Fetched { number, length: range.1 })
     }
 
+    /// Wait as long as the domain's rate asks for `bytes` more. What the client sends meanwhile stays in the sockets.
+    fn pay(&mut self, bytes: usize) -> Result<(), End> {
+        let start = Instant::now();
+        let wait = self.domain.pay(bytes, start);
+        if wait.is_zero() {
+            return Ok(());
+        }
+        self.writer.flush()?;
+        while let Some(left) = wait.checked_sub(start.elapsed()).filter(|left| !left.is_zero()) {
+            self.check_stop()?;
+            std::thread::sleep(left.min(LOOK));
+        }
+        lock(&self.status).held_up_seconds += start.elapsed().as_secs_f64();
+        Ok(())
+    }
+
+    fn check_stop(&self) -> Result<(), End> {
+        if self.shared.stop.load(Ordering::Acquire) { Err(trouble::stopping().into()) } else { Ok(()) }
+    }
+
     /// Nothing came: should this go on?
     fn look(&mut self) -> Result<(), End> {
-        if self.shared.stop.load(Ordering::Acquire) {
-            return Err(trouble::stopping().into());
-        }
+        self.check_stop()?;
         let (silent, limit) = (self.heard.elapsed(), self.shared.limits.silence_max);
         if silent >= limit {
             return Err(trouble::silent(limit).into());

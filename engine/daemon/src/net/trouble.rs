@@ -118,15 +118,26 @@ pub(super) fn stopping() -> Trouble {
 }
 
 /// Too many sessions.
-pub(super) fn crowded(limit: usize) -> Trouble {
-    let text = format!("the daemon has {limit} sessions, as many as it takes");
-    fatal("GDD-NET-0013", text, "run fewer jobs at once, or raise `sessions_max` in [net] of its gdd.toml")
+pub(super) fn crowded(who: &str, limit: usize) -> Trouble {
+    let text = format!("{who} has {limit} sessions, as many as it may");
+    fatal(
+        "GDD-NET-0013",
+        text,
+        "run fewer jobs at once, or raise `sessions_max` in [net] of the daemon's gdd.toml",
+    )
 }
 
 /// More is open than the daemon remembers.
 pub(super) fn greedy(what: &str, limit: usize, found: usize) -> Trouble {
     let text = format!("{what}: expected {limit} at most, found {found}");
     fatal("GDD-NET-0014", text, "install plugin and daemon of one release; report it if they are")
+}
+
+/// The domain has as much as it may.
+pub(super) fn quota(domain: &str, limit: u64) -> Trouble {
+    let text = format!("the backups of domain {domain} would have more than its quota of {limit} bytes");
+    let remedy = "remove old streams with `gdd rm`, or raise the domain's `quota` in the daemon's gdd.toml";
+    fatal("GDD-NET-0015", text, remedy)
 }
 
 #[cfg(test)]

@@ -46,6 +46,7 @@ pub fn start(state: &State, ring: Option<KeyRing>) -> Result<()> {
     let limits = Limits {
         sessions_max: net.sessions_max,
         silence_max: Duration::from_secs(net.silence_max),
+        domains: net.domains.iter().map(|(name, domain)| (name.clone(), domain.rules())).collect(),
         ..Limits::default()
     };
     let service = NetService::start(state.store()?, &net.listen, ring, limits)?;
