@@ -3,15 +3,18 @@
 //! `cargo run --release -p gdd-wire --example wire_speed [HANDSHAKES]`
 
 use std::hint::black_box;
+use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use gdd_wire::record::{Kind, Opener, Sealer};
+use gdd_wire::suite::{Aad, Nonce};
 use gdd_wire::{BootId, Domain, Identity, Introduction, Key, KeyRing, StoreId, accept, connect, suite};
 use hdrhistogram::Histogram;
-use ring::aead::{Aad, Nonce};
 
+/// Bytes of a hello or an answer, about.
+const MESSAGE_SIZE: usize = 160;
 const TIME_MAX: Duration = Duration::from_secs(5);
 /// Bytes sealed for one figure.
 const VOLUME: usize = 512 << 20;
@@ -21,6 +24,7 @@ const ROUNDS: usize = 5;
 fn main() {
     let count = std::env::args().nth(1).map_or(2000, |count| count.parse().expect("a number of handshakes"));
     handshakes(count);
+    exchanges(count);
     println!("\nGB/s on one core, best of {ROUNDS} times {} MiB", VOLUME >> 20);
     println!(
         "{:>10}  {:>8}  {:>8}  {:>6}  {:>8}  {:>6}",
@@ -63,6 +67,37 @@ fn handshakes(count: u64) {
         let at = |quantile| times.value_at_quantile(quantile) as f64 / 1e6;
         println!("{name}: {count} times, p50 {:.3} ms, p99 {:.3} ms", at(0.5), at(0.99));
     }
+}
+
+/// The same without cryptography: what the machine takes to connect, and to carry two messages of that size and a last
+/// one.
+fn exchanges(count: u64) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = listener.local_addr().expect("it is bound");
+    let daemon = thread::spawn(move || {
+        let mut bytes = [0; MESSAGE_SIZE];
+        for _ in 0..count {
+            let mut socket = listener.accept().expect("a client").0;
+            socket.set_nodelay(true).expect("a socket");
+            socket.read_exact(&mut bytes).expect("a message");
+            socket.write_all(&bytes).expect("a client that reads");
+            socket.read_exact(&mut bytes[..1]).expect("the last message");
+        }
+    });
+    let mut times = Histogram::<u64>::new_with_bounds(1, 10_000_000_000, 3).expect("three digits");
+    let mut bytes = [0; MESSAGE_SIZE];
+    for _ in 0..count {
+        let mut socket = TcpStream::connect(address).expect("our own listener");
+        socket.set_nodelay(true).expect("a socket");
+        let start = Instant::now();
+        socket.write_all(&bytes).expect("a daemon that reads");
+        socket.read_exact(&mut bytes).expect("an answer");
+        socket.write_all(&bytes[..1]).expect("a daemon that reads");
+        record(&mut times, start);
+    }
+    daemon.join().expect("the daemon's thread ends");
+    let at = |quantile| times.value_at_quantile(quantile) as f64 / 1e6;
+    println!("without cryptography: {count} times, p50 {:.3} ms, p99 {:.3} ms", at(0.5), at(0.99));
 }
 
 fn record(times: &mut Histogram<u64>, start: Instant) {

@@ -5,6 +5,8 @@ use std::net::{Shutdown, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
+use rustix::net::RecvFlags;
+
 /// A connection.
 pub trait Transport: Read + Write + Sized {
     /// Another handle of the same connection.
@@ -27,6 +29,11 @@ pub trait Transport: Read + Write + Sized {
         Ok(())
     }
 
+    /// Whether a read would return at once, if that can be told.
+    fn has_bytes(&self) -> bool {
+        true
+    }
+
     /// Ends both directions for all handles: a thread that waits in a read wakes up.
     ///
     /// # Errors
@@ -42,6 +49,11 @@ impl Transport for TcpStream {
     fn set_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
         self.set_read_timeout(timeout)?;
         self.set_write_timeout(timeout)
+    }
+
+    fn has_bytes(&self) -> bool {
+        let peeked = rustix::net::recv(self, &mut [0_u8; 1], RecvFlags::PEEK | RecvFlags::DONTWAIT);
+        !matches!(peeked, Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR))
     }
 
     /// What is flushed leaves at once: we gather small messages ourselves.

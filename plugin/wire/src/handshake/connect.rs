@@ -12,6 +12,9 @@ use crate::key::{Key, KeyId, KeyRing};
 use crate::record::{Opener, Reader, Sealer, Writer};
 use crate::transport::Transport;
 
+/// How long a client looks for an answer without sleeping.
+const WATCH_MAX: Duration = Duration::from_micros(500);
+
 /// Both directions of a connection whose handshake is done. They are independent: one thread may send while another
 /// receives. The connection has no timeout: what waiting is worth is the owner's to say
 /// ([`Transport::set_timeout`]).
@@ -59,6 +62,7 @@ pub fn connect<T: Transport>(
     transport.prepare().map_err(|source| WireError::from_io("preparing the connection", source))?;
     let (initiator, hello) = Initiator::start(key, introduction)?;
     deadline.write(&mut transport, "sending the hello", &hello)?;
+    watch(&transport);
     let mut answer = vec![0; ANSWER_HEADER_SIZE];
     deadline.read(&mut transport, "waiting for the daemon's answer", &mut answer).map_err(refused)?;
     let header = answer.first_chunk().expect("a header was read");
@@ -117,6 +121,15 @@ fn channel<T: Transport>(transport: T, send: &[u8; 32], receive: &[u8; 32]) -> R
 
 fn disarm<T: Transport>(transport: &T) -> Result<(), WireError> {
     transport.set_timeout(None).map_err(|source| WireError::from_io("preparing the connection", source))
+}
+
+/// Look for the daemon's answer for a moment before sleeping until it comes: on a fast network it takes no longer than
+/// falling asleep and being woken. The daemon, to whom anybody may connect, never waits like this.
+fn watch<T: Transport>(transport: &T) {
+    let start = Instant::now();
+    while start.elapsed() < WATCH_MAX && !transport.has_bytes() {
+        std::thread::yield_now();
+    }
 }
 
 /// A daemon that closes instead of an answer, with or without our hello unread.

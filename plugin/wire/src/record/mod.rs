@@ -17,7 +17,7 @@
 mod reader;
 mod writer;
 
-use ring::aead::{Aad, LessSafeKey, Nonce};
+use aws_lc_rs::aead::{Aad, LessSafeKey, Nonce};
 
 pub use reader::Reader;
 pub use writer::Writer;

@@ -5,7 +5,7 @@ mod noise;
 mod rfc;
 mod wycheproof;
 
-use ring::aead::{Aad, Nonce};
+use gdd_wire::suite::{Aad, Nonce};
 use snow::params::DHChoice;
 use snow::types::Dh;
 
