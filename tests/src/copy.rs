@@ -1,9 +1,9 @@
-//! Copies of a store, for tests that ruin many of them.
+//! Copies: of a store, for tests that ruin many of them, or of any tree.
 
 use std::path::Path;
 use std::process::Command;
 
-/// Copy the store in `source` to `target`, which must not exist. Reserved space becomes holes.
+/// Copy the tree in `source` to `target`, which must not exist. Reserved space becomes holes.
 ///
 /// # Panics
 /// When `cp` fails.

@@ -20,6 +20,7 @@ pub mod joined;
 pub mod json;
 pub mod memory;
 pub mod meter;
+pub mod mixed;
 pub mod running;
 pub mod serial;
 pub mod serving;

@@ -2,9 +2,7 @@
 //! of the FileSet.
 #![allow(clippy::unwrap_used)]
 
-use std::fs::{self, File};
-use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{FileExt, PermissionsExt, symlink};
+use std::fs;
 use std::path::Path;
 use std::thread;
 use std::time::Duration;
@@ -12,36 +10,15 @@ use std::time::Duration;
 use gdd_rig::{Device, Job, Level, Pool, Release};
 use gdd_tests::bacula::{assert_equal, assert_restored};
 use gdd_tests::client::ClientSite;
-use gdd_tests::random::Random;
+use gdd_tests::mixed;
 use gdd_tests::snapshot::Snapshot;
 use gdd_tests::tree::{self, Shape};
 
 const STRING: &str = "gdd:patience=60";
 
-/// Every kind of entry, and files on both sides of every border of ours.
-fn mixed(folder: &Path) {
-    let mut random = Random::new(7);
-    for size in [0, 1, 111, 112, 113, 511, 512, 513, 65_535, 65_536, 65_537, (1 << 20) + 1, 5 << 20] {
-        let mut bytes = vec![0; size];
-        random.fill(&mut bytes);
-        fs::write(folder.join(format!("size-{size}")), bytes).unwrap();
-    }
-    fs::write(folder.join("zeros"), vec![0; 3_000_001]).unwrap();
-    let sparse = File::create(folder.join("sparse")).unwrap();
-    sparse.set_len(20 << 20).unwrap();
-    sparse.write_all_at(b"data", 10_000_001).unwrap();
-    fs::hard_link(folder.join("size-65537"), folder.join("second name")).unwrap();
-    symlink("nowhere", folder.join("dangling")).unwrap();
-    symlink("size-512", folder.join("link")).unwrap();
-    let name = std::ffi::OsStr::from_bytes(b"not utf-8 \xff\xfe %s%n\nline");
-    fs::write(folder.join(name), vec![7; 5000]).unwrap();
-    fs::set_permissions(folder.join("size-65535"), fs::Permissions::from_mode(0o4755)).unwrap();
-    tree::build(&folder.join("built"), 3, Shape { files: 40, xattrs: true, ..Shape::SMALL }).unwrap();
-}
-
 fn round_trip(release: Release, options: &[&str]) {
     let Some(site) = ClientSite::new(release) else { return };
-    mixed(&site.tree());
+    mixed::build(&site.tree()).unwrap();
     let rig = site.start(STRING, options);
     let full = site.full(&rig);
     println!("{}", full.log.lines().find(|line| line.contains("savings")).unwrap());
@@ -51,7 +28,7 @@ fn round_trip(release: Release, options: &[&str]) {
 
 fn incremental(release: Release, accurate: bool) {
     let Some(site) = ClientSite::new(release) else { return };
-    mixed(&site.tree());
+    mixed::build(&site.tree()).unwrap();
     let job = Job::backup("files", "files");
     let job = if accurate { job.accurate() } else { job };
     let options: &[&str] = if accurate { &["accurate = pinsmc"] } else { &[] };
