@@ -148,6 +148,16 @@ impl Report {
     pub fn of(job: &JobResult) -> Self {
         let line = job.log.lines().find(|line| line.contains(" savings ")).expect("the job has a report");
         println!("{line}");
+        Self::of_line(line)
+    }
+
+    /// Of the report's line.
+    ///
+    /// # Panics
+    /// When it is none.
+    #[must_use]
+    #[track_caller]
+    pub fn of_line(line: &str) -> Self {
         let number = |word: &str| {
             let mut words = line.split_whitespace().skip_while(|found| *found != word);
             words.nth(1).and_then(|number| number.parse().ok()).expect("a report has its numbers")

@@ -21,6 +21,7 @@ pub mod json;
 pub mod memory;
 pub mod meter;
 pub mod mixed;
+pub mod network;
 pub mod running;
 pub mod serial;
 pub mod serving;
