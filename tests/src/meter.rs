@@ -4,7 +4,9 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, channel};
 use std::thread;
+use std::time::{Duration, Instant};
 
 /// Passes connections on until the process ends.
 #[derive(Debug)]
@@ -20,6 +22,16 @@ impl Meter {
     /// When there is no free port.
     #[must_use]
     pub fn before(port: u16) -> Self {
+        Self::with_delay(port, Duration::ZERO)
+    }
+
+    /// The same with a longer way: each byte arrives `delay` later than it was sent, in both directions, and as many may
+    /// be on their way as are sent meanwhile.
+    ///
+    /// # Panics
+    /// When there is no free port.
+    #[must_use]
+    pub fn with_delay(port: u16, delay: Duration) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("there is a free port");
         let own = listener.local_addr().expect("a listener has an address").port();
         let bytes = Arc::new(AtomicU64::new(0));
@@ -31,7 +43,7 @@ impl Meter {
                     let _ = to.set_nodelay(true); // Only slower without.
                     let (Ok(from), Ok(to)) = (from.try_clone(), to.try_clone()) else { continue };
                     let counted = Arc::clone(&counted);
-                    thread::spawn(move || pass(from, to, &counted));
+                    thread::spawn(move || pass(from, to, &counted, delay));
                 }
             }
         });
@@ -51,11 +63,24 @@ impl Meter {
     }
 }
 
-fn pass(mut from: TcpStream, mut to: TcpStream, counted: &AtomicU64) {
+fn pass(mut from: TcpStream, to: TcpStream, counted: &AtomicU64, delay: Duration) {
+    let (sender, blocks) = channel::<(Instant, Vec<u8>)>();
+    let carrier = thread::spawn(move || carry(&blocks, to));
     let mut buffer = vec![0; 256 << 10];
     while let Ok(count @ 1..) = from.read(&mut buffer) {
         counted.fetch_add(count as u64, Ordering::SeqCst);
-        if to.write_all(&buffer[..count]).is_err() {
+        if sender.send((Instant::now() + delay, buffer[..count].to_vec())).is_err() {
+            break;
+        }
+    }
+    drop(sender);
+    let _ = carrier.join(); // It has nothing to tell.
+}
+
+fn carry(blocks: &Receiver<(Instant, Vec<u8>)>, mut to: TcpStream) {
+    for (due, block) in blocks {
+        thread::sleep(due.saturating_duration_since(Instant::now()));
+        if to.write_all(&block).is_err() {
             break;
         }
     }
