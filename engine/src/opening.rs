@@ -82,6 +82,11 @@ impl Opening<'_> {
         let filter = open_filter(&self.filter, (store, epoch), &settings, self.index.as_ref(), clean, notes)?;
         let mark = Batch { meta: vec![(MetaKey::CleanEpoch, Vec::new())], ..Batch::default() };
         self.index.commit(mark)?;
+        let suspects = Suspects::of(Arc::clone(&self.index))?;
+        if suspects.count() > 0 {
+            let count = suspects.count();
+            notes.push(format!("{count} chunks are damaged and are stored again when they come again"));
+        }
         Ok(Seed {
             paths: self.paths.clone(),
             store,
@@ -91,7 +96,7 @@ impl Opening<'_> {
             filter,
             source: self.source,
             damaged: Arc::new(damaged),
-            suspects: Suspects::default(),
+            suspects,
             begun,
             workers: options.workers(),
             budget: options.budget(),

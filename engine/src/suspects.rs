@@ -1,33 +1,56 @@
 //! Chunks that could not be given back: until they are stored again, they count as unknown.
 //!
 //! Without this, the next backup of data whose only copy has rotted would find it "known", store nothing, and succeed.
-//! The suspicion is this process's: `gdd fsck`, which reads everything, does not depend on it, and neither does what a
-//! restore says.
+//! The suspicion is written down in the index, so that it outlives the process; it goes with the commit that makes the new
+//! copy durable. `gdd fsck`, which reads everything, does not depend on it, and neither does what a restore says.
+//!
+//! # Invariants
+//! - A chunk that is stored again is unsuspected here before its new copy is durable, and in the index not before.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
+use crate::error::Result;
 use crate::ids::ChunkHash;
+use crate::index::{Batch, Index};
 
 /// Shared by all that read and write one open store.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Suspects(Arc<Inner>);
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Inner {
+    /// Where they are written down; not, in a store that is open for reading only.
+    index: Option<Arc<dyn Index>>,
     /// Whether there are any: the usual answer costs one load.
     any: AtomicBool,
     chunks: RwLock<HashSet<ChunkHash>>,
 }
 
 impl Suspects {
-    /// A chunk could not be given back.
+    /// Those that were written down in `index`, and the ones to come.
+    ///
+    /// # Errors
+    /// The index failed.
+    pub fn of(index: Arc<dyn Index>) -> Result<Self> {
+        let chunks: HashSet<ChunkHash> = index.suspects()?.into_iter().collect();
+        let any = AtomicBool::new(!chunks.is_empty());
+        Ok(Self(Arc::new(Inner { index: Some(index), any, chunks: RwLock::new(chunks) })))
+    }
+
+    /// A chunk could not be given back. It counts as unknown from here on, and after the next opening.
     pub fn note(&self, hash: ChunkHash) {
-        if self.0.chunks.write().unwrap_or_else(PoisonError::into_inner).insert(hash) {
-            tracing::info!("chunk {hash} cannot be given back; it is stored again when it comes again");
-        }
+        let is_new = self.0.chunks.write().unwrap_or_else(PoisonError::into_inner).insert(hash);
         self.0.any.store(true, Ordering::Release);
+        if !is_new {
+            return;
+        }
+        tracing::warn!("chunk {hash} cannot be given back; it is stored again when it comes again");
+        let Some(index) = &self.0.index else { return };
+        if let Err(error) = index.commit(Batch { suspects: vec![hash], ..Batch::default() }) {
+            tracing::warn!("that chunk {hash} is suspect was not written down: {error}");
+        }
     }
 
     /// Whether it could not.
@@ -37,11 +60,9 @@ impl Suspects {
             && self.0.chunks.read().unwrap_or_else(PoisonError::into_inner).contains(hash)
     }
 
-    /// It was stored again.
-    pub fn clear(&self, hash: &ChunkHash) {
-        if self.has(hash) {
-            self.0.chunks.write().unwrap_or_else(PoisonError::into_inner).remove(hash);
-        }
+    /// It was stored again; whether it was suspect.
+    pub fn clear(&self, hash: &ChunkHash) -> bool {
+        self.has(hash) && self.0.chunks.write().unwrap_or_else(PoisonError::into_inner).remove(hash)
     }
 
     /// How many there are.

@@ -21,12 +21,16 @@ pub struct Batch {
     pub meta: Vec<(MetaKey, Vec<u8>)>,
     /// Who brought what, to put.
     pub holdings: Vec<Holding>,
+    /// Chunks whose stored copy is not to be relied on, to put.
+    pub suspects: Vec<ChunkHash>,
     /// Chunks to remove.
     pub removed_chunks: Vec<ChunkHash>,
     /// Containers to remove.
     pub removed_containers: Vec<ContainerId>,
     /// Names of streams to remove.
     pub removed_recipes: Vec<String>,
+    /// Chunks that are suspect no more.
+    pub removed_suspects: Vec<ChunkHash>,
 }
 
 impl Batch {
@@ -38,6 +42,8 @@ impl Batch {
             && self.recipes.is_empty()
             && self.meta.is_empty()
             && self.holdings.is_empty()
+            && self.suspects.is_empty()
+            && self.removed_suspects.is_empty()
             && self.removed_chunks.is_empty()
             && self.removed_containers.is_empty()
             && self.removed_recipes.is_empty()
@@ -56,6 +62,10 @@ impl Batch {
         if !later.removed_recipes.is_empty() {
             self.recipes.retain(|row| !later.removed_recipes.contains(&row.name));
         }
+        if !later.removed_suspects.is_empty() {
+            self.suspects.retain(|hash| !later.removed_suspects.contains(hash));
+        }
+        self.removed_suspects.extend(later.removed_suspects);
         self.removed_chunks.extend(later.removed_chunks);
         self.removed_containers.extend(later.removed_containers);
         self.removed_recipes.extend(later.removed_recipes);
@@ -64,5 +74,6 @@ impl Batch {
         self.recipes.extend(later.recipes);
         self.meta.extend(later.meta);
         self.holdings.extend(later.holdings);
+        self.suspects.extend(later.suspects);
     }
 }

@@ -68,6 +68,9 @@ pub(super) fn contents(index: &dyn Index) -> Tables {
         let of = |hash: &ChunkHash| Holding { hash: *hash, domain: DomainTag::of(domain) };
         tables.holdings.extend(all.iter().zip(held).filter(|(_, held)| *held).map(|(hash, _)| of(hash)));
     }
+    let suspects = index.suspects().unwrap();
+    assert!(suspects.is_sorted());
+    tables.suspects.extend(suspects);
     for key in MetaKey::ALL {
         tables.meta.extend(index.meta(key).unwrap().map(|value| (key, value)));
     }
@@ -95,6 +98,9 @@ fn batches() -> Vec<Batch> {
     first.holdings =
         vec![holding(3, "site"), holding(7, "guest"), holding(7, "site"), holding(77_777, "site")];
     let mut second = batch_of(&[1000]);
+    first.suspects = [3, 7, 8].map(hash).to_vec();
+    second.removed_suspects = vec![hash(7), hash(77_777)];
+    second.suspects = vec![hash(1000)];
     second.holdings = vec![holding(9, "guest"), holding(7, "guest")];
     second.removed_chunks = vec![hash(5), hash(1000), hash(77_777)];
     second.removed_containers = vec![ContainerId(1)];
@@ -102,6 +108,7 @@ fn batches() -> Vec<Batch> {
     second.recipes = vec![super::RecipeRow { state: RecipeState::Deleting, ..recipe_row("etc", [2; 7]) }];
     second.meta.push((MetaKey::CleanEpoch, vec![]));
     let mut third = batch_of(&[5]);
+    (third.suspects, third.removed_suspects) = (vec![hash(3)], vec![hash(3), hash(1000)]);
     third.chunks.push((hash(6), ChunkEntry { status: Status::Corrupted, ..entry(6) }));
     third.chunks.push((hash(6), ChunkEntry { status: Status::Condemned, ..entry(6) }));
     vec![first, Batch::default(), second, third]

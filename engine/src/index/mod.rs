@@ -62,6 +62,12 @@ pub trait Index: Send + Sync {
     /// As [`Index::locate`].
     fn holds(&self, domain: DomainTag, hashes: &[ChunkHash], out: &mut Vec<bool>) -> Result<()>;
 
+    /// Every chunk whose stored copy is not to be relied on, in the order of hashes.
+    ///
+    /// # Errors
+    /// As [`Index::locate`].
+    fn suspects(&self) -> Result<Vec<ChunkHash>>;
+
     /// Apply `batch` atomically and durably.
     ///
     /// # Errors

@@ -19,7 +19,7 @@ use crate::error::{Error, Result};
 use crate::format::{Place, StoreId};
 use crate::ids::{ChunkHash, ContainerId, DomainTag};
 
-use super::keys::{Kind, REMEDY, container, meta};
+use super::keys::{Kind, REMEDY, container, meta, suspect};
 use super::rocks_options::{self as options, Mode};
 use super::{Batch, ChunkEntry, ContainerRow, Holding, Index, IndexStatistics, MetaKey, RecipeRow};
 
@@ -141,11 +141,13 @@ impl RocksIndex {
     }
 
     fn encode(&self, batch: &Batch) -> WriteBatch {
-        let [chunks, containers, recipes, metas, holdings] = Kind::ALL.map(|kind| self.table(kind));
+        let [chunks, containers, recipes, metas, holdings, suspects] = Kind::ALL.map(|kind| self.table(kind));
         let mut rows = WriteBatch::default();
         batch.removed_chunks.iter().for_each(|hash| rows.delete_cf(chunks, hash.0));
         batch.removed_containers.iter().for_each(|id| rows.delete_cf(containers, container::key(*id)));
         batch.removed_recipes.iter().for_each(|name| rows.delete_cf(recipes, name));
+        batch.removed_suspects.iter().for_each(|hash| rows.delete_cf(suspects, hash.0));
+        batch.suspects.iter().for_each(|hash| rows.put_cf(suspects, hash.0, suspect::encode(hash)));
         batch.chunks.iter().for_each(|(hash, entry)| rows.put_cf(chunks, hash.0, entry.encode(hash)));
         batch
             .containers
@@ -196,6 +198,15 @@ impl Index for RocksIndex {
             out.push(row.map(|row| holding.check(&row, self.place())).transpose()?.is_some());
         }
         Ok(())
+    }
+
+    fn suspects(&self) -> Result<Vec<ChunkHash>> {
+        let mut found = Vec::new();
+        self.scan(Kind::Suspect, |key, row| {
+            found.push(suspect::decode(key, row, self.place())?);
+            Ok(())
+        })?;
+        Ok(found)
     }
 
     fn commit(&self, mut batch: Batch) -> Result<()> {

@@ -165,6 +165,10 @@ impl Index for SimulatedIndex {
         Ok(())
     }
 
+    fn suspects(&self) -> Result<Vec<ChunkHash>> {
+        Ok(self.tables()?.suspects.iter().copied().collect())
+    }
+
     fn commit(&self, batch: Batch) -> Result<()> {
         let mut state = self.state();
         state.check()?;

@@ -14,6 +14,7 @@ pub(super) struct Tables {
     pub recipes: BTreeMap<String, RecipeRow>,
     pub meta: BTreeMap<MetaKey, Vec<u8>>,
     pub holdings: BTreeSet<Holding>,
+    pub suspects: BTreeSet<ChunkHash>,
 }
 
 impl Tables {
@@ -28,10 +29,14 @@ impl Tables {
         for name in &batch.removed_recipes {
             self.recipes.remove(name);
         }
+        for hash in &batch.removed_suspects {
+            self.suspects.remove(hash);
+        }
         self.chunks.extend(batch.chunks.iter().copied());
         self.containers.extend(batch.containers.iter().copied());
         self.recipes.extend(batch.recipes.iter().map(|row| (row.name.clone(), row.clone())));
         self.meta.extend(batch.meta.iter().cloned());
         self.holdings.extend(batch.holdings.iter().copied());
+        self.suspects.extend(batch.suspects.iter().copied());
     }
 }

@@ -197,11 +197,11 @@ impl Known {
         self.pending.contains_key(hash)
     }
 
-    /// A chunk was appended. The filter hears of it before the index does.
-    pub fn appended(&mut self, hash: ChunkHash, entry: ChunkEntry) {
+    /// A chunk was appended; whether it was suspect before. The filter hears of it before the index does.
+    pub fn appended(&mut self, hash: ChunkHash, entry: ChunkEntry) -> bool {
         self.filter.insert(&hash);
-        self.suspects.clear(&hash);
         self.pending.insert(hash, entry);
+        self.suspects.clear(&hash)
     }
 
     /// Chunks are durable in the index.

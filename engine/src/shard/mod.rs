@@ -82,6 +82,8 @@ pub struct Shard {
     /// Appended since the last round began.
     staged: Vec<(ChunkHash, ChunkEntry)>,
     staged_bytes: u64,
+    /// Of those, chunks whose old copy is suspect.
+    healed: Vec<ChunkHash>,
     /// Streams whose flush the next round answers.
     waiters: Vec<u64>,
     done: Vec<Done>,
@@ -102,6 +104,7 @@ impl Shard {
             round: None,
             staged: Vec::new(),
             staged_bytes: 0,
+            healed: Vec::new(),
             waiters: Vec::new(),
             done: Vec::new(),
             rounds: 0,
@@ -251,7 +254,9 @@ impl Shard {
             Ok((container, entry)) => {
                 let entry = ChunkEntry::new(container, &entry, Status::Live, self.parts.epoch);
                 let stored_len = u64::from(entry.stored_len);
-                self.parts.known.appended(chunk.hash, entry);
+                if self.parts.known.appended(chunk.hash, entry) {
+                    self.healed.push(chunk.hash);
+                }
                 self.staged.push((chunk.hash, entry));
                 self.staged_bytes += stored_len;
                 self.parts.counters.appended.add(1);
@@ -320,7 +325,8 @@ impl Shard {
         let plan = self.parts.appender.begin_round(self.parts.io.as_mut());
         let entries = std::mem::take(&mut self.staged);
         self.staged_bytes = 0;
-        self.round = Some(Round::new(plan, self.parts.appender.writes_in_flight(), entries, waiters));
+        let (healed, writes) = (std::mem::take(&mut self.healed), self.parts.appender.writes_in_flight());
+        self.round = Some(Round::new(plan, writes, entries, healed, waiters));
         true
     }
 

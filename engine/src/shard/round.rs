@@ -35,6 +35,8 @@ pub struct Round {
     pub retired: Vec<Retired>,
     /// Chunks that become durable with this round.
     pub entries: Vec<(ChunkHash, ChunkEntry)>,
+    /// Of those, chunks whose old copy is suspect.
+    healed: Vec<ChunkHash>,
     /// Streams that wait for it.
     pub waiters: Vec<u64>,
 }
@@ -46,6 +48,7 @@ impl Round {
         plan: RoundPlan,
         writes_in_flight: usize,
         entries: Vec<(ChunkHash, ChunkEntry)>,
+        healed: Vec<ChunkHash>,
         waiters: Vec<u64>,
     ) -> Self {
         Self {
@@ -57,6 +60,7 @@ impl Round {
             rows: plan.rows,
             retired: plan.retired,
             entries,
+            healed,
             waiters,
         }
     }
@@ -99,6 +103,7 @@ impl Round {
         Some(Batch {
             chunks: self.entries.clone(),
             containers: std::mem::take(&mut self.rows),
+            removed_suspects: std::mem::take(&mut self.healed),
             ..Batch::default()
         })
     }

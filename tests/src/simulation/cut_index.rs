@@ -40,6 +40,10 @@ impl Index for CutIndex {
         self.index.holds(domain, hashes, out)
     }
 
+    fn suspects(&self) -> Result<Vec<ChunkHash>> {
+        self.index.suspects()
+    }
+
     fn commit(&self, batch: Batch) -> Result<()> {
         if self.disk.is_dead() {
             return Err(Error::Index("the power is cut".to_owned()));

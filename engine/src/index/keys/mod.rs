@@ -10,6 +10,7 @@ pub mod container;
 pub mod holding;
 pub mod meta;
 pub mod recipe;
+pub mod suspect;
 
 use crate::error::Result;
 use crate::format::Place;
@@ -31,11 +32,14 @@ pub enum Kind {
     Meta = 4,
     /// Chunk hash and domain of a [`holding::Holding`] to nothing.
     Holding = 5,
+    /// Chunk hash to nothing: its stored copy is not to be relied on.
+    Suspect = 6,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 5] = [Self::Chunk, Self::Container, Self::Recipe, Self::Meta, Self::Holding];
+    pub const ALL: [Self; 6] =
+        [Self::Chunk, Self::Container, Self::Recipe, Self::Meta, Self::Holding, Self::Suspect];
 
     /// Its column family.
     #[must_use]
@@ -46,6 +50,7 @@ impl Kind {
             Self::Recipe => "recipe",
             Self::Meta => "meta",
             Self::Holding => "holding",
+            Self::Suspect => "suspect",
         }
     }
 
@@ -56,6 +61,7 @@ impl Kind {
             Self::Recipe => "stream row (run `gdd rebuild-index`)",
             Self::Meta => "meta row (run `gdd rebuild-index`)",
             Self::Holding => "holding row (run `gdd rebuild-index`)",
+            Self::Suspect => "suspect row (run `gdd rebuild-index`)",
         }
     }
 }
@@ -94,7 +100,8 @@ mod tests {
 
     #[test]
     fn kinds_never_change() {
-        let registry = [(1, "chunk"), (2, "container"), (3, "recipe"), (4, "meta"), (5, "holding")];
+        let registry =
+            [(1, "chunk"), (2, "container"), (3, "recipe"), (4, "meta"), (5, "holding"), (6, "suspect")];
         assert_eq!(Kind::ALL.map(|kind| (kind as u8, kind.name())), registry);
         assert!(Kind::ALL.iter().all(|kind| kind.what().contains(REMEDY)));
     }

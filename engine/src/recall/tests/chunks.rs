@@ -149,6 +149,9 @@ impl Index for Moving {
     fn holds(&self, domain: DomainTag, hashes: &[ChunkHash], out: &mut Vec<bool>) -> Result<()> {
         self.new.holds(domain, hashes, out)
     }
+    fn suspects(&self) -> Result<Vec<ChunkHash>> {
+        self.new.suspects()
+    }
     fn commit(&self, batch: Batch) -> Result<()> {
         self.new.commit(batch)
     }
