@@ -1,8 +1,8 @@
 //! Chunks that could not be given back: until they are stored again, they count as unknown.
 //!
 //! Without this, the next backup of data whose only copy has rotted would find it "known", store nothing, and succeed.
-//! The suspicion is written down in the index, so that it outlives the process; it goes with the commit that makes the new
-//! copy durable. `gdd fsck`, which reads everything, does not depend on it, and neither does what a restore says.
+//! The suspicion is written down in the index, so that it outlives the process; it goes with the commit that makes the
+//! new copy durable. `gdd fsck`, which reads everything, does not depend on it, and neither does what a restore says.
 //!
 //! # Invariants
 //! - A chunk that is stored again is unsuspected here before its new copy is durable, and in the index not before.

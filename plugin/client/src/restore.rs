@@ -1,8 +1,15 @@
 //! A restore: ranges of streams, asked for in windows of which several are under way.
 //!
+//! Files of a job lie one behind the other in its stream, and come back in that order. A range that begins where the
+//! one before ended, or a little behind, is taken for the next file, and what lies behind it is asked for ahead of time,
+//! each time more of it: a small file would cost a round trip of its own otherwise.
+//!
 //! # Invariants
-//! - What is handed out follows byte for byte on what was handed out before, and is of chunks whose BLAKE3 was right.
-//! - A range that failed, or was given up, leaves nothing behind: what still comes of it is passed over.
+//! - What is handed out of a range follows byte for byte, and is of chunks whose BLAKE3 was right.
+//! - A range that failed leaves nothing behind: what still comes of it is passed over.
+//! - What goes wrong with bytes that were asked for ahead of time is no range's failure: they are asked for again when a
+//!   range needs them, and what goes wrong then is that range's.
+//! - At most [`WINDOWS`] requests are under way, whatever was asked ahead.
 
 use std::collections::VecDeque;
 
@@ -18,10 +25,14 @@ use crate::settings::Settings;
 
 /// Windows of a large range that are under way.
 const WINDOWS: u64 = 4;
+/// Bytes that are asked for behind the first range that goes on from another; twice as many at each further one.
+const AHEAD_MIN: u64 = 64 << 10;
+/// Bytes that are read and passed over where a restore leaves some files out.
+const SKIP_MAX: u64 = 64 << 10;
 /// Bytes that pieces of a window may have above it: they are whole chunks.
 const EXCESS: u64 = 2 * gdd_wire::limits::CHUNK_SIZE_MAX as u64;
 
-/// A part of a range, asked for.
+/// A part of a stream, asked for.
 struct Request {
     number: u64,
     /// What was asked.
@@ -33,6 +44,8 @@ struct Request {
     pieces: VecDeque<Vec<u8>>,
     /// All pieces are here.
     is_whole: bool,
+    /// No range needed it when it was asked.
+    is_ahead: bool,
     /// Bytes that the daemon may still send for it.
     allowed: u64,
 }
@@ -42,11 +55,17 @@ pub struct Restore<L: Line> {
     link: Link<L>,
     window: u64,
     number: u64,
-    /// In the order of the range.
+    /// The stream that was read last, how far, and how far it was asked for.
+    stream: [u8; 16],
+    at: u64,
+    asked: u64,
+    /// Bytes to ask for behind a range.
+    ahead: u64,
+    /// In the order of the stream, without gaps: all between `at` and `asked`.
     requests: VecDeque<Request>,
     /// Bytes of the front request's first piece that were read.
     read: usize,
-    /// Requests of ranges that nobody reads any more, whose end has not come, and what may still come of each.
+    /// Requests that nobody reads any more, whose end has not come, and what may still come of each.
     given_up: Vec<(u64, u64)>,
 }
 
@@ -58,8 +77,9 @@ impl<L: Line> Restore<L> {
     pub fn begin(line: L, settings: &Settings) -> Result<Self, ClientError> {
         let window = (settings.limits.window / WINDOWS).max(1);
         let link = Link::new(line, settings)?;
-        let requests = VecDeque::new();
-        Ok(Self { link, window, number: 0, requests, read: 0, given_up: Vec::new() })
+        let (requests, given_up) = (VecDeque::new(), Vec::new());
+        let (stream, at, asked, ahead) = ([0; 16], 0, 0, 0);
+        Ok(Self { link, window, number: 0, stream, at, asked, ahead, requests, read: 0, given_up })
     }
 
     /// The daemon's store.
@@ -84,10 +104,17 @@ impl<L: Line> Restore<L> {
         offset: u64,
         length: u64,
     ) -> Result<Fetching<'_, L>, ClientError> {
-        self.give_up();
         let end = offset.checked_add(length);
         let end = end.ok_or_else(|| ClientError::unexpected("range", "an end within 64 bits", length))?;
-        let mut fetching = Fetching { restore: self, stream, asked: offset, end, failed: false };
+        let near = self.at..=self.asked.saturating_add(SKIP_MAX);
+        let is_next = self.stream == stream && near.contains(&offset);
+        if is_next {
+            self.ahead = (2 * self.ahead).max(AHEAD_MIN).min(self.window * (WINDOWS - 1));
+        } else {
+            self.give_up(0);
+            (self.stream, self.at, self.asked, self.ahead) = (stream, offset, offset, 0);
+        }
+        let mut fetching = Fetching { restore: self, start: offset, end, failed: false };
         fetching.ask()?;
         Ok(fetching)
     }
@@ -97,11 +124,39 @@ impl<L: Line> Restore<L> {
         self.link.goodbye();
     }
 
-    /// What still comes of earlier ranges is nobody's.
-    fn give_up(&mut self) {
-        let open = self.requests.drain(..).filter(|request| !request.is_whole);
+    /// What still comes of the requests from `first` on is nobody's.
+    fn give_up(&mut self, first: usize) {
+        if let Some(request) = self.requests.get(first) {
+            self.asked = request.start.max(self.at); // Of the first one, some may have been read.
+        }
+        let open = self.requests.drain(first..).filter(|request| !request.is_whole);
         self.given_up.extend(open.map(|request| (request.number, request.allowed)));
-        self.read = 0;
+        if first == 0 {
+            self.read = 0;
+        }
+    }
+
+    /// Asks for the next `length` bytes.
+    fn request(&mut self, length: u64, is_ahead: bool) -> Result<(), ClientError> {
+        self.number += 1;
+        let (number, stream, offset) = (self.number, self.stream, self.asked);
+        let allowed = length + EXCESS;
+        self.link.allow(allowed);
+        self.link.send(&FromClient::Fetch { number, stream, offset, length })?;
+        self.asked += length;
+        let (pieces, is_whole) = (VecDeque::new(), false);
+        let (start, end) = (offset, self.asked);
+        self.requests.push_back(Request {
+            number,
+            start,
+            end,
+            at: start,
+            pieces,
+            is_whole,
+            is_ahead,
+            allowed,
+        });
+        Ok(())
     }
 
     /// Waits for what the daemon says, and puts it where it belongs.
@@ -122,23 +177,31 @@ impl<L: Line> Restore<L> {
             }
             return Ok(());
         }
-        let open = self.requests.iter_mut().find(|request| request.number == number && !request.is_whole);
-        let Some(request) = open else {
+        let open = |request: &Request| request.number == number && !request.is_whole;
+        let Some(index) = self.requests.iter().position(open) else {
             let error = ClientError::unexpected("restore", "a number that was asked", number);
             return Err(self.link.end(error));
         };
+        let request = &mut self.requests[index];
         request.allowed = request.allowed.saturating_sub(len);
         if ends {
             self.link.disallow(request.allowed);
         }
-        match event {
+        let heard = match event {
             Event::Piece { offset, hash, bytes, .. } => request.piece(offset, &hash, bytes),
             Event::Fetched { length, .. } => request.fetched(length),
             other => {
                 request.is_whole = true; // Nothing more comes of it.
                 Err(wrong("restore", "a piece", other))
             }
+        };
+        if heard.is_err() && request.is_ahead {
+            // The stream's end, most likely. Less is asked for next time, so that its last files are not asked one by one.
+            self.ahead = (self.requests[index].end - self.requests[index].start) / 4;
+            self.give_up(index);
+            return Ok(());
         }
+        heard
     }
 }
 
@@ -180,12 +243,10 @@ impl Request {
     }
 }
 
-/// A range that is being read. Dropped, it is given up.
+/// A range that is being read. What was asked for behind it stays for the next one.
 pub struct Fetching<'a, L: Line> {
     restore: &'a mut Restore<L>,
-    stream: [u8; 16],
-    /// So far the range was asked for.
-    asked: u64,
+    start: u64,
     end: u64,
     failed: bool,
 }
@@ -204,50 +265,66 @@ impl<L: Line> Fetching<'_, L> {
     }
 
     fn next(&mut self, buffer: &mut [u8]) -> Result<usize, ClientError> {
-        loop {
-            let Some(request) = self.restore.requests.front_mut() else { return Ok(0) };
+        while self.restore.at < self.end {
+            let Restore { requests, at, read, .. } = &mut *self.restore;
+            let Some(request) = requests.front_mut() else {
+                self.ask()?;
+                continue;
+            };
             if let Some(piece) = request.pieces.front() {
-                let rest = &piece[self.restore.read..];
-                let count = rest.len().min(buffer.len());
-                buffer[..count].copy_from_slice(&rest[..count]);
-                self.restore.read += count;
-                if self.restore.read == piece.len() {
-                    request.pieces.pop_front();
-                    self.restore.read = 0;
+                let rest = &piece[*read..];
+                let limit = if *at < self.start { self.start - *at } else { self.end - *at };
+                let count = rest.len().min(usize::try_from(limit).unwrap_or(usize::MAX));
+                // Bytes before the range were asked for ahead of time, and are skipped.
+                let is_skipped = *at < self.start;
+                let count = if is_skipped { count } else { count.min(buffer.len()) };
+                if !is_skipped {
+                    buffer[..count].copy_from_slice(&rest[..count]);
                 }
-                return Ok(count);
-            }
-            if request.is_whole {
-                self.restore.requests.pop_front();
+                *read += count;
+                *at += count as u64;
+                if *read == piece.len() {
+                    request.pieces.pop_front();
+                    *read = 0;
+                }
+                if !is_skipped {
+                    return Ok(count);
+                }
+            } else if request.is_whole {
+                requests.pop_front();
                 self.ask()?;
             } else {
                 self.restore.hear()?;
             }
         }
+        Ok(0)
     }
 
-    /// Asks for as many windows as may be under way.
+    /// Asks for as many windows as may be under way: of this range, then of what may be wanted next.
     fn ask(&mut self) -> Result<(), ClientError> {
-        let before = self.asked;
-        while self.asked < self.end && (self.restore.requests.len() as u64) < WINDOWS {
-            let length = self.restore.window.min(self.end - self.asked);
-            self.restore.number += 1;
-            let (number, stream, offset) = (self.restore.number, self.stream, self.asked);
-            let allowed = length + EXCESS;
-            self.restore.link.allow(allowed);
-            self.restore.link.send(&FromClient::Fetch { number, stream, offset, length })?;
-            self.asked += length;
-            let (pieces, is_whole) = (VecDeque::new(), false);
-            let (start, end) = (offset, self.asked);
-            let request = Request { number, start, end, at: start, pieces, is_whole, allowed };
-            self.restore.requests.push_back(request);
+        let Self { restore, end, .. } = self;
+        let before = restore.asked;
+        while restore.asked < *end && (restore.requests.len() as u64) < WINDOWS {
+            let length = restore.window.min(*end - restore.asked);
+            restore.request(length, false)?;
         }
-        if self.asked == before { Ok(()) } else { self.restore.link.flush() }
+        let behind = restore.asked.checked_sub(*end);
+        if let Some(behind) = behind.filter(|behind| *behind < restore.ahead / 2)
+            && (restore.requests.len() as u64) < WINDOWS
+            && restore.asked.checked_add(restore.ahead).is_some()
+        {
+            restore.request(restore.window.min(restore.ahead - behind), true)?;
+        }
+        if restore.asked == before { Ok(()) } else { restore.link.flush() }
     }
 }
 
 impl<L: Line> Drop for Fetching<'_, L> {
     fn drop(&mut self) {
-        self.restore.give_up();
+        if self.failed {
+            self.restore.give_up(0);
+            (self.restore.asked, self.restore.ahead) = (self.restore.at, 0);
+            self.restore.stream = [0; 16];
+        }
     }
 }

@@ -102,6 +102,34 @@ fn a_damaged_piece_is_an_error_of_its_file() {
 }
 
 #[test]
+fn what_goes_wrong_ahead_is_no_fault_of_the_file_before() {
+    let daemon = Daemon::default();
+    let files: Vec<_> = (0..400).map(|seed| noise(seed, 20_000)).collect();
+    let (places, _) = save(&daemon, &files);
+    // It is asked for again, and comes.
+    for piece in [40, 100, 399] {
+        let mut restore = restore(&daemon.with(Fault::MissingPiece(piece)));
+        for (file, place) in files.iter().zip(&places) {
+            assert!(load(&mut restore, place).unwrap() == *file, "{place:?} of missing piece {piece}");
+        }
+    }
+    // It is wrong again: the files from there on fail, and none before, and none is handed out that is wrong.
+    let mut restore = restore(&daemon.with(Fault::WrongPiece(100)));
+    let good = files.iter().zip(&places).take_while(|(file, place)| match load(&mut restore, place) {
+        Ok(found) => {
+            assert!(found == **file);
+            true
+        }
+        Err(error) => {
+            assert!(matches!(error, ClientError::Damaged { .. }), "{error}");
+            false
+        }
+    });
+    let good = good.count();
+    assert!((10..400).contains(&good), "{good} files came");
+}
+
+#[test]
 fn a_piece_that_nobody_asked_for_ends_the_restore() {
     let (daemon, files) = (Daemon::default(), files(8));
     let (places, _) = save(&daemon, &files);

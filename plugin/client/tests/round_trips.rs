@@ -161,3 +161,38 @@ fn another_key_is_refused() {
     let refused = Backup::begin(ours, &settings, "job", "").err().unwrap();
     assert!(matches!(refused, ClientError::Wire(gdd_wire::WireError::Refused)), "{refused}");
 }
+
+/// So many files of a job, none like another.
+fn small_files(count: u64) -> Vec<Vec<u8>> {
+    (0..count).map(|seed| noise(seed, 600 + usize::try_from(seed * 37 % 5000).unwrap())).collect()
+}
+
+#[test]
+fn small_files_cost_no_round_trip_each() {
+    let (daemon, files) = (Daemon::default(), small_files(3000));
+    let (places, _) = save(&daemon, &files);
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    let serving = daemon.serve(theirs);
+    let mut restore = Restore::begin(ours, &settings(&daemon)).unwrap();
+    // In order and with some left out, as a restore of a selection does; then again from the start.
+    for step in [1, 3] {
+        for (file, place) in files.iter().zip(&places).step_by(step) {
+            assert!(load(&mut restore, place).unwrap() == *file, "{place:?}");
+        }
+    }
+    restore.finish();
+    let messages = serving.join().unwrap();
+    println!("{} files: {messages} messages", files.len() + files.len() / 3);
+    assert!(messages < 100, "{messages} messages");
+}
+
+#[test]
+fn a_file_here_and_there_is_asked_for_alone() {
+    let (daemon, files) = (Daemon::default(), small_files(1000));
+    let (places, _) = save(&daemon, &files);
+    let mut restore = restore(&daemon);
+    for index in (0..1000).rev().step_by(7) {
+        assert!(load(&mut restore, &places[index]).unwrap() == files[index]);
+    }
+    restore.finish();
+}
