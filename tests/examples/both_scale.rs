@@ -1,8 +1,8 @@
-//! Bothsides mode at some size, with stock Bacula: an image of which a hundredth changes, many small files, and a daemon
-//! that is 50 ms away.
+//! Bothsides mode at some size, with stock Bacula: an image of which a hundredth changes, many small files, and a
+//! daemon that is 50 ms away.
 //!
-//! `cargo xtask corpora FOLDER` makes the images; `cargo run --release -p gdd-tests --example both_scale -- FOLDER` backs
-//! FOLDER/image-a and then FOLDER/image-b up under one name. Without a folder that part is left out.
+//! `cargo xtask corpora FOLDER` makes the images; `cargo run --release -p gdd-tests --example both_scale -- FOLDER`
+//! backs FOLDER/image-a and then FOLDER/image-b up under one name. Without a folder that part is left out.
 #![allow(clippy::expect_used, clippy::print_stdout, clippy::cast_precision_loss)]
 
 use std::fs;

@@ -1,14 +1,14 @@
 //! A restore: ranges of streams, asked for in windows of which several are under way.
 //!
 //! Files of a job lie one behind the other in its stream, and come back in that order. A range that begins where the
-//! one before ended, or a little behind, is taken for the next file, and what lies behind it is asked for ahead of time,
-//! each time more of it: a small file would cost a round trip of its own otherwise.
+//! one before ended, or a little behind, is taken for the next file, and what lies behind it is asked for ahead of
+//! time, each time more of it: a small file would cost a round trip of its own otherwise.
 //!
 //! # Invariants
 //! - What is handed out of a range follows byte for byte, and is of chunks whose BLAKE3 was right.
 //! - A range that failed leaves nothing behind: what still comes of it is passed over.
-//! - What goes wrong with bytes that were asked for ahead of time is no range's failure: they are asked for again when a
-//!   range needs them, and what goes wrong then is that range's.
+//! - What goes wrong with bytes that were asked for ahead of time is no range's failure: they are asked for again
+//!   when a range needs them, and what goes wrong then is that range's.
 //! - At most [`WINDOWS`] requests are under way, whatever was asked ahead.
 
 use std::collections::VecDeque;
@@ -196,7 +196,8 @@ impl<L: Line> Restore<L> {
             }
         };
         if heard.is_err() && request.is_ahead {
-            // The stream's end, most likely. Less is asked for next time, so that its last files are not asked one by one.
+            // The stream's end, most likely. Less is asked for next time, so that its last files do not
+            // cost a round trip each.
             self.ahead = (self.requests[index].end - self.requests[index].start) / 4;
             self.give_up(index);
             return Ok(());
