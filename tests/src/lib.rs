@@ -15,6 +15,7 @@ pub mod copy;
 pub mod damage;
 pub mod denied;
 pub mod effort;
+pub mod faults;
 pub mod gdd;
 pub mod joined;
 pub mod json;
