@@ -115,9 +115,17 @@ impl BothSides {
     /// # Panics
     /// When one runs already, or it does not become ready.
     pub fn serve(&mut self) {
+        self.serve_with("");
+    }
+
+    /// The same with more `lines` about the network in its configuration.
+    ///
+    /// # Panics
+    /// As [`BothSides::serve`].
+    pub fn serve_with(&mut self, lines: &str) {
         assert!(self.serving.is_none(), "one daemon at a time");
         let lines = format!(
-            "[net]\nlisten = [\"127.0.0.1:{}\"]\n[net.domains.site]\nkey = \"{}\"\n",
+            "[net]\nlisten = [\"127.0.0.1:{}\"]\n{lines}\n[net.domains.site]\nkey = \"{}\"\n",
             self.port,
             self.key_file().display()
         );

@@ -31,7 +31,7 @@ pub enum Next {
     Stall,
 }
 
-/// Looks at a burst: its direction, the bytes of this connection before it that way, and its bytes, which it may change.
+/// Looks at a burst: its direction, the bytes of this connection before it that way, and its own, which it may change.
 type Look = dyn FnMut(Way, u64, &mut Vec<u8>) -> Next + Send;
 
 /// What the threads share.

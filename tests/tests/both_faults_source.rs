@@ -51,6 +51,12 @@ fn a_file_that_cannot_be_read_is_named_and_never_made_up() {
     }
     near.release();
     let (good, _) = site.full(&rig);
+    // And the key file, of which nothing can be made up either.
+    near.fail_reads("/site.key", 0);
+    let words = ["GDD-FD-0103", "site.key", "Input/output error"];
+    backup_fails(&site, &rig, &words);
+    restore_fails(&site, &rig, &good, &words);
+    near.release();
     assert_restored(&rig, &[&good], &site.client.tree());
     site.stop_and_check();
 }
@@ -216,6 +222,9 @@ fn the_breaker_ends_a_job_whose_files_give_nothing() {
         near.release();
         let (good, _) = site.full(&rig);
         assert_restored(&rig, &[&good], &site.client.tree());
+        if !options.is_empty() {
+            return site.stop_and_check(); // No option turns it off.
+        }
         // One big file without a byte outweighs all others.
         let big = site.client.tree().join("big");
         File::create(&big).unwrap().set_len(256 << 20).unwrap();

@@ -5,8 +5,8 @@
 //! The folder that `FAULTS` names has the orders, which are looked at in every call:
 //! - `read`: lines `PART OFFSET ACTION`, for files whose path has PART in it, from byte OFFSET on. ACTION is `eio`
 //!   (the read fails) or `hold` (an empty file `held` is made, and the read waits until there is no `read` any more).
-//! - `clock`: seconds, maybe negative, to add to the wall clock. CLOCK_MONOTONIC stays what it is, as on a machine whose
-//!   clock is stepped (clock_gettime(2)).
+//! - `clock`: seconds, maybe negative, to add to the wall clock. CLOCK_MONOTONIC stays what it is, as where a clock is
+//!   stepped (clock_gettime(2)).
 //!
 //! # Invariants
 //! - Nothing here allocates, panics or calls what it replaces: it runs where the program's own libc calls run.
