@@ -13,6 +13,7 @@ use std::time::Duration;
 use gdd_rig::{FileSet, Job, JobResult, Level, Release, Rig};
 use gdd_tests::bacula::assert_restored;
 use gdd_tests::bothsides::{BothSides, Report};
+use gdd_tests::far;
 use gdd_tests::meter::Meter;
 use gdd_tests::tree::{self, Shape};
 
@@ -67,13 +68,16 @@ fn small_files() {
     for run in 0..RUNS {
         for job in ["gdd", "plain"] {
             let done = run_one(&rig, job);
-            let back =
-                rig.restore(&[done.id]).expect("a restore runs").result.demand_ok().expect("it ends well");
+            let back = rig.restore(&[done.id]).expect("a restore runs");
+            let restored = back.result.clone().demand_ok().expect("it ends well");
+            drop(fs::remove_dir_all(back.path(&tree)));
+            let [backup, restore] = [done.running, restored.running].map(|time| time.as_secs_f64());
+            let files = done.files as f64;
             println!(
-                "small files, run {run}, {job}: {} files, backup {:.1} s, restore {:.1} s",
-                done.files,
-                done.running.as_secs_f64(),
-                back.running.as_secs_f64()
+                "small files, run {run}, {job}: {files} files, backup {backup:.1} s ({:.0} files/s), \
+                 restore {restore:.1} s ({:.0} files/s)",
+                files / backup,
+                files / restore
             );
         }
     }
@@ -89,10 +93,10 @@ fn far_away() {
             Command::new("cp").args(["-a", "--parents", folder]).arg(&tree).current_dir("/").status();
         println!("{folder}: copied, {}", copied.expect("cp runs"));
     }
-    let far = Meter::with_delay(site.port(), DELAY);
+    let far = far::from(site.port(), DELAY);
     let string = |port| format!("Plugin = \"{}\"", site.string_at(port, ""));
     let rig = site.client.bacula(&site.string(""), &[]).job(Job::backup("near", "files"));
-    let far = FileSet::new("far").include(&tree).option(&string(far.port()));
+    let far = FileSet::new("far").include(&tree).option(&string(far));
     let rig = rig.file_set(far).job(Job::backup("far", "far")).start().expect("Bacula starts");
     let mut times: [[Vec<f64>; 2]; 2] = Default::default();
     for run in 0..=RUNS {

@@ -1,13 +1,17 @@
 //! Bothsides mode as it is in the product: a stock Bacula whose file daemon loads our plugin, and our daemon at the
 //! other end of a TCP connection.
 
+use std::fs;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 
 use gdd_rig::{JobResult, Level, Release, Rig};
 
+use crate::bacula::assert_failed;
 use crate::client::ClientSite;
+use crate::faults::Faults;
 use crate::gdd::Gdd;
+use crate::random::Random;
 use crate::serving::Serving;
 
 /// A client with a tree, a store and its daemon.
@@ -42,15 +46,54 @@ impl BothSides {
     #[must_use]
     pub fn new(release: Release) -> Option<Self> {
         let client = ClientSite::with_product(release)?;
-        let folder = client.folder();
-        let socket = folder.join("gdd.sock");
+        let store = client.folder().join("gdd-store");
+        Some(Self::of(client, &store, |gdd| gdd, &[]))
+    }
+
+    /// The same, where both ends suffer: the file daemon from the first, `gdd` from the second.
+    ///
+    /// # Panics
+    /// As [`BothSides::new`].
+    #[must_use]
+    pub fn with_faults(release: Release) -> Option<(Self, Faults, Faults)> {
+        let client = ClientSite::with_product(release)?;
+        let store = client.folder().join("gdd-store");
+        Some(Self::suffering(client, &store, &[]))
+    }
+
+    /// The same with a store in `store` and these settings of it.
+    ///
+    /// # Panics
+    /// As [`BothSides::new`].
+    #[must_use]
+    pub fn with_faults_in(
+        release: Release,
+        store: &Path,
+        settings: &[&str],
+    ) -> Option<(Self, Faults, Faults)> {
+        Some(Self::suffering(ClientSite::with_product(release)?, store, settings))
+    }
+
+    fn suffering(mut client: ClientSite, store: &Path, settings: &[&str]) -> (Self, Faults, Faults) {
+        let folder = client.folder().to_owned();
+        let [near, far] = ["client-faults", "daemon-faults"].map(|name| Faults::new(&folder.join(name)));
+        near.environment().iter().for_each(|(name, value)| client.set(name, value));
+        let suffers = |gdd: Gdd| {
+            let environment = far.environment();
+            environment.iter().fold(gdd, |gdd, (name, value)| gdd.with_env(name, value))
+        };
+        (Self::of(client, store, suffers, settings), near, far)
+    }
+
+    fn of(client: ClientSite, store: &Path, change: impl FnOnce(Gdd) -> Gdd, settings: &[&str]) -> Self {
+        let socket = client.folder().join("gdd.sock");
         let words = ["--socket", socket.to_str().expect("the build folder's name is text")];
-        let gdd = Gdd::at(&folder.join("gdd-store")).with_flags(&words);
-        gdd.init();
+        let gdd = change(Gdd::at(store).with_flags(&words));
+        gdd.init_with(settings);
         let mut site = Self { port: free_port(), client, gdd, serving: None };
         site.make_key(&site.key_file());
         site.serve();
-        Some(site)
+        site
     }
 
     /// The key of this site.
@@ -72,9 +115,17 @@ impl BothSides {
     /// # Panics
     /// When one runs already, or it does not become ready.
     pub fn serve(&mut self) {
+        self.serve_with("");
+    }
+
+    /// The same with more `lines` about the network in its configuration.
+    ///
+    /// # Panics
+    /// As [`BothSides::serve`].
+    pub fn serve_with(&mut self, lines: &str) {
         assert!(self.serving.is_none(), "one daemon at a time");
         let lines = format!(
-            "[net]\nlisten = [\"127.0.0.1:{}\"]\n[net.domains.site]\nkey = \"{}\"\n",
+            "[net]\nlisten = [\"127.0.0.1:{}\"]\n{lines}\n[net.domains.site]\nkey = \"{}\"\n",
             self.port,
             self.key_file().display()
         );
@@ -87,6 +138,24 @@ impl BothSides {
     /// When none runs.
     pub fn daemon(&mut self) -> Serving {
         self.serving.take().expect("a daemon runs")
+    }
+
+    /// Look at the daemon.
+    ///
+    /// # Panics
+    /// When none runs.
+    #[must_use]
+    pub fn serving(&self) -> &Serving {
+        self.serving.as_ref().expect("a daemon runs")
+    }
+
+    /// Kill the daemon, and start another on its store.
+    ///
+    /// # Panics
+    /// When none runs, or the next one does not become ready.
+    pub fn kill_and_serve(&mut self) {
+        self.daemon().kill();
+        self.serve();
     }
 
     /// Stop the daemon, and demand that the store is whole.
@@ -124,6 +193,20 @@ impl BothSides {
     #[must_use]
     pub fn start(&self, options: &[&str]) -> Rig {
         self.client.start(&self.string(""), options)
+    }
+
+    /// Files of `size` bytes in the tree, `f0000` and so on, none like another and none like those of another `seed`.
+    ///
+    /// # Panics
+    /// When the disk takes no files.
+    pub fn fill(&self, seed: u64, files: usize, size: usize) {
+        let mut random = Random::new(seed);
+        let mut bytes = vec![0; size];
+        for number in 0..files {
+            random.fill(&mut bytes);
+            fs::write(self.client.tree().join(format!("f{number:04}")), &bytes)
+                .expect("the tree takes files");
+        }
     }
 
     /// A full backup that must end well, and its report.
@@ -169,6 +252,60 @@ impl Report {
             stored: number("stored"),
         }
     }
+}
+
+/// A full backup that must fail with each of `words` in its log, and no receipt; nothing of it comes back wrong.
+///
+/// # Panics
+/// When it does not.
+#[track_caller]
+pub fn backup_fails(site: &BothSides, rig: &Rig, words: &[&str]) -> JobResult {
+    let job = rig.run("files", Level::Full).expect("a job runs");
+    assert_no_backup(site, rig, &job, words);
+    job
+}
+
+/// The same of a job that has ended.
+///
+/// # Panics
+/// When it does not hold.
+#[track_caller]
+pub fn assert_no_backup(site: &BothSides, rig: &Rig, job: &JobResult, words: &[&str]) {
+    assert_failed(job, words);
+    assert!(!job.log.contains("savings"), "a report without a receipt:\n{}", job.log);
+    // What the catalog has of it may be named by somebody all the same; mostly it has nothing.
+    let rows = rig.query_catalog(&format!("SELECT COUNT(*) FROM File WHERE JobId={}", job.id));
+    if rows.expect("the catalog can be asked") != [["0"]] {
+        let back = rig.restore(&[job.id]).expect("a restore runs");
+        assert_nothing_made_up(site, &back.path(&site.client.tree()));
+    }
+}
+
+/// A restore that must fail with each of `words` in its log; all that came back are whole files of the tree.
+///
+/// # Panics
+/// When it does not.
+#[track_caller]
+pub fn restore_fails(site: &BothSides, rig: &Rig, job: &JobResult, words: &[&str]) -> JobResult {
+    let back = rig.restore(&[job.id]).expect("a restore runs");
+    assert_failed(&back.result, words);
+    assert_nothing_made_up(site, &back.path(&site.client.tree()));
+    back.result
+}
+
+/// Nothing in `folder` is anything but a whole file of the tree; how many there are.
+///
+/// # Panics
+/// When something is.
+#[track_caller]
+pub fn assert_nothing_made_up(site: &BothSides, folder: &Path) -> usize {
+    let Ok(files) = fs::read_dir(folder) else { return 0 };
+    let same = |file: fs::DirEntry| {
+        let expected = fs::read(site.client.tree().join(file.file_name())).expect("a file of the tree");
+        let found = fs::read(file.path()).expect("a file can be read");
+        assert!(found == expected, "{} was made up", file.path().display());
+    };
+    files.map(|file| file.expect("a folder can be read")).map(same).count()
 }
 
 /// A port that nobody listens at now.

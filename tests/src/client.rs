@@ -45,6 +45,8 @@ fn build(target: &str, features: &[&str]) -> PathBuf {
 pub struct ClientSite {
     packages: Packages,
     folder: TempDir,
+    /// More environment of the file daemon.
+    environment: Vec<(String, String)>,
 }
 
 impl ClientSite {
@@ -72,7 +74,7 @@ impl ClientSite {
             return None;
         }
         let packages = Packages::of(release, &Progress::printed()).expect("Bacula is there");
-        let site = Self { packages, folder: workspace::scratch("client") };
+        let site = Self { packages, folder: workspace::scratch("client"), environment: Vec::new() };
         for folder in ["plugins", "store/files", "tree"] {
             std::fs::create_dir_all(site.folder().join(folder)).expect("a new folder takes a folder");
         }
@@ -122,14 +124,21 @@ impl ClientSite {
         std::fs::remove_file(self.store().join(switch)).expect("the switch was on");
     }
 
+    /// The file daemon has this in its environment from now on.
+    pub fn set(&mut self, name: &str, value: &str) {
+        self.environment.push((name.to_owned(), value.to_owned()));
+    }
+
     /// A Bacula with a job `files` of the tree, with `string` as its plugin string and more `options`.
     pub fn bacula(&self, string: &str, options: &[&str]) -> Builder {
         let mut set = FileSet::new("files").include(&self.tree()).option(&format!("Plugin = \"{string}\""));
         for option in options {
             set = set.option(option);
         }
-        Rig::builder()
-            .packages(self.packages.clone())
+        let builder = Rig::builder().packages(self.packages.clone());
+        let environment = self.environment.iter();
+        environment
+            .fold(builder, |builder, (name, value)| builder.env(Daemon::File(0), name, value))
             .folder(self.folder())
             .file_plugins(&self.folder().join("plugins"))
             .env(Daemon::File(0), "GDD_FD_TEST_STORE", &self.store().to_string_lossy())

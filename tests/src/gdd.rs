@@ -20,6 +20,7 @@ pub struct Gdd {
     binary: PathBuf,
     store: PathBuf,
     flags: Vec<String>,
+    environment: Vec<(String, String)>,
 }
 
 /// How a run ended.
@@ -47,13 +48,20 @@ impl Gdd {
     /// On the store in `store`, which need not exist.
     #[must_use]
     pub fn at(store: &Path) -> Self {
-        Self { binary: gdd_binary(), store: store.to_owned(), flags: Vec::new() }
+        Self { binary: gdd_binary(), store: store.to_owned(), flags: Vec::new(), environment: Vec::new() }
     }
 
     /// The same, with these flags before every command.
     #[must_use]
     pub fn with_flags(&self, flags: &[&str]) -> Self {
         Self { flags: flags.iter().map(|&flag| flag.to_owned()).collect(), ..self.clone() }
+    }
+
+    /// The same, with `name` in the environment of every command.
+    #[must_use]
+    pub fn with_env(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
     }
 
     /// Where the store lies.
@@ -73,6 +81,7 @@ impl Gdd {
             command.env_remove(name);
         });
         command.env("GDD_STORE", &self.store).stdin(Stdio::null()).args(&self.flags);
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command
     }
 
@@ -300,7 +309,8 @@ pub(crate) mod tests {
         let binary = folder.path().join("gdd");
         std::fs::write(&binary, format!("#!/bin/sh\n{script}\n")).unwrap();
         std::fs::set_permissions(&binary, std::fs::Permissions::from_mode(0o755)).unwrap();
-        let gdd = Gdd { binary, store: folder.path().join("store"), flags: Vec::new() };
+        let gdd =
+            Gdd { binary, store: folder.path().join("store"), flags: Vec::new(), environment: Vec::new() };
         (folder, gdd)
     }
 

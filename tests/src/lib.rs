@@ -15,6 +15,8 @@ pub mod copy;
 pub mod damage;
 pub mod denied;
 pub mod effort;
+pub mod far;
+pub mod faults;
 pub mod gdd;
 pub mod joined;
 pub mod json;

@@ -93,6 +93,12 @@ impl Serving {
         self.child.id()
     }
 
+    /// Where it writes its log.
+    #[must_use]
+    pub fn log_file(&self) -> &Path {
+        &self.log
+    }
+
     /// What it has logged.
     #[must_use]
     pub fn log(&self) -> String {

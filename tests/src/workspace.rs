@@ -32,6 +32,12 @@ pub fn driver() -> PathBuf {
     target().join("libgdd_sd.so")
 }
 
+/// What a program under test is made to suffer with, as `cargo build --release --workspace` made it.
+#[must_use]
+pub fn shim() -> PathBuf {
+    target().join("libgdd_shim.so")
+}
+
 /// A new folder, removed on drop. It lies beside the build and not in /tmp, which may be memory and not a disk.
 ///
 /// # Panics

@@ -6,37 +6,13 @@ use std::fs;
 use std::thread;
 use std::time::Duration;
 
-use gdd_rig::{Level, Release, Rig};
+use gdd_rig::{Level, Release};
 use gdd_tests::bacula::{assert_failed, assert_restored};
-use gdd_tests::bothsides::BothSides;
-use gdd_tests::random::Random;
+use gdd_tests::bothsides::{BothSides, backup_fails, restore_fails};
 use rustix::process::Signal;
 
-/// Files of 200,000 bytes, none like another.
 fn fill(site: &BothSides, files: usize) {
-    let mut random = Random::new(17);
-    let mut bytes = vec![0; 200_000];
-    for number in 0..files {
-        random.fill(&mut bytes);
-        fs::write(site.client.tree().join(format!("f{number:04}")), &bytes).unwrap();
-    }
-}
-
-fn backup_fails(rig: &Rig, words: &[&str]) {
-    let job = rig.run("files", Level::Full).unwrap();
-    assert_failed(&job, words);
-    assert!(!job.log.contains("savings"), "a report without a receipt:\n{}", job.log);
-}
-
-/// Nothing that came back is anything but a whole file of the tree.
-fn restore_fails(site: &BothSides, rig: &Rig, job: &gdd_rig::JobResult, words: &[&str]) {
-    let back = rig.restore(&[job.id]).unwrap();
-    assert_failed(&back.result, words);
-    let Ok(files) = fs::read_dir(back.path(&site.client.tree())) else { return };
-    for file in files.map(Result::unwrap) {
-        let expected = fs::read(site.client.tree().join(file.file_name())).unwrap();
-        assert!(fs::read(file.path()).unwrap() == expected, "{} was made up", file.path().display());
-    }
+    site.fill(17, files, 200_000);
 }
 
 fn a_daemon_that_is_away(release: Release) {
@@ -45,7 +21,7 @@ fn a_daemon_that_is_away(release: Release) {
     let rig = site.start(&[]);
     let (good, _) = site.full(&rig);
     site.daemon().stop();
-    backup_fails(&rig, &["GDD-FD-0101", "cannot connect"]);
+    backup_fails(&site, &rig, &["GDD-FD-0101", "cannot connect"]);
     restore_fails(&site, &rig, &good, &["GDD-FD-0101", "cannot connect"]);
     site.serve();
     assert_restored(&rig, &[&good], &site.client.tree());
@@ -113,7 +89,7 @@ fn a_daemon_that_is_frozen_is_given_up() {
     let (good, _) = site.full(&rig);
     let daemon = site.daemon();
     daemon.signal(Signal::STOP);
-    backup_fails(&rig, &["GDD-FD-0101"]);
+    backup_fails(&site, &rig, &["GDD-FD-0101"]);
     restore_fails(&site, &rig, &good, &["GDD-FD-0101"]);
     daemon.signal(Signal::CONT);
     daemon.stop();
@@ -132,11 +108,11 @@ fn a_wrong_key_and_another_store_are_refused() {
     let (key, kept) = (site.key_file(), site.client.folder().join("kept.key"));
     fs::rename(&key, &kept).unwrap();
     site.make_key(&key);
-    backup_fails(&rig, &["GDD-FD-0103", "it does not have this key", "key_file"]);
+    backup_fails(&site, &rig, &["GDD-FD-0103", "it does not have this key", "key_file"]);
     restore_fails(&site, &rig, &good, &["GDD-FD-0103"]);
     // And one that others may read.
     fs::set_permissions(&key, std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
-    backup_fails(&rig, &["GDD-FD-0103", "site.key"]);
+    backup_fails(&site, &rig, &["GDD-FD-0103", "site.key"]);
     fs::rename(&kept, &key).unwrap();
     assert_restored(&rig, &[&good], &site.client.tree());
     // A new store under the same key takes backups, and has nothing of the old one.

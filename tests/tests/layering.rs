@@ -35,6 +35,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     ("gdd-benches", &["gdd-engine", "gdd-uring", "gdd-kernels"]),
     ("gdd-rig", &[]),
+    ("gdd-shim", &[]),
     ("gdd-tests", &["gdd-engine", "gdd-rig", "gdd-uring", "gdd-kernels"]),
     ("gdd-plugin-abi", &[]),
     ("gdd-client", &["gdd-fake-daemon", "gdd-kernels", "gdd-wire"]),

@@ -30,6 +30,7 @@ const UNSAFE_FILES: &[&str] = &[
     "plugin/fd/src/abi/entry.rs",
     "plugin/fd/src/abi/host.rs",
     "plugin/sd/src/driver.rs",
+    "tests/shim/src/lib.rs",
     "tests/src/denied.rs",
     "uring/src/buffer.rs",
     "uring/src/mapped.rs",

@@ -70,7 +70,7 @@ impl Kind {
             Self::Damaged => "take the file from another job, and see `gdd fsck`",
             Self::Missing => "see that this is the store of the backup",
             Self::Cancelled => "run the job again",
-            Self::Daemon => "then run the job again",
+            Self::Daemon => "the daemon's own log says more",
             Self::Withheld => "or take the file from another job",
         }
     }

@@ -1,0 +1,122 @@
+//! Bothsides mode with a file daemon that is killed or frozen: its job fails, the daemon keeps nothing half under a
+//! name, and the next job is good.
+#![allow(clippy::unwrap_used)]
+
+use std::fs;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use gdd_rig::{Daemon, JobResult, Level, Release, Rig, Signal};
+use gdd_tests::bacula::assert_restored;
+use gdd_tests::bothsides::BothSides;
+use gdd_tests::effort::is_full;
+use gdd_tests::faults::Faults;
+use gdd_tests::meter::{Meter, Next, Way};
+
+const CLIENT: Daemon = Daemon::File(0);
+const SIZE: usize = 3_000_000;
+
+/// How many backups have a name in the store.
+fn streams(site: &BothSides) -> usize {
+    site.gdd.expect(0, &["ls"]).stdout.split_whitespace().filter(|word| word.starts_with("net/")).count()
+}
+
+fn stored(site: &BothSides) -> usize {
+    site.serving().log().matches(" is stored: ").count()
+}
+
+/// Run the job to byte `offset` of the file, do `meanwhile`, and let it go on.
+fn at_byte(rig: &Rig, near: &Faults, offset: u64, meanwhile: impl FnOnce()) -> JobResult {
+    near.hold_reads("/tree/f0000", offset);
+    thread::scope(|scope| {
+        let job = scope.spawn(|| rig.run("files", Level::Full).unwrap());
+        near.wait_until_held();
+        meanwhile();
+        near.release();
+        job.join().unwrap()
+    })
+}
+
+fn assert_ended_badly(job: &JobResult) {
+    println!("{}", job.log);
+    assert!("fE".contains(job.status) && job.console_status == job.status, "{job:?}");
+    assert!(!job.log.contains("Backup OK") && !job.log.contains("Restore OK"), "{}", job.log);
+}
+
+fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !condition() {
+        assert!(start.elapsed() < Duration::from_secs(120), "waiting for {what}");
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn a_client_that_is_killed_leaves_nothing_half() {
+    if !is_full() {
+        return println!("Bacula itself takes a minute to find each of four dead clients: GDD_TEST_FULL=1");
+    }
+    let Some((mut site, near, _far)) = BothSides::with_faults(Release::V9) else { return };
+    let meter = Meter::before(site.port());
+    let rig = site.client.start(&site.string_at(meter.port(), ""), &[]);
+    // Before its first chunk, in the middle, before its commit.
+    for (seed, offset) in (1..).zip([0, 1_500_000, SIZE as u64]) {
+        site.fill(seed, 1, SIZE);
+        let job = at_byte(&rig, &near, offset, || rig.signal(CLIENT, Signal::Kill).unwrap());
+        assert_ended_badly(&job);
+        rig.restart(CLIENT).unwrap();
+        assert_eq!((streams(&site), stored(&site)), (0, 0), "a name without a commit");
+    }
+    // After its commit, before it hears of it.
+    site.fill(9, 1, SIZE);
+    let (log, struck) = (site.serving().log_file().to_owned(), Arc::new(AtomicBool::new(false)));
+    let pid = rustix::process::Pid::from_raw(i32::try_from(rig.pid(CLIENT).unwrap()).unwrap()).unwrap();
+    let done = Arc::clone(&struck);
+    meter.watch(move |way, _, _| {
+        if way == Way::ToClient && fs::read_to_string(&log).unwrap().contains(" is stored: ") {
+            done.store(true, Ordering::SeqCst);
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL); // It may be dead already.
+        }
+        Next::Pass
+    });
+    let job = rig.run("files", Level::Full).unwrap();
+    assert_ended_badly(&job);
+    assert!(struck.load(Ordering::SeqCst), "nobody was killed");
+    meter.unwatch();
+    rig.restart(CLIENT).unwrap();
+    assert_eq!(streams(&site), 1, "a commit is a commit");
+    let (good, report) = site.full(&rig);
+    assert_eq!(report.new, 0, "{report:?}");
+    assert_restored(&rig, &[&good], &site.client.tree());
+    site.stop_and_check();
+}
+
+#[test]
+fn a_client_that_is_frozen_is_given_up_by_the_daemon() {
+    let Some((mut site, near, _far)) = BothSides::with_faults(Release::V9) else { return };
+    site.daemon().stop();
+    site.serve_with("silence_max = 2");
+    site.fill(1, 1, SIZE);
+    let rig = site.start(&[]);
+    site.full(&rig);
+    let ended = |site: &BothSides| {
+        let status = site.gdd.json(&["status"]);
+        status["services"]["net"]["sessions"].as_array().is_some_and(Vec::is_empty)
+    };
+    // The daemon hears nothing for two seconds.
+    site.fill(2, 1, SIZE);
+    let job = at_byte(&rig, &near, 1_500_000, || {
+        rig.signal(CLIENT, Signal::Stop).unwrap();
+        wait_for("the end of the session", || ended(&site));
+        rig.signal(CLIENT, Signal::Continue).unwrap();
+    });
+    assert_ended_badly(&job);
+    assert!(job.log.contains("GDD-FD-0108") && job.log.contains("GDD-NET-0011"), "{}", job.log);
+    assert_eq!(streams(&site), 1, "a name without a commit");
+    // The next one is good.
+    let (next, _) = site.full(&rig);
+    assert_restored(&rig, &[&next], &site.client.tree());
+    site.stop_and_check();
+}
