@@ -46,7 +46,8 @@ impl Suspects {
         if !is_new {
             return;
         }
-        tracing::warn!("chunk {hash} cannot be given back; it is stored again when it comes again");
+        // Whoever asked for the chunk hears an error that says why.
+        tracing::info!("chunk {hash} cannot be given back; it is stored again when it comes again");
         let Some(index) = &self.0.index else { return };
         if let Err(error) = index.commit(Batch { suspects: vec![hash], ..Batch::default() }) {
             tracing::warn!("that chunk {hash} is suspect was not written down: {error}");
