@@ -145,13 +145,16 @@ impl<L: Line> Link<L> {
         }
     }
 
-    /// A write failed. The daemon may have said why before it closed, or the job was cancelled: that is the reason.
+    /// A write failed. The daemon may have said why before it closed, the listener may have heard the end first, or the
+    /// job was cancelled: that is the reason.
     fn failed(&mut self, error: gdd_wire::WireError) -> ClientError {
+        let ended = self.shared.has_ended();
         let mut error = self.end(error.into());
         loop {
             match self.events.recv_timeout(GOODBYE_TIME_MAX) {
-                Ok(Event::Over(ClientError::Wire(_) | ClientError::Over))
-                | Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => return error,
+                Ok(Event::Over(ClientError::Over)) => return error,
+                Ok(Event::Over(ClientError::Wire(_))) if !ended => return error,
+                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => return error,
                 Ok(Event::Over(why)) => return why,
                 Ok(Event::Trouble { error: why, .. }) => error = why,
                 Ok(_) => {}

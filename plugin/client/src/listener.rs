@@ -63,6 +63,8 @@ pub struct Shared<L> {
     taken_ms: AtomicU64,
     silence: Duration,
     long_silence: Duration,
+    /// The listener has found the end of the connection, before it hung up.
+    ended: AtomicBool,
     /// The job waits for an answer that takes time. Written by the job.
     is_long: AtomicBool,
     cancelled: Arc<AtomicBool>,
@@ -86,6 +88,7 @@ impl<L: Line> Shared<L> {
             taken_ms: AtomicU64::new(0),
             silence,
             long_silence: settings.limits.long_silence,
+            ended: AtomicBool::new(false),
             is_long: AtomicBool::new(false),
             cancelled: Arc::clone(&settings.cancelled),
         })
@@ -111,6 +114,11 @@ impl<L: Line> Shared<L> {
     /// From now on the daemon may say nothing for a long time, or no longer.
     pub fn set_long(&self, is_long: bool) {
         self.is_long.store(is_long, Ordering::Relaxed);
+    }
+
+    /// Whether the listener has found the end: a write that failed after that failed because of it.
+    pub fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::Acquire)
     }
 
     /// The end of the connection, for all threads.
@@ -194,6 +202,7 @@ impl<L: Line> Listener<L> {
                 break error;
             }
         };
+        self.shared.ended.store(true, Ordering::Release);
         self.shared.hang_up();
         // A job that has gone wants no reason.
         let _ = self.events.send(Event::Over(error));
