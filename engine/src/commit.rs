@@ -3,20 +3,31 @@
 //! It merges whatever requests have arrived into one atomic, synced batch. A worker asks only after its data sync has
 //! completed: data is durable before the index names it, and the index is durable before anybody hears "durable".
 
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::driver::{Signal, Task, Turn};
+use crate::ids::{ChunkHash, ContainerId};
 use crate::index::{Batch, Index};
+use crate::planted::{self, Bug};
 use crate::poison::Poison;
 
 /// Commit requests a worker may have outstanding: it starts a round only when the last one is durable.
 const REQUESTS_MAX: usize = 2;
 
-/// A worker's ends.
+/// What somebody wants to be made durable.
+#[derive(Debug)]
+struct Order {
+    batch: Batch,
+    /// Chunks to forget, if the index still places them there.
+    forgotten: Vec<(ChunkHash, ContainerId)>,
+}
+
+/// A worker's ends, or the vacuum's.
 #[derive(Debug)]
 pub struct CommitLink {
-    requests: rtrb::Producer<Batch>,
+    requests: rtrb::Producer<Order>,
     answers: rtrb::Consumer<Result<(), String>>,
     committer: Signal,
 }
@@ -24,7 +35,13 @@ pub struct CommitLink {
 impl CommitLink {
     /// Ask for `batch` to be made durable.
     pub fn send(&mut self, batch: Batch) {
-        let sent = self.requests.push(batch).is_ok();
+        self.forget(batch, Vec::new());
+    }
+
+    /// The same, and in the same commit forget those of the chunks `forgotten` that the index still places in the
+    /// container named with each: one that is stored anew meanwhile stays.
+    pub fn forget(&mut self, batch: Batch, forgotten: Vec<(ChunkHash, ContainerId)>) {
+        let sent = self.requests.push(Order { batch, forgotten }).is_ok();
         assert!(sent, "a worker has one commit outstanding");
         self.committer.raise();
     }
@@ -42,7 +59,7 @@ impl Drop for CommitLink {
 }
 
 struct Client {
-    requests: rtrb::Consumer<Batch>,
+    requests: rtrb::Consumer<Order>,
     answers: rtrb::Producer<Result<(), String>>,
     wake: Box<dyn Fn() + Send>,
 }
@@ -82,12 +99,38 @@ impl Committer {
         Self { desk, clients: Vec::new(), clients_expected, index, poison }
     }
 
-    fn commit(&self, batch: Batch) -> Result<(), String> {
+    fn commit(&self, mut batch: Batch, forgotten: Vec<(ChunkHash, ContainerId)>) -> Result<(), String> {
         self.poison.check().map_err(|error| error.cause())?;
+        if !forgotten.is_empty() {
+            let gone = self.still_there(&batch, forgotten).map_err(|error| error.cause())?;
+            batch.removed_chunks.extend(gone);
+        }
         self.index.commit(batch).map_err(|error| {
             self.poison.set(&error.cause());
             error.cause()
         })
+    }
+}
+
+impl Committer {
+    /// Those of the chunks that the index, with `batch` applied, places where they were when somebody decided to forget
+    /// them. Nobody but this task puts chunks into an open index, so the answer holds until the commit.
+    fn still_there(
+        &self,
+        batch: &Batch,
+        mut forgotten: Vec<(ChunkHash, ContainerId)>,
+    ) -> crate::error::Result<Vec<ChunkHash>> {
+        if !planted::has(Bug::ForgetMoved) {
+            let moving: HashSet<ChunkHash> = batch.chunks.iter().map(|(hash, _)| *hash).collect();
+            forgotten.retain(|(hash, _)| !moving.contains(hash));
+        }
+        let hashes: Vec<ChunkHash> = forgotten.iter().map(|(hash, _)| *hash).collect();
+        let mut found = Vec::new();
+        self.index.locate(&hashes, &mut found)?;
+        let there = forgotten.into_iter().zip(found).filter(|((_, container), entry)| {
+            planted::has(Bug::ForgetMoved) || entry.is_some_and(|entry| entry.container == *container)
+        });
+        Ok(there.map(|((hash, _), _)| hash).collect())
     }
 }
 
@@ -98,15 +141,16 @@ impl Task for Committer {
         self.clients_expected = self.clients_expected.saturating_sub(arrivals.len());
         self.clients.extend(arrivals);
         let mut merged = Batch::default();
-        let mut asked = Vec::new();
+        let (mut forgotten, mut asked) = (Vec::new(), Vec::new());
         for (slot, client) in self.clients.iter_mut().enumerate() {
-            if let Ok(batch) = client.requests.pop() {
-                merged.append(batch);
+            if let Ok(order) = client.requests.pop() {
+                merged.append(order.batch);
+                forgotten.extend(order.forgotten);
                 asked.push(slot);
             }
         }
         if !asked.is_empty() {
-            let answer = self.commit(merged);
+            let answer = self.commit(merged, forgotten);
             for slot in asked {
                 let client = &mut self.clients[slot];
                 let room = client.answers.push(answer.clone()).is_ok();

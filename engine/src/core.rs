@@ -19,6 +19,7 @@ use crate::format::recipe::{ChunkParams, name_problem};
 use crate::format::superblock::Settings;
 use crate::ids::{ContainerId, Epoch, RecipeId};
 use crate::index::{ContainerRow, Index};
+use crate::leaving::Leaving;
 use crate::limits::{CHUNK_SIZE_MAX, EXTENT_SIZE, UNCOMMITTED_BYTES_MAX};
 use crate::options::Budget;
 use crate::paths::Paths;
@@ -30,6 +31,7 @@ use crate::shard::mailbox::Door;
 use crate::shard::{Parts, Shard};
 use crate::suspects::Suspects;
 use crate::tuner::Ladder;
+use crate::visits::Visits;
 
 /// What the tasks of one opening are made from. Cheap to clone.
 #[derive(Clone)]
@@ -52,6 +54,10 @@ pub struct Seed {
     pub damaged: Arc<HashSet<ContainerId>>,
     /// Chunks that this process could not give back.
     pub suspects: Suspects,
+    /// Containers that are being emptied.
+    pub leaving: Leaving,
+    /// Who stores and who reads.
+    pub visits: Visits,
     /// Containers that the last opening left unsealed and whole.
     pub begun: Vec<(ContainerId, ContainerRow)>,
     /// Engine threads.
@@ -102,6 +108,7 @@ impl Seed {
             filter: Arc::clone(&self.filter),
             damaged: Arc::clone(&self.damaged),
             suspects: self.suspects.clone(),
+            leaving: self.leaving.clone(),
             locality_budget: self.budget.locality / self.workers,
         };
         let waker = io.waker();
@@ -165,6 +172,8 @@ pub struct Core {
     pub counters: Vec<Arc<Counters>>,
     /// Bytes of an extent.
     pub extent_size: usize,
+    /// A vacuum is at work.
+    pub(crate) vacuuming: AtomicBool,
     recipes_begun: AtomicU32,
     names: Arc<Mutex<HashSet<String>>>,
 }
@@ -186,7 +195,8 @@ impl Core {
         let names = Arc::default();
         let extent_size =
             usize::try_from(EXTENT_SIZE.min(seed.settings.container_size)).expect("an extent fits memory");
-        Ok(Self { seed, params, doors, counters, extent_size, recipes_begun: AtomicU32::new(0), names })
+        let (vacuuming, recipes_begun) = (AtomicBool::new(false), AtomicU32::new(0));
+        Ok(Self { seed, params, doors, counters, extent_size, vacuuming, recipes_begun, names })
     }
 
     /// A door to the disk for the calling thread.

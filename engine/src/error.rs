@@ -84,6 +84,12 @@ pub enum Error {
         /// Missing from the index, damaged, or condemned.
         why: String,
     },
+    /// Long work was told to stop. What it did before stays.
+    #[error("told to stop; what was done so far stays done")]
+    Cancelled,
+    /// Somebody does already what only one may do at a time.
+    #[error("{0}")]
+    Busy(String),
     /// The index failed.
     #[error("index: {0}")]
     Index(String),
@@ -124,7 +130,7 @@ impl Error {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Corrupt { .. } | Self::ChunkLost { .. } => 3,
-            Self::Locked { .. } => 4,
+            Self::Locked { .. } | Self::Busy(_) => 4,
             Self::Version { .. } => 5,
             Self::Invalid(_) => 2,
             _ => 1,

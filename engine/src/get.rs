@@ -18,6 +18,7 @@ use crate::recall::stream::{RecipeEntries, StreamReader};
 use crate::recall::{Recall, RecallConfig};
 use crate::recipe::RecipeReader;
 use crate::suspects::Suspects;
+use crate::visits::{Purpose, Visit};
 
 /// A stream being restored.
 pub struct Get {
@@ -26,6 +27,8 @@ pub struct Get {
     bytes: u64,
     failed: bool,
     suspects: Suspects,
+    /// The vacuum leaves what it found where it found it.
+    _visit: Visit,
 }
 
 /// What every restore of one open store shares.
@@ -75,6 +78,8 @@ pub struct WholeChunks {
     stream: StreamReader<RecipeEntries>,
     given: u64,
     suspects: Suspects,
+    /// The vacuum leaves what it found where it found it.
+    _visit: Visit,
 }
 
 impl WholeChunks {
@@ -83,6 +88,7 @@ impl WholeChunks {
     /// # Errors
     /// There is no such stream, it is not that long, its recipe is damaged in both copies, or the disk refused.
     pub fn begin_at(core: &Core, shelf: &Shelf, name: &str, offset: u64) -> Result<Self> {
+        let visit = core.visits.begin(Purpose::Reading);
         let row = core.index.recipe(name)?.filter(|row| row.state == RecipeState::Live);
         let row = row.ok_or_else(|| Error::NoSuchStream(name.to_owned()))?;
         if offset >= row.logical_bytes {
@@ -93,7 +99,7 @@ impl WholeChunks {
         let mut io = core.open_io()?;
         let reader = RecipeReader::open(io.as_mut(), &core.paths.recipes(), row.recipe, core.store)?;
         let stream = recall(core, shelf)?.stream(RecipeEntries::whole_from(reader, io, offset));
-        Ok(Self { stream, given: 0, suspects: core.suspects.clone() })
+        Ok(Self { stream, given: 0, suspects: core.suspects.clone(), _visit: visit })
     }
 
     /// The next chunk, or nothing at the checked end.
@@ -131,6 +137,7 @@ impl Get {
     /// # Errors
     /// As [`Get::begin`]; or the stream is shorter than that.
     pub fn begin_at(core: &Core, shelf: &Shelf, name: &str, offset: u64) -> Result<Self> {
+        let visit = core.visits.begin(Purpose::Reading);
         let row = core.index.recipe(name)?.filter(|row| row.state == RecipeState::Live);
         let row = row.ok_or_else(|| Error::NoSuchStream(name.to_owned()))?;
         let mut io = core.open_io()?;
@@ -145,7 +152,8 @@ impl Get {
             ))
         })?;
         let stream = recall(core, shelf)?.stream(RecipeEntries::from(reader, io, offset));
-        Ok(Self { stream, name: name.to_owned(), bytes, failed: false, suspects: core.suspects.clone() })
+        let suspects = core.suspects.clone();
+        Ok(Self { stream, name: name.to_owned(), bytes, failed: false, suspects, _visit: visit })
     }
 
     /// Length of what is restored: of the stream from where it was begun.

@@ -18,6 +18,7 @@ use crate::format::StoreId;
 use crate::format::superblock::{Settings, Superblock};
 use crate::ids::Epoch;
 use crate::index::{Batch, Index, MetaKey, RecipeRow, RecipeState};
+use crate::leaving::Leaving;
 use crate::options::Options;
 use crate::paths::{FREE_EXTENSION, Paths, container_of};
 use crate::poison::Poison;
@@ -73,7 +74,7 @@ impl Opening<'_> {
         superblocks::write_epoch(io, self.paths, store, epoch)?;
         let clean = last.0 == 0 || self.index.meta(MetaKey::CleanEpoch)? == Some(clean_mark(last));
         let mut recovery = Recovery { io, paths: self.paths, store, epoch, index: self.index.as_ref() };
-        let Recovered { damaged, begun, adopted, notes: found } = recovery.run(clean)?;
+        let Recovered { damaged, leaving, begun, adopted, notes: found } = recovery.run(clean)?;
         recipe::recover::recover(io, &self.paths.recipes(), store, self.index.as_ref(), clean, notes)?;
         if !clean {
             notes.push(format!("the store was not closed cleanly: recovery adopted {adopted} chunks"));
@@ -97,6 +98,8 @@ impl Opening<'_> {
             source: self.source,
             damaged: Arc::new(damaged),
             suspects,
+            leaving: Leaving::of(leaving),
+            visits: Default::default(),
             begun,
             workers: options.workers(),
             budget: options.budget(),

@@ -29,11 +29,27 @@ pub enum Bug {
     AdoptUnsyncedNames,
     /// What an unfinished stream has so far is called safe although its journal was not synced.
     SkipJournalSync,
+    /// Chunks in a container that the vacuum empties still count as known.
+    HitInLeaving,
+    /// The vacuum does not wait for streams that were begun before a container left.
+    NoGrace,
+    /// The vacuum looks for what is needed before it waits for streams, not after.
+    RootsBeforeGrace,
+    /// The vacuum frees a container although a stream is being read that was begun before it was emptied.
+    FreeUnderReader,
+    /// The vacuum frees a container whose chunks it has not moved.
+    FreeUndrained,
+    /// The vacuum frees a container before what it has moved is durable.
+    FreeBeforeDurable,
+    /// The vacuum forgets chunks that were stored anew elsewhere meanwhile.
+    ForgetMoved,
+    /// The vacuum gives the file away before the index says that the container is free.
+    UnlinkBeforeCommit,
 }
 
 impl Bug {
     /// Every bug.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 17] = [
         Self::AckBeforeSync,
         Self::IndexBeforeData,
         Self::SkipDirectorySync,
@@ -43,6 +59,14 @@ impl Bug {
         Self::AdoptFromCache,
         Self::AdoptUnsyncedNames,
         Self::SkipJournalSync,
+        Self::HitInLeaving,
+        Self::NoGrace,
+        Self::RootsBeforeGrace,
+        Self::FreeUnderReader,
+        Self::FreeUndrained,
+        Self::FreeBeforeDurable,
+        Self::ForgetMoved,
+        Self::UnlinkBeforeCommit,
     ];
 }
 

@@ -14,7 +14,7 @@ use std::time::Instant;
 use gdd_uring::io::{self, FileId, Io, Open};
 
 use crate::container::scan;
-use crate::container::tail::{self, Tail};
+use crate::container::tail;
 use crate::error::{Error, Result};
 use crate::filter::Filter;
 use crate::format::container::ContainerHeader;
@@ -168,31 +168,19 @@ impl Rebuild<'_> {
         end: u64,
         header: &ContainerHeader,
     ) -> Result<(ContainerRow, Vec<DirectoryEntry>)> {
-        let mut len = end.min(HEADER_SIZE as u64);
-        loop {
-            let wanted = usize::try_from(len).expect("a footer fits memory");
-            let bytes = io::read_at(self.io, file, end - len, wanted).map_err(Error::io("read", path))?;
-            match tail::parse(&bytes, end, self.store, id, path)? {
-                Tail::Needs(more) if more <= end => len = more,
-                Tail::Needs(more) => {
-                    return Err(Place::new(path, end).refuse("footer length", format!("up to {end}"), more));
-                }
-                Tail::Whole(footer) => {
-                    let summary = &footer.summary;
-                    let row = ContainerRow {
-                        state: ContainerState::Sealed,
-                        durable_len: end,
-                        batch_seq: summary.batch_count,
-                        record_count: count(&footer.entries),
-                        chain: summary.chain,
-                        capacity: header.capacity,
-                        raw_bytes: summary.raw_bytes,
-                        stored_bytes: summary.stored_bytes,
-                    };
-                    return Ok((row, footer.entries));
-                }
-            }
-        }
+        let footer = tail::read(self.io, (file, path), (self.store, id), end, &mut |_| {})?;
+        let summary = &footer.summary;
+        let row = ContainerRow {
+            state: ContainerState::Sealed,
+            durable_len: end,
+            batch_seq: summary.batch_count,
+            record_count: count(&footer.entries),
+            chain: summary.chain,
+            capacity: header.capacity,
+            raw_bytes: summary.raw_bytes,
+            stored_bytes: summary.stored_bytes,
+        };
+        Ok((row, footer.entries))
     }
 
     fn by_walk(

@@ -16,6 +16,7 @@ use std::path::Path;
 
 use gdd_uring::io::{self, FileId, Io, Open};
 
+use crate::container::free;
 use crate::container::prepare::{Contents, Prepared};
 use crate::container::scan::{self, Scanned};
 use crate::container::writer::Writer;
@@ -23,7 +24,7 @@ use crate::error::{Error, Result};
 use crate::format::StoreId;
 use crate::ids::{ChunkHash, ContainerId, Epoch};
 use crate::index::{Batch, ChunkEntry, ContainerRow, ContainerState, Index, Status};
-use crate::paths::{self, FREE_EXTENSION, Paths, TEMPORARY_EXTENSION};
+use crate::paths::{self, Paths, TEMPORARY_EXTENSION};
 use crate::planted::{self, Bug};
 
 /// Bytes of a tail that are written again at once.
@@ -34,6 +35,8 @@ const REWRITE_SIZE: u64 = 4 << 20;
 pub struct Recovered {
     /// Containers that are missing, or shorter than their watermark.
     pub damaged: HashSet<ContainerId>,
+    /// Containers that a vacuum has begun to empty, or that are quarantined.
+    pub leaving: Vec<ContainerId>,
     /// Unsealed containers of a clean closing, to be filled further.
     pub begun: Vec<(ContainerId, ContainerRow)>,
     /// Chunks adopted from tails.
@@ -63,7 +66,10 @@ impl Recovery<'_> {
     /// The disk or the index failed. Damage is no error: it is in the result.
     pub fn run(&mut self, clean: bool) -> Result<Recovered> {
         let mut recovered = Recovered::default();
-        let rows: BTreeMap<ContainerId, ContainerRow> = self.index.containers()?.into_iter().collect();
+        let mut rows: BTreeMap<ContainerId, ContainerRow> = self.index.containers()?.into_iter().collect();
+        for (id, _) in rows.extract_if(.., |_, row| row.state == ContainerState::Free) {
+            free::finish(self.io, self.paths, self.index, id)?;
+        }
         let files = self.container_files()?;
         for (id, row) in &rows {
             match files.get(id) {
@@ -75,6 +81,9 @@ impl Recovery<'_> {
             }
         }
         for (id, row) in &rows {
+            if matches!(row.state, ContainerState::Draining | ContainerState::Quarantined) {
+                recovered.leaving.push(*id);
+            }
             let open = row.state == ContainerState::Open && !recovered.damaged.contains(id);
             if open && clean {
                 recovered.begun.push((*id, *row));
@@ -100,7 +109,7 @@ impl Recovery<'_> {
         rows: &BTreeMap<ContainerId, ContainerRow>,
         files: &BTreeMap<ContainerId, u64>,
     ) -> Result<()> {
-        for (id, row) in rows.iter().filter(|(_, row)| row.state == ContainerState::Sealed) {
+        for (id, row) in rows.iter().filter(|(_, row)| row.state.has_footer()) {
             if files.get(id).is_some_and(|len| *len > row.durable_len) {
                 let path = self.paths.container(*id);
                 let file = self.io.open(&path, Open::Write).map_err(Error::io("open", &path))?;
@@ -264,11 +273,7 @@ impl Recovery<'_> {
         if has_row {
             self.index.commit(Batch { removed_containers: vec![id], ..Batch::default() })?;
         }
-        let (path, directory, pool) = (self.paths.container(id), self.paths.containers(), self.paths.pool());
-        let target = pool.join(format!("{id}.{FREE_EXTENSION}"));
-        self.io.rename(&path, &target).map_err(Error::io("rename", &path))?;
-        self.io.sync_dir(&pool).map_err(Error::io("sync", &pool))?;
-        self.io.sync_dir(&directory).map_err(Error::io("sync", &directory))
+        free::to_pool(self.io, self.paths, id)
     }
 }
 

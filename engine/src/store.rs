@@ -27,13 +27,19 @@ use crate::ingest::{Put, PutOptions};
 use crate::observe::RecallHistograms;
 use crate::opening::{self, FilterHome, Opening};
 use crate::options::{Access, Options, Trust};
+use crate::pace::Rest;
 use crate::paths::Paths;
+use crate::progress::Progress;
 use crate::recall::Recall;
 use crate::shard::counters::Counters;
 use crate::shard::mailbox::Door;
 use crate::stats::{self, Stats};
 use crate::superblocks;
 use crate::suspects::Suspects;
+use crate::vacuum::{self, Caller, VacuumOptions, VacuumReport};
+
+/// Bytes of containers that the vacuum holds in memory while it moves what is in them.
+const VACUUM_SHELF_BYTES: usize = 64 << 20;
 
 /// An open store. Share it between threads by reference.
 pub struct Store {
@@ -198,6 +204,26 @@ impl Store {
         opening::remove(&self.core, io.as_mut(), name)
     }
 
+    /// Find what no stream needs any more, and free it, beside whatever else goes on; see [`vacuum::run`]. `rest` waits,
+    /// and says whether to go on.
+    ///
+    /// # Errors
+    /// The store is open for reading only, or as [`vacuum::run`].
+    pub fn vacuum<'a>(
+        &'a self,
+        options: &VacuumOptions,
+        progress: &'a mut dyn FnMut(Progress),
+        rest: &'a mut Rest<'a>,
+    ) -> Result<VacuumReport> {
+        self.writable()?;
+        let shelf = Shelf::new(VACUUM_SHELF_BYTES, Trust::Hash);
+        vacuum::run(
+            &self.core,
+            options,
+            Caller { shelf: &shelf, patience: &|| Box::new(Sleep), progress, rest },
+        )
+    }
+
     /// What the store holds and how it works.
     ///
     /// # Errors
@@ -350,6 +376,8 @@ fn read_only_seed(
         source,
         damaged: Arc::default(),
         suspects: Suspects::default(),
+        leaving: Default::default(),
+        visits: Default::default(),
         begun: Vec::new(),
         workers: options.workers(),
         budget: options.budget(),

@@ -26,6 +26,7 @@ mod files;
 mod header;
 mod hot;
 mod layer;
+pub mod set;
 mod sizing;
 mod tally;
 #[cfg(test)]

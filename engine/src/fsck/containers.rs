@@ -6,7 +6,7 @@ use std::path::Path;
 use gdd_uring::io::{self, FileId, Open};
 
 use super::Check;
-use crate::container::tail::{self, Tail};
+use crate::container::tail;
 use crate::error::{Error, Result};
 use crate::format::container::ContainerHeader;
 use crate::format::footer::{DirectoryEntry, Footer};
@@ -28,7 +28,9 @@ struct Found {
 
 impl Check<'_> {
     pub(super) fn containers(&mut self) -> Result<()> {
-        let rows: BTreeMap<ContainerId, ContainerRow> = self.index.containers()?.into_iter().collect();
+        let mut rows: BTreeMap<ContainerId, ContainerRow> = self.index.containers()?.into_iter().collect();
+        // The next opening gives their files back.
+        rows.retain(|_, row| row.state != ContainerState::Free);
         let files = self.container_files()?;
         self.total = (self.level >= 2).then(|| rows.values().map(|row| row.durable_len).sum());
         self.compare_lists(&rows, &files);
@@ -110,7 +112,7 @@ impl Check<'_> {
         if let Err(error) = self.header(file, &path, found.id) {
             self.refused(&path, error)?;
         }
-        if found.row.state == ContainerState::Sealed {
+        if found.row.state.has_footer() {
             match self.footer(file, &path, found.id, &found.row) {
                 Ok(footer) => found.entries = Some(footer.entries),
                 Err(error) => self.refused(&path, error)?,
@@ -141,26 +143,15 @@ impl Check<'_> {
     }
 
     fn footer(&mut self, file: FileId, path: &Path, id: ContainerId, row: &ContainerRow) -> Result<Footer> {
-        let end = row.durable_len;
-        let mut len = end.min(HEADER_SIZE as u64);
-        loop {
-            let wanted = usize::try_from(len).expect("a footer fits memory");
-            let bytes = io::read_at(self.io, file, end - len, wanted).map_err(Error::io("read", path))?;
-            self.advance(len);
-            match tail::parse(&bytes, end, self.store, id, path)? {
-                Tail::Needs(more) if more <= end => len = more,
-                Tail::Needs(more) => {
-                    let place = Place::new(path, end);
-                    return Err(place.refuse("footer length", format!("up to {end}"), more));
-                }
-                Tail::Whole(footer) => {
-                    let place = Place::new(path, footer.summary.data_end);
-                    place.expect("records by the footer", row.record_count as usize, footer.entries.len())?;
-                    place.expect("batches by the footer", row.batch_seq, footer.summary.batch_count)?;
-                    return Ok(footer);
-                }
-            }
-        }
+        let mut read = 0;
+        let footer =
+            tail::read(self.io, (file, path), (self.store, id), row.durable_len, &mut |len| read += len);
+        self.advance(read);
+        let footer = footer?;
+        let place = Place::new(path, footer.summary.data_end);
+        place.expect("records by the footer", row.record_count as usize, footer.entries.len())?;
+        place.expect("batches by the footer", row.batch_seq, footer.summary.batch_count)?;
+        Ok(footer)
     }
 
     /// Every record listed must be in the index, here or elsewhere. Returns how many entries point here.
@@ -172,11 +163,9 @@ impl Check<'_> {
             self.index.locate(&hashes, &mut found)?;
             for (entry, row) in part.iter().zip(&found) {
                 match row {
-                    None => {
-                        let what =
-                            format!("chunk {} is not in the index; run `gdd rebuild-index`", entry.hash);
-                        self.report.warn(&path, u64::from(entry.offset), what);
-                    }
+                    // The vacuum has forgotten it with another container; or the index lost it, and then every stream
+                    // that needs it is named.
+                    None => self.report.records_unlisted += 1,
                     Some(row) if row.container != id => {} // Stored twice; the other one is used.
                     Some(row) if same_place(row, entry) => here += 1,
                     Some(row) => {

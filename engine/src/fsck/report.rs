@@ -59,6 +59,8 @@ pub struct Report {
     pub containers: u64,
     /// Chunks checked.
     pub chunks: u64,
+    /// Records in containers that the index does not know: nobody needs them, or the streams that do are named.
+    pub records_unlisted: u64,
     /// Chunks that cannot be given back.
     pub chunks_bad: u64,
     /// Streams checked.
@@ -85,6 +87,7 @@ impl Report {
             warning_count: 0,
             containers: 0,
             chunks: 0,
+            records_unlisted: 0,
             chunks_bad: 0,
             streams: 0,
             streams_affected: Vec::new(),

@@ -37,6 +37,7 @@ use crate::progress::Progress;
 use crate::recipe::{RecipeTotals, RecipeWriter};
 use crate::shard::mailbox::WINDOW;
 use crate::tuner::{Tuner, WINDOW_BYTES};
+use crate::visits::{Purpose, Visit};
 use front::Front;
 use kept::Kept;
 pub use summary::{PutSummary, Switch};
@@ -85,6 +86,8 @@ pub struct Put {
     head: twin::Head,
     /// Where it is to be kept before its end.
     kept: Option<Kept>,
+    /// The vacuum spares what it was told to be known, until its name is committed or it is given up.
+    _visit: Visit,
 }
 
 impl Put {
@@ -107,6 +110,7 @@ impl Put {
         patience: Box<dyn Patience>,
     ) -> Result<Self> {
         core.poison.check()?;
+        let visit = core.visits.begin(Purpose::Storing);
         let claim = core.claim(name)?;
         options.lineage.as_deref().map_or(Ok(()), lineage::check)?;
         let mut io = core.open_io()?;
@@ -139,6 +143,7 @@ impl Put {
             tuner,
             head: twin::Head::default(),
             kept,
+            _visit: visit,
         })
     }
 

@@ -29,6 +29,7 @@ use crate::ids::{ChunkHash, DomainTag};
 use crate::index::Batch;
 use crate::recipe::{RecipeTotals, RecipeWriter};
 use crate::shard::mailbox::{WINDOW, Wanted};
+use crate::visits::{Purpose, Visit};
 
 /// What storing such a stream did.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -90,6 +91,8 @@ pub struct NamedPut {
     chunks: u64,
     given_bytes: u64,
     started: Instant,
+    /// The vacuum spares what it was told to be known, until its name is committed or it is given up.
+    _visit: Visit,
 }
 
 impl NamedPut {
@@ -104,6 +107,7 @@ impl NamedPut {
         patience: Box<dyn Patience>,
     ) -> Result<Self> {
         core.poison.check()?;
+        let visit = core.visits.begin(Purpose::Storing);
         let claim = core.claim(name)?;
         options.lineage.as_deref().map_or(Ok(()), lineage::check)?;
         let mut io = core.open_io()?;
@@ -137,6 +141,7 @@ impl NamedPut {
             chunks: 0,
             given_bytes: 0,
             started: Instant::now(),
+            _visit: visit,
         })
     }
 

@@ -6,7 +6,7 @@
 //!
 //! # Invariants
 //! - "Known" is said only of a chunk whose bytes are durable or will be durable with this worker's next round.
-//! - A doubt (damaged container, entry marked corrupted, length that differs) is never "known".
+//! - A doubt (damaged container, one that the vacuum empties, entry marked corrupted, length that differs) is never "known".
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -24,8 +24,10 @@ use crate::format::StoreId;
 use crate::format::footer::DirectoryEntry;
 use crate::ids::{ChunkHash, ContainerId, WordHashed};
 use crate::index::{ChunkEntry, ContainerState, Index, Status};
+use crate::leaving::Leaving;
 use crate::locality::LocalityCache;
 use crate::paths::Paths;
+use crate::planted::{self, Bug};
 use crate::shard::mailbox::Wanted;
 use crate::suspects::Suspects;
 
@@ -52,6 +54,7 @@ pub struct Known {
     filter: Arc<Filter>,
     damaged: Arc<HashSet<ContainerId>>,
     suspects: Suspects,
+    leaving: Leaving,
     locality: LocalityCache,
     /// Appended and not yet durable in the index: never forgotten before it is.
     pending: HashMap<ChunkHash, ChunkEntry, WordHashed>,
@@ -84,6 +87,8 @@ pub struct Sources {
     pub damaged: Arc<HashSet<ContainerId>>,
     /// Chunks that could not be given back: the same.
     pub suspects: Suspects,
+    /// Containers that are being emptied: the same.
+    pub leaving: Leaving,
     /// Bytes that container directories may take.
     pub locality_budget: usize,
 }
@@ -101,6 +106,7 @@ impl Known {
             filter: sources.filter,
             damaged: sources.damaged,
             suspects: sources.suspects,
+            leaving: sources.leaving,
             locality: LocalityCache::new(sources.locality_budget),
             pending: HashMap::default(),
             loads: HashMap::new(),
@@ -153,7 +159,7 @@ impl Known {
                     lengths.push(None);
                     continue;
                 }
-                None => self.locality.get(hash).map(|(_, entry)| entry.raw_len),
+                None => self.near(hash),
             };
             if near.is_none() {
                 self.asked.push((slot, *hash));
@@ -166,6 +172,13 @@ impl Known {
         self.asked.retain(|_| answers.next().is_some_and(|answer| *answer != Answer::New));
         self.counters.near_hits.add(lengths.iter().flatten().count());
         self.ask_index(io, lengths)
+    }
+
+    /// The length of a chunk that a recent directory lists, in a container that stays.
+    fn near(&mut self, hash: &ChunkHash) -> Option<u32> {
+        let (container, entry) = self.locality.get(hash)?;
+        let raw_len = entry.raw_len;
+        (!leaves(&self.leaving, container)).then_some(raw_len)
     }
 
     fn ask_index(&mut self, io: &mut dyn Io, lengths: &mut [Option<u32>]) -> Result<()> {
@@ -182,7 +195,8 @@ impl Known {
                 self.filter.was_false();
                 continue;
             };
-            if entry.status != Status::Live || self.damaged.contains(&entry.container) {
+            let gone = self.damaged.contains(&entry.container) || leaves(&self.leaving, entry.container);
+            if entry.status != Status::Live || gone {
                 continue;
             }
             lengths[slot] = Some(entry.raw_len);
@@ -277,6 +291,11 @@ impl Known {
         self.locality.insert_container(container, &entries);
         self.counters.directories_loaded.add(1);
     }
+}
+
+/// Whether nobody may rely on what is in `container`.
+fn leaves(leaving: &Leaving, container: ContainerId) -> bool {
+    leaving.has(container) && !planted::has(Bug::HitInLeaving)
 }
 
 /// A hit of another length is refused: either two contents share a hash, or the entry is damaged.

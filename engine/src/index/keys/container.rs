@@ -37,15 +37,24 @@ pub enum ContainerState {
     Open = 1,
     /// Its footer is durable; nothing in it changes any more.
     Sealed = 2,
-    /// Something below its watermark is damaged: it is read where possible, and never appended to or freed.
+    /// Something below its watermark is damaged: it is read where possible, and never appended to or freed. What it
+    /// holds counts as unknown.
     Quarantined = 3,
     /// Nothing in it is needed; its file may be recycled under another id.
     Free = 4,
+    /// The vacuum moves what is needed out of it. What it holds counts as unknown, and is read as before.
+    Draining = 5,
 }
 
 impl ContainerState {
     /// Every state.
-    pub const ALL: [Self; 4] = [Self::Open, Self::Sealed, Self::Quarantined, Self::Free];
+    pub const ALL: [Self; 5] = [Self::Open, Self::Sealed, Self::Quarantined, Self::Free, Self::Draining];
+
+    /// Whether nothing is appended any more: a footer ends it, unless it was damaged before it was full.
+    #[must_use]
+    pub fn has_footer(self) -> bool {
+        matches!(self, Self::Sealed | Self::Draining)
+    }
 }
 
 /// A container's watermark.
@@ -111,7 +120,7 @@ impl ContainerRow {
         let state = STATE.get(value);
         let known = ContainerState::ALL.into_iter().find(|known| *known as u8 == state);
         Ok(Self {
-            state: known.ok_or_else(|| place.refuse(Kind::Container.what(), "state 1..=4", state))?,
+            state: known.ok_or_else(|| place.refuse(Kind::Container.what(), "state 1..=5", state))?,
             durable_len: DURABLE_LEN.get(value),
             batch_seq: BATCH_SEQ.get(value),
             record_count: RECORD_COUNT.get(value),
@@ -164,12 +173,12 @@ mod tests {
 
     #[test]
     fn numbers_never_change() {
-        assert_eq!(ContainerState::ALL.map(|state| state as u8), [1, 2, 3, 4]);
+        assert_eq!(ContainerState::ALL.map(|state| state as u8), [1, 2, 3, 4, 5]);
     }
 
     proptest! {
         #[test]
-        fn round_trip(id: u64, numbers: [u64; 5], counts: [u32; 2], state in 0usize..4) {
+        fn round_trip(id: u64, numbers: [u64; 5], counts: [u32; 2], state in 0usize..5) {
             let (id, row) = (ContainerId(id), example(numbers, counts, state));
             prop_assert_eq!(ContainerRow::decode(id, &row.encode(id), place()).unwrap(), row);
             prop_assert_eq!(of_key(&key(id), place()).unwrap(), id);

@@ -1,0 +1,95 @@
+//! What is needed: every chunk that a stream's recipe names.
+
+use std::collections::HashSet;
+use std::time::Instant;
+
+use gdd_uring::io::Io;
+
+use super::Vacuum;
+use crate::core::Core;
+use crate::error::{Error, Result};
+use crate::filter::set::ChunkSet;
+use crate::ids::{ChunkHash, RecipeId};
+use crate::index::{RecipeRow, RecipeState};
+use crate::recipe::RecipeReader;
+
+/// Chunks beyond the index's estimate that there is room for.
+const ROOM_SPARE: u64 = 1024;
+
+/// Chunks that streams need, and the streams that were asked.
+pub(super) struct Needed {
+    chunks: ChunkSet,
+    streams: HashSet<RecipeId>,
+}
+
+impl Needed {
+    /// Nothing yet, with room for the chunks of a store that has `chunks`.
+    pub(super) fn new(chunks: u64) -> Self {
+        Self { chunks: ChunkSet::new(chunks / 4 * 5 + ROOM_SPARE), streams: HashSet::new() }
+    }
+
+    /// Whether a stream may need it.
+    pub(super) fn may_have(&self, hash: &ChunkHash) -> bool {
+        self.chunks.may_have(hash)
+    }
+
+    /// Bytes of memory.
+    pub(super) fn memory_bytes(&self) -> u64 {
+        self.chunks.memory_bytes()
+    }
+}
+
+impl Vacuum<'_> {
+    /// Mark what the streams need that have come since the last time. What was marked stays so in this run, although its
+    /// stream may have been removed meanwhile.
+    pub(super) fn mark(&mut self) -> Result<()> {
+        let started = Instant::now();
+        let mut rows = self.core.index.recipes()?;
+        rows.retain(|row| row.state == RecipeState::Live && !self.needed.streams.contains(&row.recipe));
+        let total = rows.iter().map(|row| row.logical_bytes).sum();
+        let mut done = 0;
+        for row in rows {
+            self.pace.check()?;
+            self.tell("mark", done, Some(total));
+            done += row.logical_bytes;
+            match mark_stream(self.core, self.io.as_mut(), &row, &self.needed.chunks) {
+                Ok(()) => self.report.streams += 1,
+                Err(_) if self.is_gone(&row)? => {}
+                Err(error) => return Err(unreadable(&row, &error)),
+            }
+            self.needed.streams.insert(row.recipe);
+        }
+        self.tell("mark", done, Some(total));
+        self.report.seconds_marking += started.elapsed().as_secs_f64();
+        Ok(())
+    }
+
+    /// Whether the stream was removed while it was read.
+    fn is_gone(&self, row: &RecipeRow) -> Result<bool> {
+        let now = self.core.index.recipe(&row.name)?;
+        Ok(now.is_none_or(|now| now.recipe != row.recipe || now.state != RecipeState::Live))
+    }
+}
+
+fn mark_stream(core: &Core, io: &mut dyn Io, row: &RecipeRow, chunks: &ChunkSet) -> Result<()> {
+    let mut reader = RecipeReader::open(io, &core.paths.recipes(), row.recipe, core.store)?;
+    let mut entries = Vec::new();
+    let whole = loop {
+        entries.clear();
+        match reader.next_block(io, &mut entries) {
+            Ok(true) => entries.iter().for_each(|entry| chunks.insert(&entry.hash)),
+            Ok(false) => break Ok(()),
+            Err(error) => break Err(error),
+        }
+    };
+    reader.close(io);
+    whole
+}
+
+fn unreadable(row: &RecipeRow, error: &Error) -> Error {
+    let name = &row.name;
+    Error::Invalid(format!(
+        "nothing is freed: what stream {name:?} needs cannot be told ({error}); `gdd fsck` says what is wrong with it, \
+         and once it is given up with `gdd rm` the vacuum goes on"
+    ))
+}
