@@ -14,13 +14,13 @@ fn belongs(hit: Hit, weather: Weather) -> bool {
         | Hit::SyncError
         | Hit::DirSyncError
         | Hit::SyncDropped
-        | Hit::NoSpace => weather == Weather::Errors,
+        | Hit::NoSpace => weather.fails(),
         Hit::WriteLost
         | Hit::WriteMisdirected
         | Hit::BitFlipped
         | Hit::SectorDead
         | Hit::StaleRead
-        | Hit::DamageRead => weather == Weather::Rot,
+        | Hit::DamageRead => weather.rots(),
         _ => true,
     }
 }

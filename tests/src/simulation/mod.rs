@@ -1,4 +1,4 @@
-//! A whole store on a simulated disk: put, get, remove, close, crash, recover, in an order that one seed decides.
+//! A whole store on a simulated disk: put, get, remove, vacuum, close, crash, recover, in an order that one seed decides.
 //!
 //! The engine is the product's own; only the disk, the clock and the index's storage are simulated, and its tasks are
 //! stepped instead of running on threads. The oracle is a map of the streams that were acknowledged.
@@ -14,6 +14,7 @@ mod cut_index;
 mod model;
 mod rig;
 pub mod scripts;
+mod shift;
 pub mod sweep;
 mod weather;
 mod world;
@@ -40,6 +41,10 @@ pub struct Outcome {
     pub acknowledged: u64,
     /// Streams read back and compared.
     pub compared: u64,
+    /// Runs of the vacuum.
+    pub vacuums: u64,
+    /// Containers that they freed.
+    pub freed: u64,
 }
 
 impl Outcome {
@@ -51,6 +56,8 @@ impl Outcome {
         self.refused += other.refused;
         self.acknowledged += other.acknowledged;
         self.compared += other.compared;
+        self.vacuums += other.vacuums;
+        self.freed += other.freed;
     }
 }
 

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use gdd_engine::core::Core;
+use gdd_engine::driver::Patience;
 use gdd_engine::error::{Error, Result};
 use gdd_engine::format::StoreId;
 use gdd_engine::format::superblock::Settings;
@@ -13,10 +14,13 @@ use gdd_engine::index::simulated::SimulatedIndex;
 use gdd_engine::ingest::{Put, PutOptions, PutSummary};
 use gdd_engine::opening::{self, FilterHome, Opening};
 use gdd_engine::options::Options;
+use gdd_engine::pace::Rest;
 use gdd_engine::paths::Paths;
+use gdd_engine::progress::Progress;
 use gdd_engine::recall::cache::SegmentCache;
 use gdd_engine::stepped::{self, Steps};
 use gdd_engine::superblocks;
+use gdd_engine::vacuum::{self, Caller, VacuumOptions, VacuumReport};
 use gdd_uring::io::IoSource;
 use gdd_uring::sim::SimDisk;
 
@@ -161,6 +165,36 @@ impl Open {
         }
         put.write(&bytes[done..])?;
         put.finish()
+    }
+
+    /// Begin to store a stream.
+    ///
+    /// # Errors
+    /// As the engine says.
+    pub fn begin_put(&self, name: &str) -> Result<Put> {
+        Put::begin(Arc::clone(&self.core), name, Box::new(self.steps.clone()))
+    }
+
+    /// Begin to restore a stream.
+    ///
+    /// # Errors
+    /// As the engine says.
+    pub fn begin_get(&self, name: &str) -> Result<Get> {
+        Get::begin(&self.core, &self.shelf, name)
+    }
+
+    /// Run the vacuum once.
+    ///
+    /// # Errors
+    /// As the engine says.
+    pub fn vacuum<'a>(
+        &'a self,
+        options: &VacuumOptions,
+        progress: &'a mut dyn FnMut(Progress),
+        rest: &'a mut Rest<'a>,
+    ) -> Result<VacuumReport> {
+        let patience = || -> Box<dyn Patience> { Box::new(self.steps.clone()) };
+        vacuum::run(&self.core, options, Caller { shelf: &self.shelf, patience: &patience, progress, rest })
     }
 
     /// Forget a stream.

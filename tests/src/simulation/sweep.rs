@@ -128,11 +128,14 @@ impl std::fmt::Display for Sweep {
         for (weather, outcome) in Weather::ALL.iter().zip(&self.outcomes) {
             writeln!(
                 f,
-                "{weather:?}: {} operations, {} syncs, {} streams acknowledged, {} compared, {} refusals\n  {}",
+                "{weather:?}: {} operations, {} syncs, {} streams acknowledged, {} compared, {} vacuums freed {}, \
+                 {} refusals\n  {}",
                 outcome.operations,
                 outcome.syncs,
                 outcome.acknowledged,
                 outcome.compared,
+                outcome.vacuums,
+                outcome.freed,
                 outcome.refused,
                 outcome.hits
             )?;

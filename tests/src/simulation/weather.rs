@@ -11,11 +11,42 @@ pub enum Weather {
     Errors,
     /// A disk that damages what it holds: exact bytes or an error.
     Rot,
+    /// As [`Weather::PowerCuts`], and the vacuum runs beside streams that are stored, restored and removed.
+    Vacuum,
+    /// As [`Weather::Errors`], with the vacuum.
+    VacuumErrors,
+    /// As [`Weather::Rot`], with the vacuum.
+    VacuumRot,
 }
 
 impl Weather {
     /// Every weather.
-    pub const ALL: [Self; 3] = [Self::PowerCuts, Self::Errors, Self::Rot];
+    pub const ALL: [Self; 6] =
+        [Self::PowerCuts, Self::Errors, Self::Rot, Self::Vacuum, Self::VacuumErrors, Self::VacuumRot];
+
+    /// Nothing but power cuts: whatever else fails is a bug.
+    #[must_use]
+    pub fn is_kind(self) -> bool {
+        matches!(self, Self::PowerCuts | Self::Vacuum)
+    }
+
+    /// Operations of the disk fail.
+    #[must_use]
+    pub fn fails(self) -> bool {
+        matches!(self, Self::Errors | Self::VacuumErrors)
+    }
+
+    /// The disk damages what it holds.
+    #[must_use]
+    pub fn rots(self) -> bool {
+        matches!(self, Self::Rot | Self::VacuumRot)
+    }
+
+    /// The vacuum runs, and several streams are open at once.
+    #[must_use]
+    pub fn vacuums(self) -> bool {
+        matches!(self, Self::Vacuum | Self::VacuumErrors | Self::VacuumRot)
+    }
 
     /// Its name in the file of regression seeds.
     #[must_use]
@@ -33,8 +64,8 @@ impl Weather {
         let (short, late) = (rate(100_000, 2), rate(100_000, 2));
         let slow = Faults { short, late, ..Faults::default() };
         match self {
-            Self::PowerCuts => slow,
-            Self::Errors => {
+            Self::PowerCuts | Self::Vacuum => slow,
+            Self::Errors | Self::VacuumErrors => {
                 let full = rate(1, 8) > 0;
                 Faults {
                     read_error: rate(5_000, 4),
@@ -47,7 +78,7 @@ impl Weather {
                     ..slow
                 }
             }
-            Self::Rot => Faults {
+            Self::Rot | Self::VacuumRot => Faults {
                 bit_flip: rate(20_000, 3),
                 misdirected_write: rate(astray, 2),
                 lost_write: rate(20_000, 3),

@@ -3,10 +3,12 @@
 use gdd_engine::format::codec::Compression;
 use gdd_engine::format::superblock::Settings;
 use gdd_engine::fsck::{Finding, Severity};
+use gdd_engine::vacuum::VacuumOptions;
 use gdd_uring::sim::{Fault, Faults, Hit, OpKind, Rng};
 
 use super::model::Doubt;
 use super::rig::{Open, Rig, Shape};
+use super::shift::Shift;
 use super::weather::Weather;
 use super::{Model, Outcome};
 
@@ -47,6 +49,9 @@ const CUT_BEFORE: [OpKind; 14] = [
 fn is_kept(found: &[u8], after: Option<&[u8]>, least: Option<usize>) -> bool {
     least.is_some_and(|least| found.len() >= least) && after.is_some_and(|after| after.starts_with(found))
 }
+
+/// Runs of the vacuum, at most, until nothing is left to free.
+const TIDY_RUNS_MAX: u32 = 10;
 
 /// See the module.
 pub struct World {
@@ -144,12 +149,12 @@ impl World {
 
     /// One life of the store: open, work, end one way or another.
     fn live(&mut self, last: bool) -> Result<(), String> {
-        if self.weather != Weather::Rot || last {
+        if !self.weather.rots() || last {
             self.faults = Faults::default();
             self.rig.disk.set_faults(Faults::default());
         }
         let Some(open) = self.open(last)? else { return Ok(()) };
-        if self.weather == Weather::Errors {
+        if self.weather.fails() {
             self.faults = Faults::default();
             self.forget_cut(); // What is read now must come.
         }
@@ -163,7 +168,7 @@ impl World {
         if self.random.chance(800_000) {
             self.plan_cut(CUT_WORK_WITHIN, CUT_WORK_AT);
         }
-        if self.weather == Weather::Errors && self.random.below(8) == 0 {
+        if self.weather.fails() && self.random.below(8) == 0 {
             self.rig.index.fail_commit(self.rig.index.commit_count() + self.random.below(8));
         }
         self.work(&open)?;
@@ -180,9 +185,12 @@ impl World {
     /// The last life's work, on a machine that works: everything must, and a full check must agree with what reads say.
     fn end(&mut self, open: Open) -> Result<(), String> {
         self.work(&open)?;
+        if self.weather.vacuums() {
+            self.tidy(&open)?;
+        }
         let unreadable = self.compare(&open)?;
         let closed = open.close();
-        if self.weather == Weather::Rot {
+        if self.weather.rots() {
             let Ok(report) = self.rig.fsck() else { return Ok(()) }; // It says why it cannot check.
             let named = |name: &String| report.streams_affected.iter().any(|stream| stream.name == *name);
             return match unreadable.iter().find(|name| !named(name)) {
@@ -193,9 +201,7 @@ impl World {
         closed.map_err(|error| format!("a store does not close on a disk that works: {error}"))?;
         let report = self.rig.fsck().map_err(|error| format!("a check fails: {error}"))?;
         // A copy of a recipe that recovery could not write anew, on a disk that failed, is noted and stays missing.
-        let borne = |finding: &&Finding| {
-            self.weather == Weather::Errors && finding.file.starts_with("/store/recipes")
-        };
+        let borne = |finding: &&Finding| self.weather.fails() && finding.file.starts_with("/store/recipes");
         let mut harm = report.findings.iter().filter(|finding| finding.severity == Severity::Damage);
         if let Some(finding) = harm.find(|finding| !borne(finding)) {
             return Err(format!("a check finds damage: {finding:?}"));
@@ -204,6 +210,29 @@ impl World {
             return Err(format!("a check finds streams affected: {:?}", report.streams_affected));
         }
         Ok(())
+    }
+
+    /// With nobody else at work, the vacuum frees what it can, and comes to an end: moving fills and seals containers
+    /// that held dead chunks themselves, so it takes some runs.
+    fn tidy(&mut self, open: &Open) -> Result<(), String> {
+        let options = VacuumOptions { dead_share: 0.0, ..VacuumOptions::default() };
+        for _ in 0..TIDY_RUNS_MAX {
+            let ran = open.vacuum(&options, &mut |_| {}, &mut |_| true);
+            let report = match ran {
+                Ok(report) => report,
+                Err(_) if self.weather.rots() => return Ok(()),
+                Err(error) => return Err(format!("a vacuum fails on a disk that works: {error}")),
+            };
+            self.outcome.vacuums += 1;
+            self.outcome.freed += report.freed_containers;
+            if report.waiting_bytes > 0 && !self.weather.rots() {
+                return Err(format!("a vacuum waits for nobody: {report:?}"));
+            }
+            if report.chosen == 0 {
+                return Ok(());
+            }
+        }
+        Err("a vacuum comes to no end".to_owned())
     }
 
     /// Cut the power, or end the process, soon: before any of the next `within` operations; or, since the moments that
@@ -242,7 +271,7 @@ impl World {
     fn open(&mut self, last: bool) -> Result<Option<Open>, String> {
         for trial in 0..3 {
             let calm = last || trial == 2;
-            if self.weather == Weather::Errors {
+            if self.weather.fails() {
                 self.faults = Faults::default();
                 if !calm && self.random.below(6) == 0 {
                     self.faults = self.weather.faults(&mut self.random, &self.rig.disk);
@@ -268,7 +297,7 @@ impl World {
                     self.restart();
                 }
                 Ok(open) => return Ok(Some(open)),
-                Err(_) if self.weather == Weather::Rot => return Ok(None),
+                Err(_) if self.weather.rots() => return Ok(None),
                 Err(_) if may_fail && !calm => self.restart(),
                 Err(error) => return Err(format!("a store does not open: {error}")),
             }
@@ -278,6 +307,10 @@ impl World {
 
     /// A few operations; ends early when the power is cut or the store has failed.
     fn work(&mut self, open: &Open) -> Result<(), String> {
+        if self.weather.vacuums() && self.random.below(4) > 0 {
+            let state = (&mut self.random, &mut self.model, &mut self.outcome);
+            return Shift::new(state, self.weather, &self.rig.disk, open).run();
+        }
         let count = if self.model.twins_most() { 12 } else { 4 };
         for _ in 0..1 + self.random.below(count) {
             if self.random.chance(200_000) && self.model.any(&mut self.random).is_some() {
@@ -316,7 +349,7 @@ impl World {
                 let right = summary.bytes == expected;
                 right.then_some(()).ok_or_else(|| format!("{name}: {} bytes", summary.bytes))
             }
-            Err(_) if self.rig.disk.is_dead() || self.weather != Weather::PowerCuts => Ok(()),
+            Err(_) if self.rig.disk.is_dead() || !self.weather.is_kind() => Ok(()),
             Err(error) => Err(format!("a put fails on a disk that works: {error}")),
         }
     }
@@ -334,7 +367,7 @@ impl World {
     fn settle(&mut self, open: &Open) -> Result<(), String> {
         for Doubt { name, before, after, least } in self.model.doubts() {
             // What the store has answered for may be what rotted.
-            let least = least.map(|least| if self.weather == Weather::Rot { 0 } else { least });
+            let least = least.map(|least| if self.weather.rots() { 0 } else { least });
             let settled = match (open.read(&name), self.weather) {
                 (Ok(found), _) if found == after || (found == before && least == Some(0)) => found,
                 (Ok(Some(found)), _) if is_kept(&found, after.as_deref(), least) => Some(found),
@@ -342,7 +375,7 @@ impl World {
                 (Ok(found), _) => {
                     return Err(format!("{name} has {:?} bytes after a crash", found.map(|b| b.len())));
                 }
-                (Err(_), Weather::Rot) => None,
+                (Err(_), weather) if weather.rots() => None,
                 (Err(error), _) => return Err(format!("{name} cannot be read after a crash: {error}")),
             };
             self.model.acknowledge(&name, settled);
@@ -362,8 +395,8 @@ impl World {
                 Ok(Some(found)) => {
                     return Err(format!("{name} has wrong bytes: {} of {}", found.len(), bytes.len()));
                 }
-                Err(_) if self.weather == Weather::Rot => unreadable.push(name),
-                Ok(None) if self.weather == Weather::Rot => {}
+                Err(_) if self.weather.rots() => unreadable.push(name),
+                Ok(None) if self.weather.rots() => {}
                 Ok(None) => return Err(format!("{name} was acknowledged and is gone")),
                 Err(error) => return Err(format!("{name} was acknowledged and cannot be read: {error}")),
             }
