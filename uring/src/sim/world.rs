@@ -282,7 +282,7 @@ impl World {
                 Ok(())
             }
             Err(error) => {
-                if self.faults.fsyncgate && !self.dead {
+                if self.faults.fsyncgate && !self.dead && !self.killed {
                     let evict = self.rng.coin();
                     if self.tree.file(ino).would_lose(mark) {
                         self.hits.add(Hit::SyncDropped);
@@ -322,7 +322,7 @@ impl World {
 
     pub(super) fn sync_dir(&mut self, path: &Path) -> io::Result<()> {
         let called = self.call(OpKind::SyncDir, path);
-        if self.dead {
+        if self.dead || self.killed {
             return called;
         }
         let dir = self.tree.find(path)?;
