@@ -46,7 +46,11 @@ pub fn to_pool(io: &mut dyn Io, paths: &Paths, id: ContainerId) -> Result<()> {
     sync(io, paths)
 }
 
-fn remove(io: &mut dyn Io, paths: &Paths, id: ContainerId) -> Result<()> {
+/// Remove the file of a container without a row.
+///
+/// # Errors
+/// The disk failed.
+pub fn remove(io: &mut dyn Io, paths: &Paths, id: ContainerId) -> Result<()> {
     let path = paths.container(id);
     io.unlink(&path).map_err(Error::io("remove", &path))?;
     sync(io, paths)

@@ -6,7 +6,7 @@
 //!
 //! # Crash consistency
 //! temporary name -> space -> header -> sync -> final name -> directory sync -> handed out. A crash leaves a `.tmp`
-//! file, which recovery removes, or an empty container without an index row, which recovery returns to the pool.
+//! file, which recovery removes, or an empty container without an index row, which recovery removes.
 
 use std::collections::VecDeque;
 use std::path::Path;
