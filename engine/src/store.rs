@@ -21,7 +21,7 @@ use crate::format::superblock::{Settings, Superblock};
 use crate::get::{self, Get, Shelf};
 use crate::ids::Epoch;
 use crate::index::rocks::RocksIndex;
-use crate::index::{Index, RecipeRow, RecipeState};
+use crate::index::{Batch, Index, MetaKey, RecipeRow, RecipeState};
 use crate::ingest::named::NamedPut;
 use crate::ingest::{Put, PutOptions};
 use crate::observe::RecallHistograms;
@@ -222,6 +222,23 @@ impl Store {
             options,
             Caller { shelf: &shelf, patience: &|| Box::new(Sleep), progress, rest },
         )
+    }
+
+    /// When work that has a rhythm was last done, in seconds since 1970. If it never was, it counts as done now, so that
+    /// a new store has its rhythm whenever its daemon starts.
+    ///
+    /// # Errors
+    /// The index failed.
+    pub fn done_at(&self, key: MetaKey) -> Result<u64> {
+        if let Some(value) = self.core.index.meta(key)?
+            && let Ok(seconds) = value.as_slice().try_into()
+        {
+            return Ok(u64::from_le_bytes(seconds));
+        }
+        let now = self.core.unix_seconds();
+        let noted = Batch { meta: vec![(key, now.to_le_bytes().to_vec())], ..Batch::default() };
+        self.core.index.commit(noted)?;
+        Ok(now)
     }
 
     /// What the store holds and how it works.

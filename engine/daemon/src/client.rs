@@ -10,6 +10,7 @@ use serde_json::Value;
 use crate::control::{self, Asked, Hello, LINE_MAX, PROTOCOL, REQUEST_MAX, Reply, Request};
 use crate::failure::{Failure, Result};
 use crate::output::Outcome;
+use crate::progress::Bar;
 
 /// A daemon that says nothing for so long is none.
 const HELLO_LIMIT: Duration = Duration::from_secs(10);
@@ -117,9 +118,13 @@ impl Client {
     /// # Errors
     /// The daemon's.
     pub fn result(&mut self) -> Result<Outcome> {
+        let mut bar = None;
         loop {
             match self.reply()? {
-                Reply::Progress { .. } => {}
+                Reply::Progress { stage, done, total } => {
+                    let bar = bar.get_or_insert_with(|| Bar::bytes("work", None));
+                    bar.follow_named(stage, done, total);
+                }
                 Reply::Result(outcome) => return Ok(outcome),
                 Reply::Error { code, message, .. } => return Err(Failure::Remote(code, message)),
             }

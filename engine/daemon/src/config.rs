@@ -1,5 +1,7 @@
 //! The daemon's configuration: a file, overridden by what was typed. A wrong key is refused with its file and line.
 
+mod upkeep;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -12,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::args::{Common, IoMode, Serve};
 use crate::failure::{Failure, Result};
 use crate::{size, users};
+pub use upkeep::Vacuum;
 
 /// Where the file is unless `--config` or `GDD_CONFIG` say otherwise.
 pub const CONFIG_DEFAULT: &str = "/etc/gdd/gdd.toml";
@@ -46,6 +49,8 @@ pub struct Config {
     pub log_format: LogFormat,
     /// Seconds that requests may take to end when the daemon is stopped.
     pub stop_limit: u64,
+    /// Freeing what no stream needs.
+    pub vacuum: Vacuum,
     /// Clients of bothsides mode.
     pub net: Net,
 }
@@ -188,6 +193,7 @@ impl Default for Config {
             log_level: "info".to_owned(),
             log_format: LogFormat::Auto,
             stop_limit: 30,
+            vacuum: Vacuum::default(),
             net: Net::default(),
         }
     }
@@ -238,7 +244,11 @@ impl Config {
         if tracing_subscriber::EnvFilter::try_new(&self.log_level).is_err() {
             return Some(format!("log_level: expected warn, info or debug, found {}", self.log_level));
         }
-        self.uids().err().map(|why| format!("users: {why}")).or_else(|| self.net.problem())
+        self.uids()
+            .err()
+            .map(|why| format!("users: {why}"))
+            .or_else(|| self.vacuum.problem())
+            .or_else(|| self.net.problem())
     }
 
     /// The numbers of `users`.

@@ -88,6 +88,15 @@ pub enum Request {
         /// How deep.
         level: u8,
     },
+    /// Free what no stream needs; progress lines come until it is done.
+    Vacuum {
+        /// Change nothing.
+        dry_run: bool,
+        /// Which containers are emptied, in per cent.
+        dead_percent: u8,
+        /// Bytes a second; the configuration's when absent.
+        rate: Option<u64>,
+    },
     /// End the daemon.
     Shutdown,
 }
@@ -100,6 +109,9 @@ pub enum Reply {
     Progress {
         /// What is being done.
         stage: String,
+        /// Bytes done, of long work.
+        #[serde(default)]
+        done: u64,
         /// Bytes in all, where known.
         total: Option<u64>,
     },

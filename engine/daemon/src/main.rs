@@ -12,6 +12,7 @@ mod progress;
 mod serve;
 mod signals;
 mod size;
+mod span;
 mod tree;
 mod users;
 

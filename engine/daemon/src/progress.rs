@@ -1,5 +1,7 @@
 //! A progress bar for long work, on standard error and only on a terminal.
 
+use std::borrow::Cow;
+
 use gdd_engine::progress::Progress;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
@@ -45,15 +47,20 @@ impl Bar {
 
     /// What the engine reports.
     pub fn follow(&mut self, progress: Progress) {
-        if let Some(total) = progress.total {
+        self.follow_named(progress.stage, progress.done, progress.total);
+    }
+
+    /// The same from elsewhere.
+    pub fn follow_named(&mut self, stage: impl Into<Cow<'static, str>>, done: u64, total: Option<u64>) {
+        if let Some(total) = total {
             if !self.has_total {
                 self.bar.set_style(style(WITH_TOTAL));
                 self.has_total = true;
             }
             self.bar.set_length(total);
         }
-        self.bar.set_message(progress.stage);
-        self.bar.set_position(progress.done);
+        self.bar.set_message(stage);
+        self.bar.set_position(done);
     }
 
     /// The next step.

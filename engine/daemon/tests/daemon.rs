@@ -10,40 +10,14 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Child;
 
+use support::daemon::{Daemon, serve_at, serve_with};
 use support::{Place, random};
 
-/// A running daemon; killed when dropped.
-struct Daemon(Child);
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
+const CONFIG: &str = "workers = 2\n";
 
 /// Start a daemon and wait until it says READY.
 fn serve(place: &Place) -> Daemon {
-    serve_at(place, &place.join("gdd.sock"))
-}
-
-/// The same at another socket.
-fn serve_at(place: &Place, at: &Path) -> Daemon {
-    let path = place.join("notify");
-    let _ = std::fs::remove_file(&path);
-    let socket = UnixDatagram::bind(&path).unwrap();
-    let mut command = place.command(&["serve"]);
-    std::fs::write(place.join("gdd.toml"), "workers = 2\n").unwrap();
-    command.env("GDD_SOCKET", at).env("NOTIFY_SOCKET", &path).env("GDD_CONFIG", place.join("gdd.toml"));
-    let daemon = Daemon(command.spawn().unwrap());
-    socket.set_read_timeout(Some(std::time::Duration::from_secs(60))).unwrap();
-    let mut buffer = [0; 1000];
-    loop {
-        let len = socket.recv(&mut buffer).expect("READY=1 comes");
-        if buffer[..len].starts_with(b"READY=1") {
-            return daemon;
-        }
-    }
+    serve_with(place, CONFIG)
 }
 
 #[test]
@@ -151,7 +125,7 @@ fn a_stranger_is_refused() {
     std::fs::set_permissions(open.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
     let (program, socket) = (open.path().join("gdd"), open.path().join("gdd.sock"));
     std::fs::copy(env!("CARGO_BIN_EXE_gdd"), &program).unwrap();
-    let _daemon = serve_at(&place, &socket);
+    let _daemon = serve_at(&place, CONFIG, &socket);
     let mut status = std::process::Command::new(&program);
     status.args(["status"]).env("GDD_SOCKET", &socket).current_dir("/").uid(65_534).gid(65_534);
     let output = status.output().unwrap();

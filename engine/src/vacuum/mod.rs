@@ -31,7 +31,7 @@ use crate::driver::Patience;
 use crate::error::{Error, Result};
 use crate::get::Shelf;
 use crate::ids::ContainerId;
-use crate::index::{Batch, ContainerRow, ContainerState};
+use crate::index::{Batch, ContainerRow, ContainerState, MetaKey};
 use crate::pace::{Pace, Rest};
 use crate::planted::{self, Bug};
 use crate::progress::Progress;
@@ -129,6 +129,10 @@ pub fn run(core: &Core, options: &VacuumOptions, caller: Caller<'_>) -> Result<V
     match vacuum.cycle(options) {
         Err(Error::Cancelled) => vacuum.report.cancelled = true,
         other => other?,
+    }
+    if !options.dry_run && !vacuum.report.cancelled {
+        let now = core.unix_seconds().to_le_bytes().to_vec();
+        vacuum.commit(Batch { meta: vec![(MetaKey::Vacuumed, now)], ..Batch::default() })?;
     }
     vacuum.report.seconds = started.elapsed().as_secs_f64();
     Ok(vacuum.report)

@@ -12,6 +12,7 @@ mod rehydrate;
 mod restore;
 pub mod rm;
 pub mod stats;
+pub mod vacuum;
 
 use std::path::Path;
 
@@ -53,6 +54,7 @@ pub fn run(cli: &Cli) -> Result<Outcome> {
         Command::Rm { name } => rm::run(name, &store, &options),
         Command::Stats => stats::run(&store, &options),
         Command::Fsck(arguments) => fsck::run(arguments, &store, &options),
+        Command::Vacuum(arguments) => vacuum::run(arguments, &store, &options),
         Command::RebuildIndex => rebuild_index::run(&store, &options),
         Command::Rehydrate(arguments) => rehydrate::run(arguments),
         Command::Key(arguments) => key::run(&arguments.action),
@@ -69,6 +71,7 @@ fn plain_request(command: &Command) -> Option<Request> {
         Command::Stats => Some(Request::Stats),
         Command::Rm { name } => Some(Request::Rm { name: name.clone() }),
         Command::Fsck(arguments) => Some(Request::Fsck { level: arguments.level }),
+        Command::Vacuum(arguments) => Some(arguments.request()),
         _ => None,
     }
 }

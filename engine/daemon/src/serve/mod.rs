@@ -11,6 +11,8 @@ mod socket;
 mod state;
 mod status;
 mod storage;
+pub mod upkeep;
+mod vacuum;
 
 use std::io;
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -76,6 +78,7 @@ fn serve(state: &State, signals: &Signals, notify: &Notify) -> Result<()> {
     state.set_store(store);
     storage::start(state)?;
     net::start(state, ring)?;
+    vacuum::start(state)?;
     tracing::info!("ready after {:.2} s, epoch {epoch}", state.started.elapsed().as_secs_f64());
     notify.send("READY=1\nSTATUS=ready, 0 requests");
     watch(state, signals, notify);

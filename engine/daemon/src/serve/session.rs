@@ -6,11 +6,13 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use gdd_engine::ingest::PutOptions;
+use gdd_engine::progress::Progress;
 use gdd_engine::store::Store;
+use gdd_engine::vacuum::VacuumOptions;
 use serde_json::json;
 
 use super::state::State;
-use super::status;
+use super::{status, vacuum};
 use crate::commands::{ls, put, rm, stats};
 use crate::control::{self, Asked, Frames, Hello, PROTOCOL, REQUEST_MAX, Reply, Request};
 use crate::failure::{Failure, Result};
@@ -82,10 +84,22 @@ fn perform(
         Request::Rm { name } => rm::outcome(&*state.store()?, &name),
         Request::Put { name, lineage } => take(&*state.store()?, &name, lineage, from, to),
         Request::Get { name } => give(&*state.store()?, &name, to),
+        Request::Vacuum { dry_run, dead_percent, rate } => {
+            let config = &state.config.vacuum;
+            let rate = rate.or(Some(config.rate.0));
+            let options = VacuumOptions { dead_share: f64::from(dead_percent) / 100.0, rate, dry_run };
+            vacuum::run(state, &options, &mut |progress| tell(to, progress))
+        }
         Request::Fsck { .. } => Err(Failure::Busy(
             "the daemon has the store open and cannot check it yet; stop gdd.service first".to_owned(),
         )),
     }
+}
+
+/// Say how far it is; whether the client is still there.
+fn tell(to: &mut BufWriter<&UnixStream>, progress: Progress) -> bool {
+    let Progress { stage, done, total } = progress;
+    control::send(to, &Reply::Progress { stage: stage.to_owned(), done, total }).is_ok()
 }
 
 fn take(
@@ -96,7 +110,7 @@ fn take(
     to: &mut BufWriter<&UnixStream>,
 ) -> Result<Outcome> {
     let mut put = store.put_with(name, PutOptions { lineage, ..PutOptions::default() })?;
-    control::send(to, &Reply::Progress { stage: "data".to_owned(), total: None }).map_err(gone)?;
+    control::send(to, &Reply::Progress { stage: "data".to_owned(), done: 0, total: None }).map_err(gone)?;
     // Whatever ends the data early drops the put, and so nothing of the name remains.
     put.read_from(&mut Frames::new(from), &mut |_| ())?;
     let summary = put.finish()?;
@@ -106,7 +120,8 @@ fn take(
 fn give(store: &Store, name: &str, to: &mut BufWriter<&UnixStream>) -> Result<Outcome> {
     let mut get = store.get(name)?;
     let bytes = get.bytes();
-    control::send(to, &Reply::Progress { stage: "data".to_owned(), total: Some(bytes) }).map_err(gone)?;
+    control::send(to, &Reply::Progress { stage: "data".to_owned(), done: 0, total: Some(bytes) })
+        .map_err(gone)?;
     loop {
         match get.next() {
             Ok(Some(chunk)) => control::send_data(to, &chunk).map_err(gone)?,

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use gdd_engine::store::Store;
 
 use super::service::Service;
+use super::upkeep::Board;
 use crate::config::Config;
 use crate::failure::{Failure, Result};
 
@@ -27,6 +28,8 @@ pub struct State {
     pub started: Instant,
     /// What runs on the store; filled after recovery.
     pub services: RwLock<Vec<Box<dyn Service>>>,
+    /// How the vacuum goes.
+    pub vacuum: Arc<Board>,
     /// Set once: take no more work.
     pub stop: AtomicBool,
     store: RwLock<Option<Arc<Store>>>,
@@ -48,6 +51,7 @@ impl State {
             dir,
             started: Instant::now(),
             services: RwLock::default(),
+            vacuum: Arc::default(),
             stop: AtomicBool::new(false),
             store: RwLock::default(),
             connections: Mutex::default(),

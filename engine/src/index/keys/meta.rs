@@ -15,11 +15,13 @@ pub enum MetaKey {
     Store = 1,
     /// The epoch that was closed in order, 4 bytes little-endian; any other epoch was cut off.
     CleanEpoch = 2,
+    /// When the vacuum last went through the whole store: seconds since 1970, 8 bytes little-endian.
+    Vacuumed = 3,
 }
 
 impl MetaKey {
     /// Every key.
-    pub const ALL: [Self; 2] = [Self::Store, Self::CleanEpoch];
+    pub const ALL: [Self; 3] = [Self::Store, Self::CleanEpoch, Self::Vacuumed];
 
     /// The key of its row.
     #[must_use]

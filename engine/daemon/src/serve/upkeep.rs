@@ -1,0 +1,253 @@
+//! Work in the background that keeps the store whole: when it is due, how far it is, how it ended, and how it is stopped.
+//!
+//! One thread for each kind. Whoever asks for the work at the control socket does it on his own thread, and it shows
+//! here like the other.
+
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use gdd_engine::progress::Progress;
+use gdd_engine::store::Store;
+use serde_json::{Value, json};
+
+use super::service::Service;
+use crate::failure::{Failure, Result};
+use crate::size::{grouped, show};
+
+/// How often a thread that waits for the next run looks whether it is due.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// A run that left something waiting, or failed, is followed by another after this time.
+const AGAIN_AFTER: Duration = Duration::from_secs(300);
+
+/// A kind of work.
+pub trait Job: Send + Sync + 'static {
+    /// Its name in `gdd status`.
+    fn name(&self) -> &'static str;
+    /// How often it is done; never, when there is none.
+    fn every(&self) -> Option<Duration>;
+    /// When it was last done on this store, in seconds since 1970; if it never was, it is noted as done now.
+    ///
+    /// # Errors
+    /// The index failed.
+    fn last_done(&self, store: &Store) -> Result<u64>;
+    /// Do it, beside whatever else goes on.
+    ///
+    /// # Errors
+    /// The store failed, or somebody does it already.
+    fn run(&self, store: &Store, board: &Board) -> Result<Ran>;
+}
+
+/// How a run ended.
+pub struct Ran {
+    /// What came of it, for programs.
+    pub report: Value,
+    /// The same for people, on one line.
+    pub line: String,
+    /// Something is left that only waits for others.
+    pub again_soon: bool,
+}
+
+/// What is known of the work, and how it is told to stop.
+#[derive(Default)]
+pub struct Board {
+    shown: Mutex<Shown>,
+    bell: Condvar,
+}
+
+#[derive(Default)]
+struct Shown {
+    stop: bool,
+    running: Option<(Instant, Progress)>,
+    last: Option<(Value, String)>,
+}
+
+impl Board {
+    /// Wait for at most so long; whether to go on.
+    pub fn rest(&self, wait: Duration) -> bool {
+        let shown = self.lock();
+        if wait.is_zero() || shown.stop {
+            return !shown.stop;
+        }
+        let waited = self.bell.wait_timeout_while(shown, wait, |shown| !shown.stop);
+        !waited.unwrap_or_else(PoisonError::into_inner).0.stop
+    }
+
+    /// It is so far.
+    pub fn tell(&self, progress: Progress) {
+        if let Some((_, shown)) = &mut self.lock().running {
+            *shown = progress;
+        }
+    }
+
+    /// Do the work, and show how it goes and ends.
+    ///
+    /// # Errors
+    /// Somebody does it already; or the work's.
+    pub fn run(&self, work: impl FnOnce() -> Result<Ran>) -> Result<Ran> {
+        let mut shown = self.lock();
+        if shown.running.is_some() {
+            let what = "the daemon is at work on it already; `gdd status` shows how far it is";
+            return Err(Failure::Busy(what.to_owned()));
+        }
+        shown.running = Some((Instant::now(), Progress { stage: "begin", done: 0, total: None }));
+        drop(shown);
+        let ran = work();
+        let mut shown = self.lock();
+        shown.running = None;
+        shown.last = Some(match &ran {
+            Ok(ran) => (ran.report.clone(), ran.line.clone()),
+            Err(failure) => (json!({ "error": failure.line() }), format!("FAILED: {}", failure.line())),
+        });
+        ran
+    }
+
+    /// No more.
+    pub fn stop(&self) {
+        self.lock().stop = true;
+        self.bell.notify_all();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Shown> {
+        self.shown.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn status(&self) -> Value {
+        let shown = self.lock();
+        let running = shown.running.as_ref().map(|(since, progress)| {
+            let Progress { stage, done, total } = progress;
+            json!({ "seconds": since.elapsed().as_secs_f64(), "stage": stage, "done": done, "total": total })
+        });
+        json!({ "running": running, "last": shown.last.as_ref().map(|(report, _)| report) })
+    }
+
+    fn lines(&self) -> Vec<String> {
+        let shown = self.lock();
+        let running = shown.running.as_ref().map(|(since, progress)| {
+            let of = progress.total.map_or_else(String::new, |total| format!(" of {}", show(total)));
+            let (stage, done) = (progress.stage, show(progress.done));
+            format!("running for {} s: {stage}, {done}{of}", grouped(since.elapsed().as_secs()))
+        });
+        let last = shown.last.as_ref().map(|(_, line)| line.clone());
+        running.into_iter().chain(last).collect()
+    }
+}
+
+/// The thread that does one kind of work.
+pub struct Keeper {
+    name: &'static str,
+    every: Option<Duration>,
+    board: Arc<Board>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Keeper {
+    /// Begin to wait for the first time that it is due.
+    ///
+    /// # Errors
+    /// No thread can be started.
+    pub fn start(job: impl Job, store: Arc<Store>, board: Arc<Board>) -> Result<Self> {
+        let (name, every) = (job.name(), job.every());
+        let mut keeper = Self { name, every, board: Arc::clone(&board), thread: None };
+        if let Some(every) = every {
+            let thread = std::thread::Builder::new().name(format!("gdd-{name}"));
+            let body = move || keep(&job, every, &store, &board);
+            let failed = |error| Failure::Failed(format!("cannot start a thread: {error}"));
+            keeper.thread = Some(thread.spawn(body).map_err(failed)?);
+        }
+        Ok(keeper)
+    }
+}
+
+fn keep(job: &dyn Job, every: Duration, store: &Store, board: &Board) {
+    let name = job.name();
+    let mut due = match job.last_done(store) {
+        Ok(last) => last.saturating_add(every.as_secs()),
+        Err(failure) => return tracing::error!("{name} does not run: {}", failure.line()),
+    };
+    while board.rest(LOOK_EVERY) {
+        let now = store.core().unix_seconds();
+        if now < due {
+            continue;
+        }
+        let wait = match board.run(|| job.run(store, board)) {
+            Ok(ran) => {
+                tracing::info!("{name}: {}", ran.line);
+                if ran.again_soon { AGAIN_AFTER.min(every) } else { every }
+            }
+            Err(failure) => {
+                tracing::warn!("{name}: {}", failure.line());
+                AGAIN_AFTER.min(every)
+            }
+        };
+        due = store.core().unix_seconds().saturating_add(wait.as_secs());
+    }
+}
+
+impl Service for Keeper {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn status(&self) -> Value {
+        let mut status = self.board.status();
+        status["every_seconds"] = json!(self.every.map(|every| every.as_secs()));
+        status
+    }
+
+    fn lines(&self) -> Vec<String> {
+        let lines = self.board.lines();
+        if !lines.is_empty() {
+            return lines;
+        }
+        vec![match self.every {
+            Some(every) => format!("every {}, not yet by this daemon", crate::span::show(every.as_secs())),
+            None => format!("never by itself; `gdd {}` runs it", self.name),
+        }]
+    }
+
+    fn stop(self: Box<Self>, deadline: Instant) -> bool {
+        self.board.stop();
+        let Some(thread) = self.thread else { return true };
+        while !thread.is_finished() {
+            if Instant::now() >= deadline {
+                return false;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        thread.join().is_ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_shows_how_work_goes_and_ends() {
+        let board = Board::default();
+        let ran = board.run(|| {
+            board.tell(Progress { stage: "move", done: 5_000_000, total: Some(10_000_000) });
+            assert_eq!(board.lines(), ["running for 0 s: move, 5.00 MB of 10.00 MB"]);
+            assert_eq!(board.status()["running"]["done"], 5_000_000);
+            assert!(matches!(board.run(|| panic!("not twice at once")), Err(Failure::Busy(_))));
+            Ok(Ran { report: json!({ "freed": 7 }), line: "freed 7".to_owned(), again_soon: false })
+        });
+        assert!(ran.is_ok());
+        assert_eq!(board.lines(), ["freed 7"]);
+        assert_eq!(board.status()["last"]["freed"], 7);
+        assert!(board.run(|| Err(Failure::Busy("later".to_owned()))).is_err());
+        assert_eq!(board.lines(), ["FAILED: later"]);
+    }
+
+    #[test]
+    fn a_rest_ends_when_it_is_told_to() {
+        let board = Board::default();
+        assert!(board.rest(Duration::ZERO) && board.rest(Duration::from_millis(1)));
+        std::thread::scope(|scope| {
+            let resting = scope.spawn(|| board.rest(Duration::from_secs(600)));
+            board.stop();
+            assert!(!resting.join().unwrap(), "it would wait for ten minutes otherwise");
+        });
+    }
+}
