@@ -1,7 +1,7 @@
 //! Containers that the vacuum empties: what they hold counts as unknown, so that nobody comes to rely on it.
 //!
-//! A container leaves before it is emptied, and whoever stored a stream by then may have been told that a chunk in it is
-//! known. So each remembers since when it leaves ([`crate::visits`]); only when the last older visit is over is it
+//! A container leaves before it is emptied, and whoever stored a stream by then may have been told that a chunk in it
+//! is known. So each remembers since when it leaves ([`crate::visits`]); only when the last older visit is over is it
 //! certain what is still needed of it.
 //!
 //! # Invariants

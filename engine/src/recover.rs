@@ -268,8 +268,8 @@ impl Recovery<'_> {
     }
 
     /// An empty container is removed. Not recycled: a write of the process that crashed may still be on its way to it,
-    /// since the kernel ends a dead process's ring in its own time (Linux, `io_ring_exit_work`). Its row, if it has one,
-    /// goes first: a file without a row is settled again, a row without a file would be damage.
+    /// since the kernel ends a dead process's ring in its own time (Linux, `io_ring_exit_work`). Its row, if it has
+    /// one, goes first: a file without a row is settled again, a row without a file would be damage.
     fn free(&mut self, id: ContainerId, has_row: bool) -> Result<()> {
         if has_row {
             self.index.commit(Batch { removed_containers: vec![id], ..Batch::default() })?;

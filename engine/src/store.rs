@@ -204,8 +204,8 @@ impl Store {
         opening::remove(&self.core, io.as_mut(), name)
     }
 
-    /// Find what no stream needs any more, and free it, beside whatever else goes on; see [`vacuum::run`]. `rest` waits,
-    /// and says whether to go on.
+    /// Find what no stream needs any more, and free it, beside whatever else goes on; see [`vacuum::run`]. `rest`
+    /// waits, and says whether to go on.
     ///
     /// # Errors
     /// The store is open for reading only, or as [`vacuum::run`].
@@ -224,8 +224,8 @@ impl Store {
         )
     }
 
-    /// When work that has a rhythm was last done, in seconds since 1970. If it never was, it counts as done now, so that
-    /// a new store has its rhythm whenever its daemon starts.
+    /// When work that has a rhythm was last done, in seconds since 1970. If it never was, it counts as done now, so
+    /// that a new store has its rhythm whenever its daemon starts.
     ///
     /// # Errors
     /// The index failed.

@@ -1,9 +1,9 @@
 //! Giving back the file of a container in which nothing is needed.
 //!
 //! # Crash consistency
-//! row says "free" (with the commit that forgets the last chunks in it) -> file moved to the pool or removed, directories
-//! synced -> row removed. A crash before the last step leaves a free row, and the next opening does the rest; without a
-//! row, a file of that name would be settled as one that a crash left.
+//! row says "free" (with the commit that forgets the last chunks in it) -> file moved to the pool or removed,
+//! directories synced -> row removed. A crash before the last step leaves a free row, and the next opening does the
+//! rest; without a row, a file of that name would be settled as one that a crash left.
 
 use std::io::ErrorKind;
 

@@ -1,8 +1,8 @@
 //! A set of chunks that says "perhaps" too often and "no" never wrongly: what the vacuum marks as needed.
 //!
 //! One block a chunk, as in the filters (Putze, Sanders, Singler, "Cache-, Hash- and Space-Efficient Bloom Filters",
-//! 2007): 16 bits a chunk, of which 8 are set. About one chunk in a thousand that nobody needs is kept for nothing; none
-//! that somebody needs is missed.
+//! 2007): 16 bits a chunk, of which 8 are set. About one chunk in a thousand that nobody needs is kept for nothing;
+//! none that somebody needs is missed.
 
 use super::block::{BLOCK_BYTES, Line, Probe};
 use crate::ids::ChunkHash;

@@ -57,6 +57,8 @@ pub fn stepped(
         source,
         damaged: Arc::new(HashSet::new()),
         suspects: crate::suspects::Suspects::default(),
+        leaving: Default::default(),
+        visits: Default::default(),
         begun: Vec::new(),
         workers,
         budget: Budget::of(64 << 20),

@@ -10,8 +10,8 @@
 //! pair of what may happen at once stands with its test.
 //!
 //! # Invariants
-//! - A container leaves (durably), and only then is asked who may rely on it; only when they are all done are the streams
-//!   read that need something of it; and only what is moved, durable and found elsewhere is forgotten here.
+//! - A container leaves (durably), and only then is asked who may rely on it; only when they are all done are the
+//!   streams read that need something of it; and only what is moved, durable and found elsewhere is forgotten here.
 //! - A stream that cannot be read stops the run: nobody knows what it needs.
 //! - A container in which something needed cannot be read is never freed: it is quarantined.
 
@@ -45,7 +45,7 @@ pub struct VacuumOptions {
     /// A container is emptied when more than this share of its bytes is needed by nobody: 0 to 1. Less frees more, and
     /// moves more for it.
     pub dead_share: f64,
-    /// Bytes a second, at most, that are read in order to be moved; none is no limit.
+    /// Bytes a second, at most, that are read to be moved; none is no limit.
     pub rate: Option<u64>,
     /// Only say what would be done.
     pub dry_run: bool,
@@ -64,7 +64,7 @@ impl Default for VacuumOptions {
 
 /// Who runs it: how it waits, whom it tells, and who may stop it.
 pub struct Caller<'a> {
-    /// Room for what is read in order to be moved.
+    /// Room for what is read to be moved.
     pub shelf: &'a Shelf,
     /// Makes patience for one who waits for the workers.
     pub patience: &'a dyn Fn() -> Box<dyn Patience>,

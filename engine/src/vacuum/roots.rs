@@ -40,8 +40,8 @@ impl Needed {
 }
 
 impl Vacuum<'_> {
-    /// Mark what the streams need that have come since the last time. What was marked stays so in this run, although its
-    /// stream may have been removed meanwhile.
+    /// Mark what the streams need that have come since the last time. What was marked stays so in this run, although
+    /// its stream may have been removed meanwhile.
     pub(super) fn mark(&mut self) -> Result<()> {
         let started = Instant::now();
         let mut rows = self.core.index.recipes()?;

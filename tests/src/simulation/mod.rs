@@ -1,4 +1,5 @@
-//! A whole store on a simulated disk: put, get, remove, vacuum, close, crash, recover, in an order that one seed decides.
+//! A whole store on a simulated disk: put, get, remove, vacuum, close, crash, recover, in an order that one seed
+//! decides.
 //!
 //! The engine is the product's own; only the disk, the clock and the index's storage are simulated, and its tasks are
 //! stepped instead of running on threads. The oracle is a map of the streams that were acknowledged.

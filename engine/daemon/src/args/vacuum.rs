@@ -30,7 +30,7 @@ pub struct Vacuum {
     /// Empty a container when more than so many per cent of it are dead
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u8).range(0..=99))]
     pub dead_percent: u8,
-    /// Bytes a second that are read in order to be moved, e.g. 64m; 0 is no limit
+    /// Bytes a second that are read to be moved, e.g. 64m; 0 is no limit
     #[arg(long, value_name = "SIZE", value_parser = size::parse)]
     pub rate: Option<u64>,
 }

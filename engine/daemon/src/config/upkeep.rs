@@ -14,7 +14,7 @@ use crate::span;
 pub struct Vacuum {
     /// From one run to the next.
     pub every: Every,
-    /// Bytes a second that are read in order to be moved.
+    /// Bytes a second that are read to be moved.
     pub rate: Memory,
     /// A container is emptied when more than so many per cent of it are dead.
     pub dead_percent: u8,

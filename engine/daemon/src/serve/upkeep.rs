@@ -1,4 +1,5 @@
-//! Work in the background that keeps the store whole: when it is due, how far it is, how it ended, and how it is stopped.
+//! Work in the background that keeps the store whole: when it is due, how far it is, how it ended, and how it is
+//! stopped.
 //!
 //! One thread for each kind. Whoever asks for the work at the control socket does it on his own thread, and it shows
 //! here like the other.
