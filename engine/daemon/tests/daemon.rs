@@ -5,10 +5,8 @@ mod support;
 
 use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::net::{UnixDatagram, UnixStream};
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
-use std::process::Child;
 
 use support::daemon::{Daemon, serve_at, serve_with};
 use support::{Place, random};
