@@ -174,6 +174,8 @@ pub struct Core {
     pub extent_size: usize,
     /// A vacuum is at work.
     pub(crate) vacuuming: AtomicBool,
+    /// A scrub is at work.
+    pub(crate) scrubbing: AtomicBool,
     recipes_begun: AtomicU32,
     names: Arc<Mutex<HashSet<String>>>,
 }
@@ -195,8 +197,17 @@ impl Core {
         let names = Arc::default();
         let extent_size =
             usize::try_from(EXTENT_SIZE.min(seed.settings.container_size)).expect("an extent fits memory");
-        let (vacuuming, recipes_begun) = (AtomicBool::new(false), AtomicU32::new(0));
-        Ok(Self { seed, params, doors, counters, extent_size, vacuuming, recipes_begun, names })
+        Ok(Self {
+            seed,
+            params,
+            doors,
+            counters,
+            extent_size,
+            vacuuming: AtomicBool::new(false),
+            scrubbing: AtomicBool::new(false),
+            recipes_begun: AtomicU32::new(0),
+            names,
+        })
     }
 
     /// A door to the disk for the calling thread.
@@ -235,6 +246,29 @@ impl Core {
             Some(_) => Err(Error::StreamExists(name.to_owned())),
             None => Ok(claim),
         }
+    }
+}
+
+/// Work on an open store that only one may do at a time; dropped, the next may.
+#[derive(Debug)]
+pub(crate) struct Alone<'a>(&'a AtomicBool);
+
+impl<'a> Alone<'a> {
+    /// Begin `work`, a noun with its article.
+    ///
+    /// # Errors
+    /// [`Error::Busy`]: somebody is at it.
+    pub(crate) fn begin(flag: &'a AtomicBool, work: &str) -> Result<Self> {
+        if flag.swap(true, Ordering::AcqRel) {
+            return Err(Error::Busy(format!("{work} is at work in this store already; wait for it")));
+        }
+        Ok(Self(flag))
+    }
+}
+
+impl Drop for Alone<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Release);
     }
 }
 

@@ -13,6 +13,9 @@ use std::path::{Path, PathBuf};
 /// The result of nearly everything here.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
+/// Error numbers that mean that data is lost: EIO, ENXIO, ENOENT, ENODATA, EBADMSG, EILSEQ, EUCLEAN, EREMOTEIO.
+const LOSSES: [i32; 8] = [5, 6, 2, 61, 74, 84, 117, 121];
+
 /// Why a store refused or failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -114,6 +117,21 @@ impl Error {
         found: impl Into<String>,
     ) -> Self {
         Self::Corrupt { path: path.to_owned(), offset, what, expected: expected.into(), found: found.into() }
+    }
+
+    /// Whether what was to be read is gone or not what was written, for good as far as this machine can tell: damage,
+    /// not a failure of the work that met it. Of the system's errors those that a device or file system gives for a
+    /// place that it cannot read, or a file that is not there; not those for a lack of memory, descriptors or rights.
+    #[must_use]
+    pub fn is_loss(&self) -> bool {
+        match self {
+            Self::Corrupt { .. } | Self::Version { .. } | Self::ChunkLost { .. } => true,
+            Self::Io { source, .. } => {
+                source.kind() == io::ErrorKind::UnexpectedEof
+                    || source.raw_os_error().is_some_and(|number| LOSSES.contains(&number))
+            }
+            _ => false,
+        }
     }
 
     /// What happened, without the sentence around an earlier failure: that one is told once, by whoever tells it last.

@@ -36,6 +36,7 @@ pub mod rebuild;
 pub mod recall;
 pub mod recipe;
 pub mod recover;
+pub mod scrub;
 pub mod shard;
 pub mod stats;
 pub mod stepped;

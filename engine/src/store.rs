@@ -31,6 +31,8 @@ use crate::pace::Rest;
 use crate::paths::Paths;
 use crate::progress::Progress;
 use crate::recall::Recall;
+use crate::scrub::blame::Blame;
+use crate::scrub::{self, ScrubOptions, ScrubReport};
 use crate::shard::counters::Counters;
 use crate::shard::mailbox::Door;
 use crate::stats::{self, Stats};
@@ -222,6 +224,28 @@ impl Store {
             options,
             Caller { shelf: &shelf, patience: &|| Box::new(Sleep), progress, rest },
         )
+    }
+
+    /// Read all containers that are due and check what they hold, beside whatever else goes on; see [`scrub::run`].
+    ///
+    /// # Errors
+    /// The store is open for reading only, or as [`scrub::run`].
+    pub fn scrub<'a>(
+        &'a self,
+        options: &ScrubOptions,
+        progress: &'a mut dyn FnMut(Progress),
+        rest: &'a mut Rest<'a>,
+    ) -> Result<ScrubReport> {
+        self.writable()?;
+        scrub::run(&self.core, options, scrub::Caller { progress, rest })
+    }
+
+    /// The streams that need chunks which cannot be given back.
+    ///
+    /// # Errors
+    /// As [`scrub::blame::blame`].
+    pub fn blame(&self, progress: &mut dyn FnMut(Progress)) -> Result<Blame> {
+        scrub::blame::blame(&self.core, progress)
     }
 
     /// When work that has a rhythm was last done, in seconds since 1970. If it never was, it counts as done now, so

@@ -41,17 +41,35 @@ impl Suspects {
 
     /// A chunk could not be given back. It counts as unknown from here on, and after the next opening.
     pub fn note(&self, hash: ChunkHash) {
-        let is_new = self.0.chunks.write().unwrap_or_else(PoisonError::into_inner).insert(hash);
-        self.0.any.store(true, Ordering::Release);
-        if !is_new {
-            return;
-        }
         // Whoever asked for the chunk hears an error that says why.
-        tracing::info!("chunk {hash} cannot be given back; it is stored again when it comes again");
-        let Some(index) = &self.0.index else { return };
-        if let Err(error) = index.commit(Batch { suspects: vec![hash], ..Batch::default() }) {
+        if let Err(error) = self.note_all(vec![hash]) {
             tracing::warn!("that chunk {hash} is suspect was not written down: {error}");
         }
+    }
+
+    /// The same of several, in one commit.
+    ///
+    /// # Errors
+    /// They count as unknown in this opening; the index could not write it down for the next.
+    pub fn note_all(&self, mut hashes: Vec<ChunkHash>) -> Result<()> {
+        let mut chunks = self.0.chunks.write().unwrap_or_else(PoisonError::into_inner);
+        hashes.retain(|hash| chunks.insert(*hash));
+        drop(chunks);
+        if hashes.is_empty() {
+            return Ok(());
+        }
+        self.0.any.store(true, Ordering::Release);
+        for hash in &hashes {
+            tracing::info!("chunk {hash} cannot be given back; it is stored again when it comes again");
+        }
+        let Some(index) = &self.0.index else { return Ok(()) };
+        index.commit(Batch { suspects: hashes, ..Batch::default() })
+    }
+
+    /// All of them, in no order.
+    #[must_use]
+    pub fn list(&self) -> HashSet<ChunkHash> {
+        self.0.chunks.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Whether it could not.

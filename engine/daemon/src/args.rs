@@ -3,6 +3,7 @@
 mod bench;
 mod init;
 mod rehydrate;
+mod scrub;
 mod vacuum;
 
 use std::ffi::OsString;
@@ -20,6 +21,7 @@ use crate::size;
 pub use bench::{Bench, BenchIngest, BenchIo, BenchRecall, BenchStages, IngestPart, RecallPart, Scenario};
 pub use init::Init;
 pub use rehydrate::Rehydrate;
+pub use scrub::Scrub;
 pub use vacuum::Vacuum;
 
 /// The store when neither `--store` nor `GDD_STORE` names one.
@@ -184,6 +186,8 @@ pub enum Command {
     Stats,
     /// Check the store, changing nothing; exit code 3 when damage is found
     Fsck(Fsck),
+    /// Read and check every chunk, beside whatever else goes on; exit code 3 when damage is found
+    Scrub(Scrub),
     /// Free what no stream needs, beside whatever else goes on
     Vacuum(Vacuum),
     /// Make the index anew from the containers and recipes alone

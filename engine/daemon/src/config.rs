@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::args::{Common, IoMode, Serve};
 use crate::failure::{Failure, Result};
 use crate::{size, users};
-pub use upkeep::Vacuum;
+pub use upkeep::{Scrub, Vacuum};
 
 /// Where the file is unless `--config` or `GDD_CONFIG` say otherwise.
 pub const CONFIG_DEFAULT: &str = "/etc/gdd/gdd.toml";
@@ -49,6 +49,8 @@ pub struct Config {
     pub log_format: LogFormat,
     /// Seconds that requests may take to end when the daemon is stopped.
     pub stop_limit: u64,
+    /// Reading and checking what is stored.
+    pub scrub: Scrub,
     /// Freeing what no stream needs.
     pub vacuum: Vacuum,
     /// Clients of bothsides mode.
@@ -193,6 +195,7 @@ impl Default for Config {
             log_level: "info".to_owned(),
             log_format: LogFormat::Auto,
             stop_limit: 30,
+            scrub: Scrub::default(),
             vacuum: Vacuum::default(),
             net: Net::default(),
         }

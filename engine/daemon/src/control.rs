@@ -97,6 +97,15 @@ pub enum Request {
         /// Bytes a second; the configuration's when absent.
         rate: Option<u64>,
     },
+    /// Check the containers, or say whom damage concerns; progress lines come until it is done.
+    Scrub {
+        /// Read nothing.
+        report: bool,
+        /// Bytes a second; the configuration's when absent.
+        rate: Option<u64>,
+        /// Seconds within which what was checked is left out.
+        older_than: u64,
+    },
     /// End the daemon.
     Shutdown,
 }

@@ -4,6 +4,7 @@
 pub mod batch;
 pub mod free;
 pub mod prepare;
+pub mod records;
 pub mod scan;
 pub mod tail;
 pub mod writer;

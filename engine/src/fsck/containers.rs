@@ -126,10 +126,7 @@ impl Check<'_> {
     pub(super) fn refused(&mut self, path: &Path, error: Error) -> Result<()> {
         match error {
             Error::Corrupt { offset, .. } => self.report.damage(path, offset, error.to_string()),
-            Error::Version { .. } | Error::ChunkLost { .. } => self.report.damage(path, 0, error.to_string()),
-            Error::Io { ref source, .. } if source.raw_os_error() == Some(EIO) => {
-                self.report.damage(path, 0, error.to_string());
-            }
+            loss if loss.is_loss() => self.report.damage(path, 0, loss.to_string()),
             other => return Err(other),
         }
         Ok(())
@@ -217,9 +214,6 @@ impl Check<'_> {
         Ok(())
     }
 }
-
-/// Linux's number for a failed device.
-const EIO: i32 = 5;
 
 fn same_place(row: &ChunkEntry, entry: &DirectoryEntry) -> bool {
     row.directory_entry(entry.hash) == *entry

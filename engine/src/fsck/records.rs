@@ -2,22 +2,15 @@
 
 use std::path::Path;
 
-use gdd_uring::buffer::IoBuf;
-use gdd_uring::io::{self, FileId, Open};
+use gdd_uring::io::{FileId, Open};
 
 use super::Check;
-use crate::compress::decompress;
+use crate::container::records::{Records, record_end};
 use crate::container::scan;
 use crate::error::{Error, Result};
-use crate::format::Place;
 use crate::format::footer::DirectoryEntry;
-use crate::format::record::RecordHeader;
-use crate::ids::{ChunkHash, ContainerId};
+use crate::ids::ContainerId;
 use crate::index::ContainerRow;
-use crate::limits::BLOCK_SIZE;
-
-/// Bytes read at once.
-const WINDOW_SIZE: u64 = 4 << 20;
 
 impl Check<'_> {
     /// Check the records of one container, which its directory or the index lists in the order of the file.
@@ -52,75 +45,23 @@ impl Check<'_> {
         row: &ContainerRow,
         entries: &[DirectoryEntry],
     ) -> Result<()> {
-        let mut window = (0, IoBuf::zeroed(0));
-        let deep = self.level >= 2;
-        for entry in entries.iter().filter(|_| deep) {
-            if let Err(error) = self.record(file, path, id, entry, &mut window) {
-                let why = error.to_string();
-                self.refused(path, error)?;
-                self.report.bad_chunk(entry.hash, why);
+        if self.level >= 2 {
+            let mut records = Records::of(self.io, file, path, id)?;
+            for entry in entries {
+                let before = records.bytes_read;
+                let checked = records.check(self.io, entry, self.level >= 3);
+                self.advance(records.bytes_read - before);
+                if let Err(error) = checked {
+                    let why = error.to_string();
+                    self.refused(path, error)?;
+                    self.report.bad_chunk(entry.hash, why);
+                }
             }
-        }
-        if deep {
             self.chain(file, path, id, row)?;
         } else if self.io.size(file).map_err(Error::io("read the length of", path))? < row.durable_len {
             for entry in entries.iter().filter(|entry| record_end(entry) > row.durable_len) {
                 self.report.bad_chunk(entry.hash, "the container is truncated".to_owned());
             }
-        }
-        Ok(())
-    }
-
-    /// One record. `window` is a stretch of the file in memory, with its offset.
-    fn record(
-        &mut self,
-        file: FileId,
-        path: &Path,
-        id: ContainerId,
-        entry: &DirectoryEntry,
-        window: &mut (u64, IoBuf),
-    ) -> Result<()> {
-        let (start, end) = (u64::from(entry.offset), record_end(entry));
-        if start < window.0 || end > window.0 + window.1.len() as u64 {
-            let from = start / BLOCK_SIZE * BLOCK_SIZE;
-            let size = self.io.size(file).map_err(Error::io("read the length of", path))?;
-            let left = size.saturating_sub(from).next_multiple_of(BLOCK_SIZE);
-            let len = (end - from).next_multiple_of(BLOCK_SIZE).max(WINDOW_SIZE.min(left));
-            let len = usize::try_from(len).expect("a window fits memory");
-            let read = io::read_at(self.io, file, from, len);
-            *window = match read {
-                Ok(bytes) => (from, bytes),
-                // One bad sector must not hide the good ones around it.
-                Err(_) => {
-                    let len = usize::try_from((end - from).next_multiple_of(BLOCK_SIZE))
-                        .expect("a record fits memory");
-                    (from, io::read_at(self.io, file, from, len).map_err(Error::io("read", path))?)
-                }
-            };
-            self.advance(window.1.len() as u64);
-        }
-        let place = Place::new(path, start);
-        let at = usize::try_from(start - window.0).expect("it lies inside the window");
-        let bytes = &window.1[at.min(window.1.len())..];
-        let header = RecordHeader::decode(bytes, id, place)?;
-        place.require(header.hash == entry.hash, "chunk of the record", entry.hash, header.hash)?;
-        place.expect("stored length", entry.stored_len, header.stored_len)?;
-        place.expect("raw length", entry.raw_len, header.raw_len)?;
-        let whole = header.record_len() <= bytes.len();
-        place.require(
-            whole,
-            "record",
-            format!("{} bytes", header.record_len()),
-            format!("{} bytes", bytes.len()),
-        )?;
-        let payload = &bytes[RecordHeader::SIZE..header.record_len()];
-        header.check_payload(payload, place)?;
-        if self.level >= 3 {
-            let raw = decompress(header.codec, payload, header.raw_len as usize).map_err(|why| {
-                place.refuse("compressed payload", format!("{} bytes", header.raw_len), why)
-            })?;
-            let hash = ChunkHash::of(&raw);
-            place.require(hash == header.hash, "BLAKE3 of the chunk", header.hash, hash)?;
         }
         Ok(())
     }
@@ -139,9 +80,4 @@ impl Check<'_> {
         }
         Ok(())
     }
-}
-
-/// Byte offset after a record.
-fn record_end(entry: &DirectoryEntry) -> u64 {
-    u64::from(entry.offset) + RecordHeader::SIZE as u64 + u64::from(entry.stored_len)
 }

@@ -2,6 +2,7 @@
 
 use crate::ids::{ChunkHash, ContainerId};
 
+use super::keys::checked::CheckedRow;
 use super::keys::chunk::ChunkEntry;
 use super::keys::container::ContainerRow;
 use super::keys::holding::Holding;
@@ -23,9 +24,11 @@ pub struct Batch {
     pub holdings: Vec<Holding>,
     /// Chunks whose stored copy is not to be relied on, to put.
     pub suspects: Vec<ChunkHash>,
+    /// What was found in which container, to put.
+    pub checked: Vec<(ContainerId, CheckedRow)>,
     /// Chunks to remove.
     pub removed_chunks: Vec<ChunkHash>,
-    /// Containers to remove.
+    /// Containers to remove, with what was found in them.
     pub removed_containers: Vec<ContainerId>,
     /// Names of streams to remove.
     pub removed_recipes: Vec<String>,
@@ -43,6 +46,7 @@ impl Batch {
             && self.meta.is_empty()
             && self.holdings.is_empty()
             && self.suspects.is_empty()
+            && self.checked.is_empty()
             && self.removed_suspects.is_empty()
             && self.removed_chunks.is_empty()
             && self.removed_containers.is_empty()
@@ -58,6 +62,7 @@ impl Batch {
         }
         if !later.removed_containers.is_empty() {
             self.containers.retain(|(id, _)| !later.removed_containers.contains(id));
+            self.checked.retain(|(id, _)| !later.removed_containers.contains(id));
         }
         if !later.removed_recipes.is_empty() {
             self.recipes.retain(|row| !later.removed_recipes.contains(&row.name));
@@ -75,5 +80,6 @@ impl Batch {
         self.meta.extend(later.meta);
         self.holdings.extend(later.holdings);
         self.suspects.extend(later.suspects);
+        self.checked.extend(later.checked);
     }
 }

@@ -71,6 +71,9 @@ pub(super) fn contents(index: &dyn Index) -> Tables {
     let suspects = index.suspects().unwrap();
     assert!(suspects.is_sorted());
     tables.suspects.extend(suspects);
+    let checked = index.checked().unwrap();
+    assert!(checked.is_sorted_by_key(|(id, _)| *id));
+    tables.checked.extend(checked);
     for key in MetaKey::ALL {
         tables.meta.extend(index.meta(key).unwrap().map(|value| (key, value)));
     }

@@ -20,6 +20,7 @@ pub mod simulated;
 mod tables;
 
 pub use batch::Batch;
+pub use keys::checked::CheckedRow;
 pub use keys::chunk::{ChunkEntry, Status};
 pub use keys::container::{ContainerRow, ContainerState};
 pub use keys::holding::Holding;
@@ -67,6 +68,12 @@ pub trait Index: Send + Sync {
     /// # Errors
     /// As [`Index::locate`].
     fn suspects(&self) -> Result<Vec<ChunkHash>>;
+
+    /// When each container was last checked, of those that were, by id.
+    ///
+    /// # Errors
+    /// As [`Index::locate`].
+    fn checked(&self) -> Result<Vec<(ContainerId, CheckedRow)>>;
 
     /// Apply `batch` atomically and durably.
     ///

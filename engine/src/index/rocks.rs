@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use rocksdb::{Cache, ColumnFamily, DB, ErrorKind, IteratorMode, WriteBatch};
+use rocksdb::{Cache, ColumnFamily, ColumnFamilyDescriptor, DB, ErrorKind, IteratorMode, WriteBatch};
 
 use crate::error::{Error, Result};
 use crate::format::{Place, StoreId};
@@ -21,7 +21,9 @@ use crate::ids::{ChunkHash, ContainerId, DomainTag};
 
 use super::keys::{Kind, REMEDY, container, meta, suspect};
 use super::rocks_options::{self as options, Mode};
-use super::{Batch, ChunkEntry, ContainerRow, Holding, Index, IndexStatistics, MetaKey, RecipeRow};
+use super::{
+    Batch, CheckedRow, ChunkEntry, ContainerRow, Holding, Index, IndexStatistics, MetaKey, RecipeRow,
+};
 
 /// See the module.
 pub struct RocksIndex {
@@ -86,7 +88,10 @@ impl RocksIndex {
             return Err(Error::Index(format!("there is none in {path}; nothing stored is lost: {REMEDY}")));
         }
         let cache = options::cache(cache_bytes);
-        let (database, tables) = (options::database(mode), options::tables(&cache));
+        let (mut database, mut tables) = (options::database(mode), options::tables(&cache));
+        if mode != Mode::Create {
+            Self::add_tables(mode, path, &mut database, &mut tables)?;
+        }
         let opened = if mode == Mode::ReadOnly {
             DB::open_cf_descriptors_read_only(&database, path, tables, false)
         } else {
@@ -95,6 +100,28 @@ impl RocksIndex {
         let db = opened.map_err(|error| open_error(path, &error))?;
         let (poison, counters) = (OnceLock::new(), Counters::default());
         Ok(Self { db, path: path.to_owned(), cache, mode, poison, counters })
+    }
+
+    /// A store of before has no table of checks: a writer makes it, a reader does without. Any other that is missing is
+    /// damage, and RocksDB says so.
+    fn add_tables(
+        mode: Mode,
+        path: &Path,
+        database: &mut rocksdb::Options,
+        tables: &mut Vec<ColumnFamilyDescriptor>,
+    ) -> Result<()> {
+        let there = DB::list_cf(database, path).map_err(|error| open_error(path, &error))?;
+        let newer = Kind::Checked.name();
+        if there.iter().any(|name| name == newer) {
+            return Ok(());
+        }
+        let known = Kind::ALL.into_iter().filter(|kind| *kind != Kind::Checked);
+        let others = known.map(Kind::name).all(|name| there.iter().any(|one| one == name));
+        match mode {
+            Mode::ReadOnly => tables.retain(|table| table.name() != newer),
+            _ => database.create_missing_column_families(others),
+        }
+        Ok(())
     }
 
     fn of_store(self, store: StoreId) -> Result<Self> {
@@ -141,10 +168,14 @@ impl RocksIndex {
     }
 
     fn encode(&self, batch: &Batch) -> WriteBatch {
-        let [chunks, containers, recipes, metas, holdings, suspects] = Kind::ALL.map(|kind| self.table(kind));
+        let [chunks, containers, recipes, metas, holdings, suspects, checked] =
+            Kind::ALL.map(|kind| self.table(kind));
         let mut rows = WriteBatch::default();
         batch.removed_chunks.iter().for_each(|hash| rows.delete_cf(chunks, hash.0));
-        batch.removed_containers.iter().for_each(|id| rows.delete_cf(containers, container::key(*id)));
+        for id in &batch.removed_containers {
+            rows.delete_cf(containers, container::key(*id));
+            rows.delete_cf(checked, container::key(*id));
+        }
         batch.removed_recipes.iter().for_each(|name| rows.delete_cf(recipes, name));
         batch.removed_suspects.iter().for_each(|hash| rows.delete_cf(suspects, hash.0));
         batch.suspects.iter().for_each(|hash| rows.put_cf(suspects, hash.0, suspect::encode(hash)));
@@ -153,6 +184,7 @@ impl RocksIndex {
             .containers
             .iter()
             .for_each(|(id, row)| rows.put_cf(containers, container::key(*id), row.encode(*id)));
+        batch.checked.iter().for_each(|(id, row)| rows.put_cf(checked, container::key(*id), row.encode(*id)));
         batch.recipes.iter().for_each(|row| rows.put_cf(recipes, &row.name, row.encode()));
         batch.meta.iter().for_each(|(key, value)| rows.put_cf(metas, key.key(), meta::encode(*key, value)));
         batch.holdings.iter().for_each(|row| rows.put_cf(holdings, row.key(), row.encode()));
@@ -161,8 +193,8 @@ impl RocksIndex {
 
     /// Sum of a number that RocksDB keeps per table; one it does not know counts as zero.
     fn property(&self, name: &str) -> u64 {
-        let of = |kind| self.db.property_int_value_cf(self.table(kind), name).ok().flatten().unwrap_or(0);
-        Kind::ALL.map(of).iter().sum()
+        let tables = Kind::ALL.into_iter().filter_map(|kind| self.db.cf_handle(kind.name()));
+        tables.map(|table| self.db.property_int_value_cf(table, name).ok().flatten().unwrap_or(0)).sum()
     }
 }
 
@@ -207,6 +239,20 @@ impl Index for RocksIndex {
             Ok(())
         })?;
         Ok(found)
+    }
+
+    fn checked(&self) -> Result<Vec<(ContainerId, CheckedRow)>> {
+        let mut rows = Vec::new();
+        if self.db.cf_handle(Kind::Checked.name()).is_none() {
+            return Ok(rows); // See `add_tables`.
+        }
+        self.scan(Kind::Checked, |key, value| {
+            let id = container::of_key(key, self.place())?;
+            rows.push((id, CheckedRow::decode(id, value, self.place())?));
+            Ok(())
+        })?;
+        rows.sort_unstable_by_key(|(id, _)| *id);
+        Ok(rows)
     }
 
     fn commit(&self, mut batch: Batch) -> Result<()> {

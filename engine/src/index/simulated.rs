@@ -13,7 +13,9 @@ use crate::error::{Error, Result};
 use crate::ids::{ChunkHash, ContainerId, DomainTag};
 
 use super::tables::Tables;
-use super::{Batch, ChunkEntry, ContainerRow, Holding, Index, IndexStatistics, MetaKey, RecipeRow};
+use super::{
+    Batch, CheckedRow, ChunkEntry, ContainerRow, Holding, Index, IndexStatistics, MetaKey, RecipeRow,
+};
 
 /// When a commit is durable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -167,6 +169,10 @@ impl Index for SimulatedIndex {
 
     fn suspects(&self) -> Result<Vec<ChunkHash>> {
         Ok(self.tables()?.suspects.iter().copied().collect())
+    }
+
+    fn checked(&self) -> Result<Vec<(ContainerId, CheckedRow)>> {
+        Ok(self.tables()?.checked.iter().map(|(id, row)| (*id, *row)).collect())
     }
 
     fn commit(&self, batch: Batch) -> Result<()> {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::ids::{ChunkHash, ContainerId};
 
-use super::{Batch, ChunkEntry, ContainerRow, Holding, MetaKey, RecipeRow};
+use super::{Batch, CheckedRow, ChunkEntry, ContainerRow, Holding, MetaKey, RecipeRow};
 
 /// All rows.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -15,6 +15,7 @@ pub(super) struct Tables {
     pub meta: BTreeMap<MetaKey, Vec<u8>>,
     pub holdings: BTreeSet<Holding>,
     pub suspects: BTreeSet<ChunkHash>,
+    pub checked: BTreeMap<ContainerId, CheckedRow>,
 }
 
 impl Tables {
@@ -25,6 +26,7 @@ impl Tables {
         }
         for id in &batch.removed_containers {
             self.containers.remove(id);
+            self.checked.remove(id);
         }
         for name in &batch.removed_recipes {
             self.recipes.remove(name);
@@ -38,5 +40,6 @@ impl Tables {
         self.meta.extend(batch.meta.iter().cloned());
         self.holdings.extend(batch.holdings.iter().copied());
         self.suspects.extend(batch.suspects.iter().copied());
+        self.checked.extend(batch.checked.iter().copied());
     }
 }

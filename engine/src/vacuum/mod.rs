@@ -21,12 +21,11 @@ mod roots;
 mod survey;
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use gdd_uring::io::Io;
 
-use crate::core::Core;
+use crate::core::{Alone, Core};
 use crate::driver::Patience;
 use crate::error::{Error, Result};
 use crate::get::Shelf;
@@ -88,15 +87,6 @@ struct Vacuum<'a> {
     to_move: u64,
 }
 
-/// Keeps two runs apart.
-struct Alone<'a>(&'a AtomicBool);
-
-impl Drop for Alone<'_> {
-    fn drop(&mut self) {
-        self.0.store(false, Ordering::Release);
-    }
-}
-
 /// Run once. Told to stop, it says so in its report; the next run goes on from there.
 ///
 /// # Errors
@@ -107,10 +97,7 @@ pub fn run(core: &Core, options: &VacuumOptions, caller: Caller<'_>) -> Result<V
         return Err(Error::Invalid(format!("a dead share of {share} is not between 0 and 1")));
     }
     core.poison.check()?;
-    if core.vacuuming.swap(true, Ordering::AcqRel) {
-        return Err(Error::Busy("a vacuum is at work in this store already; wait for it".to_owned()));
-    }
-    let _alone = Alone(&core.vacuuming);
+    let _alone = Alone::begin(&core.vacuuming, "a vacuum")?;
     let started = Instant::now();
     let needed = Needed::new(core.index.chunk_count_estimate()?);
     let report =

@@ -7,7 +7,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use gdd_engine::error::{Error, Result};
 use gdd_engine::ids::{ChunkHash, ContainerId, DomainTag};
 use gdd_engine::index::simulated::SimulatedIndex;
-use gdd_engine::index::{Batch, ChunkEntry, ContainerRow, Index, IndexStatistics, MetaKey, RecipeRow};
+use gdd_engine::index::{
+    Batch, CheckedRow, ChunkEntry, ContainerRow, Index, IndexStatistics, MetaKey, RecipeRow,
+};
 use gdd_uring::sim::SimDisk;
 
 /// See the module.
@@ -42,6 +44,10 @@ impl Index for CutIndex {
 
     fn suspects(&self) -> Result<Vec<ChunkHash>> {
         self.index.suspects()
+    }
+
+    fn checked(&self) -> Result<Vec<(ContainerId, CheckedRow)>> {
+        self.index.checked()
     }
 
     fn commit(&self, batch: Batch) -> Result<()> {

@@ -11,6 +11,7 @@ mod rebuild_index;
 mod rehydrate;
 mod restore;
 pub mod rm;
+pub mod scrub;
 pub mod stats;
 pub mod vacuum;
 
@@ -54,6 +55,7 @@ pub fn run(cli: &Cli) -> Result<Outcome> {
         Command::Rm { name } => rm::run(name, &store, &options),
         Command::Stats => stats::run(&store, &options),
         Command::Fsck(arguments) => fsck::run(arguments, &store, &options),
+        Command::Scrub(arguments) => scrub::run(arguments, &store, &options),
         Command::Vacuum(arguments) => vacuum::run(arguments, &store, &options),
         Command::RebuildIndex => rebuild_index::run(&store, &options),
         Command::Rehydrate(arguments) => rehydrate::run(arguments),
@@ -71,6 +73,7 @@ fn plain_request(command: &Command) -> Option<Request> {
         Command::Stats => Some(Request::Stats),
         Command::Rm { name } => Some(Request::Rm { name: name.clone() }),
         Command::Fsck(arguments) => Some(Request::Fsck { level: arguments.level }),
+        Command::Scrub(arguments) => Some(arguments.request()),
         Command::Vacuum(arguments) => Some(arguments.request()),
         _ => None,
     }

@@ -2,11 +2,37 @@
 
 use std::time::Duration;
 
+use gdd_engine::scrub::ScrubOptions;
 use gdd_engine::vacuum::VacuumOptions;
 use serde::{Deserialize, Serialize};
 
 use super::Memory;
 use crate::span;
+
+/// `[scrub]`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Scrub {
+    /// From one run to the next; what was checked within half of that is left out.
+    pub every: Every,
+    /// Bytes a second that are read.
+    pub rate: Memory,
+}
+
+impl Default for Scrub {
+    fn default() -> Self {
+        Self { every: Every(Some(30 * 86_400)), rate: Memory(32 << 20) }
+    }
+}
+
+impl Scrub {
+    /// A run by itself.
+    #[must_use]
+    pub fn options(&self) -> ScrubOptions {
+        let older_than = self.every.span().unwrap_or_default() / 2;
+        ScrubOptions { rate: Some(self.rate.0), older_than }
+    }
+}
 
 /// `[vacuum]`.
 #[derive(Clone, Debug, Deserialize, Serialize)]

@@ -5,6 +5,7 @@
 
 mod net;
 mod notify;
+mod scrub;
 pub mod service;
 mod session;
 mod socket;
@@ -79,6 +80,7 @@ fn serve(state: &State, signals: &Signals, notify: &Notify) -> Result<()> {
     storage::start(state)?;
     net::start(state, ring)?;
     vacuum::start(state)?;
+    scrub::start(state)?;
     tracing::info!("ready after {:.2} s, epoch {epoch}", state.started.elapsed().as_secs_f64());
     notify.send("READY=1\nSTATUS=ready, 0 requests");
     watch(state, signals, notify);

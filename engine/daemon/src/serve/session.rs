@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use gdd_engine::ingest::PutOptions;
 use gdd_engine::progress::Progress;
+use gdd_engine::scrub::ScrubOptions;
 use gdd_engine::store::Store;
 use gdd_engine::vacuum::VacuumOptions;
 use serde_json::json;
 
 use super::state::State;
-use super::{status, vacuum};
+use super::{scrub, status, vacuum};
 use crate::commands::{ls, put, rm, stats};
 use crate::control::{self, Asked, Frames, Hello, PROTOCOL, REQUEST_MAX, Reply, Request};
 use crate::failure::{Failure, Result};
@@ -89,6 +90,12 @@ fn perform(
             let rate = rate.or(Some(config.rate.0));
             let options = VacuumOptions { dead_share: f64::from(dead_percent) / 100.0, rate, dry_run };
             vacuum::run(state, &options, &mut |progress| tell(to, progress))
+        }
+        Request::Scrub { report, rate, older_than } => {
+            let rate = rate.or(Some(state.config.scrub.rate.0));
+            let options = ScrubOptions { rate, older_than: Duration::from_secs(older_than) };
+            let options = (!report).then_some(&options);
+            scrub::run(state, options, &mut |progress| tell(to, progress))
         }
         Request::Fsck { .. } => Err(Failure::Busy(
             "the daemon has the store open and cannot check it yet; stop gdd.service first".to_owned(),

@@ -28,6 +28,8 @@ pub struct State {
     pub started: Instant,
     /// What runs on the store; filled after recovery.
     pub services: RwLock<Vec<Box<dyn Service>>>,
+    /// How the scrub goes.
+    pub scrub: Arc<Board>,
     /// How the vacuum goes.
     pub vacuum: Arc<Board>,
     /// Set once: take no more work.
@@ -51,6 +53,7 @@ impl State {
             dir,
             started: Instant::now(),
             services: RwLock::default(),
+            scrub: Arc::default(),
             vacuum: Arc::default(),
             stop: AtomicBool::new(false),
             store: RwLock::default(),

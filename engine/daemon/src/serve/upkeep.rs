@@ -4,6 +4,7 @@
 //! One thread for each kind. Whoever asks for the work at the control socket does it on his own thread, and it shows
 //! here like the other.
 
+use std::cell::{Cell, RefCell};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -18,6 +19,8 @@ use crate::size::{grouped, show};
 
 /// How often a thread that waits for the next run looks whether it is due.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How often somebody who asked hears how far it is.
+const TELL_EVERY: Duration = Duration::from_millis(200);
 /// A run that left something waiting, or failed, is followed by another after this time.
 const AGAIN_AFTER: Duration = Duration::from_secs(300);
 
@@ -131,6 +134,33 @@ impl Board {
         });
         let last = shown.last.as_ref().map(|(_, line)| line.clone());
         running.into_iter().chain(last).collect()
+    }
+}
+
+/// Somebody who asked for work and waits for it.
+pub struct Asker<'a> {
+    told: RefCell<&'a mut dyn FnMut(Progress) -> bool>,
+    is_there: Cell<bool>,
+    said: Cell<Option<Instant>>,
+}
+
+impl<'a> Asker<'a> {
+    /// One who hears how far it is, by a call that says whether he is still there.
+    pub fn new(told: &'a mut dyn FnMut(Progress) -> bool) -> Self {
+        Self { told: RefCell::new(told), is_there: Cell::new(true), said: Cell::new(None) }
+    }
+
+    /// It is so far; he hears it now and then.
+    pub fn tell(&self, progress: Progress) {
+        if self.said.get().is_none_or(|said| said.elapsed() >= TELL_EVERY) {
+            self.said.set(Some(Instant::now()));
+            self.is_there.set(self.is_there.get() && self.told.borrow_mut()(progress));
+        }
+    }
+
+    /// Whether he is still there.
+    pub fn is_there(&self) -> bool {
+        self.is_there.get()
     }
 }
 

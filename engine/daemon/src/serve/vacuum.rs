@@ -1,23 +1,19 @@
 //! The vacuum in the daemon: by itself, as often as the configuration says, and when somebody asks.
 
-use std::cell::Cell;
 use std::sync::{Arc, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use gdd_engine::index::MetaKey;
 use gdd_engine::progress::Progress;
 use gdd_engine::store::Store;
 use gdd_engine::vacuum::{VacuumOptions, VacuumReport};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::state::State;
-use super::upkeep::{Board, Job, Keeper, Ran};
+use super::upkeep::{Asker, Board, Job, Keeper, Ran};
 use crate::commands::vacuum;
-use crate::failure::Result;
+use crate::failure::{Failure, Result};
 use crate::output::Outcome;
-
-/// How often somebody who asked hears how far it is.
-const TELL_EVERY: Duration = Duration::from_millis(200);
 
 /// The job of the background thread.
 struct Vacuum {
@@ -46,25 +42,21 @@ pub fn run(
     options: &VacuumOptions,
     told: &mut dyn FnMut(Progress) -> bool,
 ) -> Result<Outcome> {
-    let (store, board) = (state.store()?, &state.vacuum);
+    let (store, board, asker) = (state.store()?, &state.vacuum, Asker::new(told));
     let mut outcome = None;
-    let (is_there, mut said) = (Cell::new(true), None);
     board.run(|| {
         let report = store.vacuum(
             options,
             &mut |progress| {
                 board.tell(progress);
-                if said.is_none_or(|said: Instant| said.elapsed() >= TELL_EVERY) {
-                    said = Some(Instant::now());
-                    is_there.set(is_there.get() && told(progress));
-                }
+                asker.tell(progress);
             },
-            &mut |wait| is_there.get() && board.rest(wait),
+            &mut |wait| asker.is_there() && board.rest(wait),
         )?;
         outcome = Some(vacuum::outcome(&report)?);
         ran(&report)
     })?;
-    outcome.map_or_else(|| Outcome::new(&json!({}), String::new()), Ok)
+    outcome.ok_or_else(|| Failure::Failed("the vacuum has no result".to_owned()))
 }
 
 impl Job for Vacuum {

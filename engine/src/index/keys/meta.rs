@@ -17,11 +17,13 @@ pub enum MetaKey {
     CleanEpoch = 2,
     /// When the vacuum last went through the whole store: seconds since 1970, 8 bytes little-endian.
     Vacuumed = 3,
+    /// When the last scrub went through all containers that were due, in the same form.
+    Scrubbed = 4,
 }
 
 impl MetaKey {
     /// Every key.
-    pub const ALL: [Self; 3] = [Self::Store, Self::CleanEpoch, Self::Vacuumed];
+    pub const ALL: [Self; 4] = [Self::Store, Self::CleanEpoch, Self::Vacuumed, Self::Scrubbed];
 
     /// The key of its row.
     #[must_use]
@@ -63,7 +65,7 @@ mod tests {
 
     #[test]
     fn numbers_never_change() {
-        assert_eq!(MetaKey::ALL.map(|key| key as u8), [1, 2, 3]);
+        assert_eq!(MetaKey::ALL.map(|key| key as u8), [1, 2, 3, 4]);
     }
 
     proptest! {

@@ -5,6 +5,7 @@
 //! - Every value starts with its kind and version and ends with a CRC-32 over key and value, so that a row under a
 //!   wrong key, or of a wrong kind, is refused like a damaged one.
 
+pub mod checked;
 pub mod chunk;
 pub mod container;
 pub mod holding;
@@ -34,12 +35,14 @@ pub enum Kind {
     Holding = 5,
     /// Chunk hash to nothing: its stored copy is not to be relied on.
     Suspect = 6,
+    /// Container id, little-endian, to [`checked::CheckedRow`].
+    Checked = 7,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 6] =
-        [Self::Chunk, Self::Container, Self::Recipe, Self::Meta, Self::Holding, Self::Suspect];
+    pub const ALL: [Self; 7] =
+        [Self::Chunk, Self::Container, Self::Recipe, Self::Meta, Self::Holding, Self::Suspect, Self::Checked];
 
     /// Its column family.
     #[must_use]
@@ -51,6 +54,7 @@ impl Kind {
             Self::Meta => "meta",
             Self::Holding => "holding",
             Self::Suspect => "suspect",
+            Self::Checked => "checked",
         }
     }
 
@@ -62,6 +66,7 @@ impl Kind {
             Self::Meta => "meta row (run `gdd rebuild-index`)",
             Self::Holding => "holding row (run `gdd rebuild-index`)",
             Self::Suspect => "suspect row (run `gdd rebuild-index`)",
+            Self::Checked => "checked row (run `gdd rebuild-index`)",
         }
     }
 }
@@ -100,8 +105,15 @@ mod tests {
 
     #[test]
     fn kinds_never_change() {
-        let registry =
-            [(1, "chunk"), (2, "container"), (3, "recipe"), (4, "meta"), (5, "holding"), (6, "suspect")];
+        let registry = [
+            (1, "chunk"),
+            (2, "container"),
+            (3, "recipe"),
+            (4, "meta"),
+            (5, "holding"),
+            (6, "suspect"),
+            (7, "checked"),
+        ];
         assert_eq!(Kind::ALL.map(|kind| (kind as u8, kind.name())), registry);
         assert!(Kind::ALL.iter().all(|kind| kind.what().contains(REMEDY)));
     }

@@ -1,0 +1,158 @@
+//! Whom damage concerns: the streams that need chunks which cannot be given back, where in them, and who may bring those
+//! chunks again.
+
+use std::collections::HashSet;
+
+use gdd_uring::io::Io;
+
+use crate::core::Core;
+use crate::error::Result;
+use crate::format::recipe::Owner;
+use crate::format::recipe_block::RecipeEntry;
+use crate::ids::ChunkHash;
+use crate::index::{RecipeRow, RecipeState};
+use crate::progress::Progress;
+use crate::recipe::RecipeReader;
+
+/// Stretches that are listed of a stream.
+const STRETCHES_MAX: usize = 64;
+
+/// Bytes of a stream that cannot be given back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Stretch {
+    /// The first.
+    pub offset: u64,
+    /// How many.
+    pub bytes: u64,
+}
+
+/// A stream that needs such chunks.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct Hit {
+    /// Its name: of a volume's stream `sd/VOLUME/STREAM`, of a job's `net/DOMAIN/CLIENT/...`.
+    pub stream: String,
+    /// Who keeps it alive: `manual`, `volume` or `job`.
+    pub owner: &'static str,
+    /// What its versions have in common: names client, job and file set where Bacula's streams are concerned. Storing
+    /// the next one brings the chunks again that have not changed since.
+    pub lineage: String,
+    /// When it was stored: seconds since 1970.
+    pub stored_unix: u64,
+    /// Its length in bytes.
+    pub bytes: u64,
+    /// Of those, bytes that cannot be given back.
+    pub bytes_bad: u64,
+    /// Chunks of it that cannot, each counted as often as it occurs.
+    pub chunks_bad: u64,
+    /// Where they are, at most so many stretches as fit a report.
+    pub stretches: Vec<Stretch>,
+    /// Its recipe cannot be read: nothing of it can be given back, and what it needs is not known.
+    pub unreadable: Option<String>,
+}
+
+/// See the module. Fields are only ever added.
+#[derive(Clone, Debug, Default, serde::Serialize)]
+pub struct Blame {
+    /// Chunks that cannot be given back.
+    pub chunks: u64,
+    /// Of those, chunks that no stream needs.
+    pub chunks_unneeded: u64,
+    /// The streams that are hit, by name.
+    pub streams: Vec<Hit>,
+}
+
+/// Look through all recipes for the chunks that are suspect.
+///
+/// # Errors
+/// The index or the disk failed. A recipe that is damaged in both copies is no error, but a hit.
+pub fn blame(core: &Core, progress: &mut dyn FnMut(Progress)) -> Result<Blame> {
+    let suspects = core.suspects.list();
+    let mut io = core.open_io()?;
+    let mut rows = core.index.recipes()?;
+    rows.retain(|row| row.state == RecipeState::Live);
+    rows.sort_by(|a, b| a.name.cmp(&b.name));
+    let total = rows.iter().map(|row| row.logical_bytes).sum();
+    let (mut blame, mut needed, mut done) = (Blame::default(), HashSet::new(), 0);
+    for row in rows {
+        progress(Progress { stage: "blame", done, total: Some(total) });
+        done += row.logical_bytes;
+        let mut hit = Hit {
+            stream: row.name.clone(),
+            owner: owner_name(row.owner),
+            lineage: String::new(),
+            stored_unix: row.created_unix,
+            bytes: row.logical_bytes,
+            bytes_bad: 0,
+            chunks_bad: 0,
+            stretches: Vec::new(),
+            unreadable: None,
+        };
+        match look(core, io.as_mut(), &row, &suspects, &mut needed, &mut hit) {
+            Ok(()) if hit.chunks_bad == 0 => {}
+            Ok(()) => blame.streams.push(hit),
+            Err(error) if error.is_loss() => {
+                (hit.bytes_bad, hit.unreadable) = (row.logical_bytes, Some(error.to_string()));
+                blame.streams.push(hit);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    blame.chunks = suspects.len() as u64;
+    blame.chunks_unneeded = (suspects.len() - needed.len()) as u64;
+    Ok(blame)
+}
+
+fn look(
+    core: &Core,
+    io: &mut dyn Io,
+    row: &RecipeRow,
+    suspects: &HashSet<ChunkHash>,
+    needed: &mut HashSet<ChunkHash>,
+    hit: &mut Hit,
+) -> Result<()> {
+    let mut reader = RecipeReader::open(io, &core.paths.recipes(), row.recipe, core.store)?;
+    hit.lineage.clone_from(&reader.header().lineage);
+    let (mut entries, mut at) = (Vec::new(), 0);
+    let read = loop {
+        entries.clear();
+        match reader.next_block(io, &mut entries) {
+            Ok(true) => {}
+            Ok(false) => break Ok(()),
+            Err(error) => break Err(error),
+        }
+        for entry in &entries {
+            if suspects.contains(&entry.hash) {
+                needed.insert(entry.hash);
+                hit.add(entry, at);
+            }
+            at += entry.bytes();
+        }
+    };
+    reader.close(io);
+    read
+}
+
+impl Hit {
+    /// An entry at byte `offset` of the stream is lost.
+    fn add(&mut self, entry: &RecipeEntry, offset: u64) {
+        let bytes = entry.bytes();
+        self.bytes_bad += bytes;
+        self.chunks_bad += u64::from(entry.repeat);
+        match self.stretches.last_mut() {
+            Some(last) if last.offset + last.bytes == offset => last.bytes += bytes,
+            _ => {
+                if self.stretches.len() < STRETCHES_MAX {
+                    self.stretches.push(Stretch { offset, bytes });
+                }
+            }
+        }
+    }
+}
+
+fn owner_name(owner: Owner) -> &'static str {
+    match owner {
+        Owner::Manual => "manual",
+        Owner::Volume => "volume",
+        Owner::Job => "job",
+    }
+}
