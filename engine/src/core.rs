@@ -174,6 +174,8 @@ pub struct Core {
     pub extent_size: usize,
     /// A vacuum is at work.
     pub(crate) vacuuming: AtomicBool,
+    /// Held while the recipe of a stream is removed or written anew.
+    pub(crate) removing: Mutex<()>,
     /// A scrub is at work.
     pub(crate) scrubbing: AtomicBool,
     recipes_begun: AtomicU32,
@@ -204,6 +206,7 @@ impl Core {
             counters,
             extent_size,
             vacuuming: AtomicBool::new(false),
+            removing: Mutex::default(),
             scrubbing: AtomicBool::new(false),
             recipes_begun: AtomicU32::new(0),
             names,

@@ -4,8 +4,8 @@
 //! does the next opening skip recovery.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, PoisonError};
 
 use gdd_uring::io::{Io, IoSource};
 
@@ -180,6 +180,7 @@ fn pool_unused(core: &Core) -> Result<()> {
 /// There is none of that name, or the store failed.
 pub fn remove(core: &Core, io: &mut dyn Io, name: &str) -> Result<RecipeRow> {
     core.poison.check()?;
+    let _alone = core.removing.lock().unwrap_or_else(PoisonError::into_inner);
     let row = core.index.recipe(name)?.filter(|row| row.state == RecipeState::Live);
     let row = row.ok_or_else(|| Error::NoSuchStream(name.to_owned()))?;
     let marked = RecipeRow { state: RecipeState::Deleting, ..row.clone() };

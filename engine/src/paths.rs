@@ -85,6 +85,12 @@ impl Paths {
         self.root.join("pool")
     }
 
+    /// The directory of damaged container files that nothing needs any more: evidence, for people to remove.
+    #[must_use]
+    pub fn quarantine(&self) -> PathBuf {
+        self.root.join("quarantine")
+    }
+
     /// The recipe directory; the recipe module knows what lies below.
     #[must_use]
     pub fn recipes(&self) -> PathBuf {

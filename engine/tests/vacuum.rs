@@ -1,73 +1,16 @@
 //! The vacuum on a real disk: what is needed stays, byte for byte, and the rest goes.
 #![allow(missing_docs, clippy::unwrap_used, clippy::panic)]
 
-use std::fs::File;
-use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
+mod place;
+
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use gdd_engine::error::Error;
-use gdd_engine::format::superblock::Settings;
-use gdd_engine::fsck;
-use gdd_engine::ids::ChunkHash;
-use gdd_engine::index::{ChunkEntry, ContainerState};
-use gdd_engine::options::{Access, Options};
-use gdd_engine::recipe::RecipeReader;
+use gdd_engine::index::ContainerState;
 use gdd_engine::store::Store;
 use gdd_engine::vacuum::{VacuumOptions, VacuumReport};
-
-const MIB: usize = 1 << 20;
-
-/// A store with small containers.
-struct Place {
-    _root: tempfile::TempDir,
-    dir: PathBuf,
-}
-
-fn options() -> Options {
-    Options { workers: Some(2), pin: false, memory_budget: 256 << 20, ..Options::default() }
-}
-
-impl Place {
-    fn new() -> Self {
-        let root = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-        let dir = root.path().join("store");
-        let settings = Settings { container_size: 1 << 20, ..Settings::default() };
-        Store::init(&dir, &settings, &options()).unwrap();
-        Self { _root: root, dir }
-    }
-
-    fn open(&self) -> Store {
-        Store::open(&self.dir, Access::ReadWrite, &options()).unwrap()
-    }
-
-    /// Close, and check everything.
-    fn check(&self, store: Store) {
-        store.close().unwrap();
-        let report = fsck::check(&self.dir, 3, &options(), &mut |_| ()).unwrap();
-        assert!(report.clean, "{report:?}");
-    }
-}
-
-fn noise(seed: u64, len: usize) -> Vec<u8> {
-    let mut bytes = vec![0; len];
-    blake3::Hasher::new().update(&seed.to_le_bytes()).finalize_xof().fill(&mut bytes);
-    bytes
-}
-
-fn put(store: &Store, name: &str, bytes: &[u8]) -> u64 {
-    let mut put = store.put(name).unwrap();
-    put.write(bytes).unwrap();
-    put.finish().unwrap().new_bytes
-}
-
-fn get(store: &Store, name: &str) -> Result<Vec<u8>, Error> {
-    let (mut get, mut bytes) = (store.get(name)?, Vec::new());
-    while let Some(part) = get.next()? {
-        bytes.extend_from_slice(&part);
-    }
-    Ok(bytes)
-}
+use place::{MIB, Place, chunks_of, get, noise, put, rot};
 
 fn vacuum_with(store: &Store, options: &VacuumOptions) -> VacuumReport {
     store.vacuum(options, &mut |_| (), &mut |_| true).unwrap()
@@ -177,8 +120,7 @@ fn a_container_with_a_needed_chunk_that_cannot_be_read_is_kept() {
     let (_, entry) =
         chunks_of(&store, "kept").into_iter().find(|(_, entry)| sealed(entry.container)).unwrap();
     let path = store.core().paths.container(entry.container);
-    let file = File::options().read(true).write(true).open(&path).unwrap();
-    file.write_all_at(&[0xff; 64], u64::from(entry.offset + entry.stored_len / 2)).unwrap();
+    rot(&store, &entry);
     store.remove("gone").unwrap();
     let report = vacuum_with(&store, &VacuumOptions { dead_share: 0.0, ..VacuumOptions::default() });
     assert_eq!(
@@ -194,22 +136,19 @@ fn a_container_with_a_needed_chunk_that_cannot_be_read_is_kept() {
     store.close().unwrap();
     let store = place.open();
     assert!(get(&store, "kept").unwrap() == kept && get(&store, "healing").unwrap() == kept);
-    assert!(path.exists(), "evidence is kept");
-    store.close().unwrap();
-}
-
-/// Where the chunks of a stream lie, in its order.
-fn chunks_of(store: &Store, name: &str) -> Vec<(ChunkHash, ChunkEntry)> {
-    let core = store.core();
-    let row = core.index.recipe(name).unwrap().unwrap();
-    let mut io = core.open_io().unwrap();
-    let recipes = core.paths.recipes();
-    let mut reader = RecipeReader::open(io.as_mut(), &recipes, row.recipe, core.store).unwrap();
-    let (mut entries, mut found) = (Vec::new(), Vec::new());
-    while reader.next_block(io.as_mut(), &mut entries).unwrap() {}
-    let hashes: Vec<_> = entries.iter().map(|entry| entry.hash).collect();
-    core.index.locate(&hashes, &mut found).unwrap();
-    hashes.into_iter().zip(found.into_iter().flatten()).collect()
+    assert!(path.exists());
+    let report = vacuum(&store);
+    assert_eq!(
+        (&report.retired, report.quarantined.len()),
+        (&vec![entry.container.to_string()], 0),
+        "{report:?}"
+    );
+    assert!(
+        !path.exists() && place.dir.join("quarantine").join(path.file_name().unwrap()).exists(),
+        "evidence"
+    );
+    assert!(get(&store, "kept").unwrap() == kept && get(&store, "healing").unwrap() == kept);
+    place.check(store);
 }
 
 #[test]

@@ -12,7 +12,7 @@ use gdd_uring::io::Io;
 use crate::error::{Error, Result};
 use crate::ids::ContainerId;
 use crate::index::{Batch, Index};
-use crate::paths::{FREE_EXTENSION, Paths};
+use crate::paths::{CONTAINER_EXTENSION, FREE_EXTENSION, Paths};
 
 /// Files that the pool keeps for reuse; more are removed, for the room on the disk.
 const POOL_FILES_MAX: usize = 4;
@@ -53,6 +53,27 @@ pub fn to_pool(io: &mut dyn Io, paths: &Paths, id: ContainerId) -> Result<()> {
 pub fn remove(io: &mut dyn Io, paths: &Paths, id: ContainerId) -> Result<()> {
     let path = paths.container(id);
     io.unlink(&path).map_err(Error::io("remove", &path))?;
+    sync(io, paths)
+}
+
+/// Move the damaged file of a container in which nothing is needed out of the way, durably. One that is missing stays so.
+///
+/// # Errors
+/// The disk failed.
+pub fn to_quarantine(io: &mut dyn Io, paths: &Paths, id: ContainerId) -> Result<()> {
+    let (path, folder) = (paths.container(id), paths.quarantine());
+    match io.create_dir(&folder) {
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => {
+            return Err(Error::io("create", &folder)(error));
+        }
+        _ => io.sync_dir(paths.root()).map_err(Error::io("sync", paths.root()))?,
+    }
+    let target = folder.join(format!("{id}.{CONTAINER_EXTENSION}"));
+    match io.rename(&path, &target) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(Error::io("rename", &path)(error)),
+        _ => {}
+    }
+    io.sync_dir(&folder).map_err(Error::io("sync", &folder))?;
     sync(io, paths)
 }
 

@@ -52,9 +52,7 @@ impl Check<'_> {
                 let checked = records.check(self.io, entry, self.level >= 3);
                 self.advance(records.bytes_read - before);
                 if let Err(error) = checked {
-                    let why = error.to_string();
-                    self.refused(path, error)?;
-                    self.report.bad_chunk(entry.hash, why);
+                    self.bad_record(path, id, entry, error)?;
                 }
             }
             self.chain(file, path, id, row)?;
@@ -62,6 +60,30 @@ impl Check<'_> {
             for entry in entries.iter().filter(|entry| record_end(entry) > row.durable_len) {
                 self.report.bad_chunk(entry.hash, "the container is truncated".to_owned());
             }
+        }
+        Ok(())
+    }
+
+    /// A damaged record is a lost chunk only if it is where the index looks for it.
+    fn bad_record(
+        &mut self,
+        path: &Path,
+        id: ContainerId,
+        entry: &DirectoryEntry,
+        error: Error,
+    ) -> Result<()> {
+        let mut found = Vec::new();
+        self.index.locate(&[entry.hash], &mut found)?;
+        let used = found.pop().flatten().is_none_or(|row| row.container == id && row.offset == entry.offset);
+        let why = error.to_string();
+        if used {
+            self.refused(path, error)?;
+            self.report.bad_chunk(entry.hash, why);
+        } else if error.is_loss() {
+            let what = format!("{why}; another copy of the chunk is used, the vacuum takes this one away");
+            self.report.warn(path, u64::from(entry.offset), what);
+        } else {
+            return Err(error);
         }
         Ok(())
     }

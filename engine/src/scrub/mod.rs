@@ -4,10 +4,12 @@
 //! ```text
 //! containers, least recently checked first -> header, footer -> every record: header, CRC-32, BLAKE3
 //! -> what is bad and needed: written down as suspect -> the container: written down as checked
+//! last: both copies of every recipe
 //! ```
 //!
 //! A suspect chunk counts as unknown from then on, so the next backup of the same data stores it anew, which heals every
-//! stream that needs it. Nothing is repaired or removed here: the damaged container stays as evidence.
+//! stream that needs it. A damaged copy of a recipe is written anew from the other one. Nothing else is repaired or
+//! removed here: the damaged container stays as evidence.
 //!
 //! # Invariants
 //! - What is written down survives a crash before the next container is begun: a run goes on where the last one ended.
@@ -15,6 +17,7 @@
 //!   and marks nothing.
 
 pub mod blame;
+mod recipes;
 mod report;
 mod sweep;
 
@@ -97,6 +100,7 @@ impl Scrub<'_> {
             self.tell();
         }
         self.by_index()?;
+        self.recipes()?;
         let now = self.core.unix_seconds().to_le_bytes().to_vec();
         self.commit(Batch { meta: vec![(MetaKey::Scrubbed, now)], ..Batch::default() })
     }
@@ -109,8 +113,8 @@ impl Scrub<'_> {
         let mut due = self.core.index.containers()?;
         due.retain(|(id, row)| match row.state {
             ContainerState::Free => false,
-            ContainerState::Open => {
-                self.report.containers_open += 1;
+            ContainerState::Quarantined => {
+                self.report.containers_quarantined += 1;
                 false
             }
             _ if when(id) > 0 && when(id).saturating_add(older_than) > now => {

@@ -25,8 +25,8 @@ pub struct ScrubReport {
     pub containers_damaged: u64,
     /// Containers left out because they were checked lately.
     pub containers_recent: u64,
-    /// Containers left out because they are still being filled.
-    pub containers_open: u64,
+    /// Containers left out because they are known to be damaged, and nobody relies on them.
+    pub containers_quarantined: u64,
     /// Records checked.
     pub chunks: u64,
     /// Chunks that cannot be given back: the only copy that is used is damaged or gone.
@@ -35,7 +35,13 @@ pub struct ScrubReport {
     pub records_unused_bad: u64,
     /// The chunks that cannot be given back, at most a thousand of them.
     pub bad: Vec<BadChunk>,
-    /// What is wrong with containers as a whole: headers, footers, missing files.
+    /// Streams whose recipes were checked.
+    pub streams: u64,
+    /// Copies of recipes that were damaged or missing, and are written anew from the other one.
+    pub copies_repaired: u64,
+    /// Streams of whose recipe no copy can be read.
+    pub streams_unreadable: u64,
+    /// What is wrong with recipes, or with containers as a whole: headers, footers, missing files.
     pub findings: Vec<String>,
     /// Chunks that count as unknown after this run, those of earlier runs included.
     pub chunks_suspect: u64,
@@ -49,7 +55,7 @@ impl ScrubReport {
     /// Whether something is wrong.
     #[must_use]
     pub fn is_damaged(&self) -> bool {
-        self.containers_damaged > 0
+        self.containers_damaged + self.copies_repaired + self.streams_unreadable > 0
     }
 
     /// A chunk cannot be given back.

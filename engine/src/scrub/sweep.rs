@@ -8,7 +8,7 @@ use gdd_uring::io::{self, FileId, Open};
 use super::Scrub;
 use super::report::BadChunk;
 use crate::container::records::Records;
-use crate::container::tail;
+use crate::container::{scan, tail};
 use crate::error::{Error, Result};
 use crate::format::container::ContainerHeader;
 use crate::format::footer::DirectoryEntry;
@@ -50,13 +50,8 @@ impl Scrub<'_> {
             self.report.find(error.to_string());
             wrong += 1;
         }
-        let mut read = 0;
-        let store = (self.core.store, id);
-        let footer =
-            tail::read(self.io.as_mut(), (file, path), store, row.durable_len, &mut |len| read += len);
-        self.spend(read)?;
-        let entries = match footer {
-            Ok(footer) => footer.entries,
+        let entries = match self.directory(id, row, file, path) {
+            Ok(entries) => entries,
             Err(error) if error.is_loss() => return self.no_directory(id, *row, &error),
             Err(error) => return Err(error),
         };
@@ -64,6 +59,33 @@ impl Scrub<'_> {
         wrong += bad.len() as u64;
         let lost = self.used(id, &bad)?;
         self.note(id, lost, wrong)
+    }
+
+    /// Its records, as the footer lists them; of one that is still being filled, as they follow one another up to the
+    /// watermark.
+    fn directory(
+        &mut self,
+        id: ContainerId,
+        row: &ContainerRow,
+        file: FileId,
+        path: &Path,
+    ) -> Result<Vec<DirectoryEntry>> {
+        let (end, store) = (row.durable_len, self.core.store);
+        if row.state.has_footer() {
+            let mut read = 0;
+            let count = &mut |len| read += len;
+            let footer = tail::read(self.io.as_mut(), (file, path), (store, id), end, count);
+            self.spend(read)?;
+            return footer.map(|footer| footer.entries);
+        }
+        let mut scanned = scan::scan(self.io.as_mut(), file, path, store, id, &mut |_| Ok(()))?;
+        self.spend(end)?;
+        if scanned.end < end {
+            let whole = || Place::new(path, scanned.end).refuse("batch", "a good one", "the end of the file");
+            return Err(scanned.stop.take().unwrap_or_else(whole));
+        }
+        scanned.entries.retain(|entry| u64::from(entry.offset) < end);
+        Ok(scanned.entries)
     }
 
     fn header(&mut self, id: ContainerId, file: FileId, path: &Path) -> Result<()> {

@@ -28,7 +28,13 @@ const STREAM_TAG: u64 = u64::MAX;
 impl Vacuum<'_> {
     /// Empty the container `id`, which nobody comes to rely on any more, and free it.
     pub(super) fn drain(&mut self, id: ContainerId, row: &ContainerRow) -> Result<()> {
-        let Some(directory) = self.directory(id, row)? else { return self.quarantine(id, row) };
+        let directory = match self.directory(id, row)? {
+            Some(directory) => directory,
+            None => {
+                self.broken.insert(id);
+                self.by_index(id)?
+            }
+        };
         let emptied = self.core.leaving.departure(id).and_then(|departure| departure.emptied);
         if emptied.is_none() {
             let needed = self.needed_here(id, &directory)?;
@@ -46,19 +52,39 @@ impl Vacuum<'_> {
 
     /// The records of a container; nothing if that cannot be read.
     fn directory(&mut self, id: ContainerId, row: &ContainerRow) -> Result<Option<Vec<DirectoryEntry>>> {
+        if !row.state.has_footer() && row.state != ContainerState::Quarantined {
+            return Ok(None);
+        }
         let path = self.core.paths.container(id);
-        let file = self.io.open(&path, Open::Read).map_err(Error::io("open", &path))?;
         let store = (self.core.store, id);
-        let footer = tail::read(self.io.as_mut(), (file, &path), store, row.durable_len, &mut |_| {});
-        self.io.close(file);
+        let opened = self.io.open(&path, Open::Read).map_err(Error::io("open", &path));
+        let footer = opened.and_then(|file| {
+            let end = row.durable_len;
+            let footer = tail::read(self.io.as_mut(), (file, &path), store, end, &mut |_| {});
+            self.io.close(file);
+            footer
+        });
         match footer {
             Ok(footer) => Ok(Some(footer.entries)),
-            Err(error @ (Error::Corrupt { .. } | Error::Version { .. })) => {
+            Err(error) if error.is_loss() => {
                 tracing::warn!("{error}");
                 Ok(None)
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// What the index places in a container whose directory cannot be read, in the order of the file.
+    fn by_index(&mut self, id: ContainerId) -> Result<Vec<DirectoryEntry>> {
+        let mut listed = Vec::new();
+        self.core.index.for_each_chunk(&mut |hash, entry| {
+            if entry.container == id {
+                listed.push(entry.directory_entry(hash));
+            }
+            Ok(())
+        })?;
+        listed.sort_by_key(|entry| entry.offset);
+        Ok(listed)
     }
 
     /// What streams need of it, in the order of the file: marked, and not stored elsewhere.
@@ -129,6 +155,9 @@ impl Vacuum<'_> {
         if readers > 0 && !planted::has(Bug::FreeUnderReader) {
             return Ok(());
         }
+        if row.state == ContainerState::Quarantined || self.broken.contains(&id) {
+            return self.retire(id, directory);
+        }
         if planted::has(Bug::UnlinkBeforeCommit) {
             free::to_pool(self.io.as_mut(), &self.core.paths, id)?;
         }
@@ -140,6 +169,17 @@ impl Vacuum<'_> {
             .inspect_err(|error| self.core.poison.set(error))?;
         self.report.freed_containers += 1;
         self.report.freed_bytes += row.durable_len;
+        Ok(())
+    }
+
+    /// Put a damaged container away: its file is kept, and the store knows nothing of it any more. A crash between leaves
+    /// a container without a file, which the next run puts away.
+    fn retire(&mut self, id: ContainerId, directory: &[DirectoryEntry]) -> Result<()> {
+        free::to_quarantine(self.io.as_mut(), &self.core.paths, id)
+            .inspect_err(|error| self.core.poison.set(error))?;
+        let forgotten = directory.iter().map(|entry| (entry.hash, id)).collect();
+        self.forget(Batch { removed_containers: vec![id], ..Batch::default() }, forgotten)?;
+        self.report.retired.push(id.to_string());
         Ok(())
     }
 
@@ -157,17 +197,15 @@ impl Vacuum<'_> {
         }
     }
 
-    /// Keep the container for good: something needed in it cannot be read.
+    /// Keep the container: something needed in it cannot be read.
     fn quarantine(&mut self, id: ContainerId, row: &ContainerRow) -> Result<()> {
+        if row.state == ContainerState::Quarantined {
+            return Ok(());
+        }
         let path = self.core.paths.container(id);
-        tracing::warn!(
-            "{} is quarantined: not all that is needed of it can be read; run `gdd fsck`",
-            path.display()
-        );
+        tracing::warn!("{} is quarantined: not all that is needed of it can be read", path.display());
         let kept = ContainerRow { state: ContainerState::Quarantined, ..*row };
-        self.commit(Batch { containers: vec![(id, kept)], ..Batch::default() })?;
-        self.report.quarantined.push(id.to_string());
-        Ok(())
+        self.commit(Batch { containers: vec![(id, kept)], ..Batch::default() })
     }
 }
 

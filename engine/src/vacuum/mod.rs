@@ -13,14 +13,15 @@
 //! - A container leaves (durably), and only then is asked who may rely on it; only when they are all done are the
 //!   streams read that need something of it; and only what is moved, durable and found elsewhere is forgotten here.
 //! - A stream that cannot be read stops the run: nobody knows what it needs.
-//! - A container in which something needed cannot be read is never freed: it is quarantined.
+//! - A container in which something needed cannot be read is never freed: it is quarantined. When nobody needs it any
+//!   more, because all of it was stored anew, its file goes to `quarantine/`; a damaged file is never recycled.
 
 mod drain;
 mod report;
 mod roots;
 mod survey;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::time::Instant;
 
 use gdd_uring::io::Io;
@@ -83,6 +84,8 @@ struct Vacuum<'a> {
     pace: Pace<'a>,
     needed: Needed,
     report: VacuumReport,
+    /// Containers in which something is damaged.
+    broken: HashSet<ContainerId>,
     /// Bytes of containers to move in this run, as far as known.
     to_move: u64,
 }
@@ -111,6 +114,7 @@ pub fn run(core: &Core, options: &VacuumOptions, caller: Caller<'_>) -> Result<V
         pace: Pace::new(options.rate, caller.rest),
         needed,
         report,
+        broken: HashSet::new(),
         to_move: 0,
     };
     match vacuum.cycle(options) {
@@ -130,6 +134,7 @@ impl Vacuum<'_> {
         if planted::has(Bug::RootsBeforeGrace) {
             self.mark()?;
         }
+        self.broken = self.broken()?;
         let left = self.left()?;
         let ready = self.ready(&left);
         self.mark_after_grace()?;
@@ -147,6 +152,12 @@ impl Vacuum<'_> {
         self.look_back()
     }
 
+    /// Containers in which something is damaged, as recovery or a scrub found: emptied whatever they hold.
+    fn broken(&self) -> Result<HashSet<ContainerId>> {
+        let checked = self.core.index.checked()?.into_iter().filter(|(_, row)| row.bad > 0);
+        Ok(checked.map(|(id, _)| id).chain(self.core.damaged.iter().copied()).collect())
+    }
+
     fn mark_after_grace(&mut self) -> Result<()> {
         if planted::has(Bug::RootsBeforeGrace) { Ok(()) } else { self.mark() }
     }
@@ -154,7 +165,8 @@ impl Vacuum<'_> {
     /// Containers that earlier runs have begun to empty.
     fn left(&self) -> Result<BTreeMap<ContainerId, ContainerRow>> {
         let rows = self.core.index.containers()?;
-        Ok(rows.into_iter().filter(|(_, row)| row.state == ContainerState::Draining).collect())
+        let begun = [ContainerState::Draining, ContainerState::Quarantined];
+        Ok(rows.into_iter().filter(|(_, row)| begun.contains(&row.state)).collect())
     }
 
     /// Those that no open stream relies on: nobody was told that something in them is known, and has not said yet what
@@ -196,6 +208,10 @@ impl Vacuum<'_> {
     fn look_back(&mut self) -> Result<()> {
         let (leaving, visits) = (&self.core.leaving, &self.core.visits);
         for (id, row) in self.left()? {
+            if row.state == ContainerState::Quarantined {
+                self.report.quarantined.push(id.to_string());
+                continue;
+            }
             let Some(departure) = leaving.departure(id) else { continue };
             if departure.emptied.is_some() {
                 self.report.waiting_for_readers += 1;

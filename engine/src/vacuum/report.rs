@@ -39,6 +39,8 @@ pub struct VacuumReport {
     pub waiting_bytes: u64,
     /// Containers that hold something needed that cannot be read: kept, for `gdd fsck`.
     pub quarantined: Vec<String>,
+    /// Damaged containers in which nothing is needed any more: their files lie in `quarantine/` now.
+    pub retired: Vec<String>,
     /// Chunks that could not be read.
     pub lost_chunks: u64,
     /// Bytes of memory that the marks take.

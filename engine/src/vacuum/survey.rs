@@ -35,7 +35,13 @@ impl Vacuum<'_> {
         })?;
         let mut chosen = BTreeMap::new();
         for (id, row) in core.index.containers()? {
-            if row.state != ContainerState::Sealed || core.damaged.contains(&id) {
+            let broken = self.broken.contains(&id);
+            let stays = match row.state {
+                ContainerState::Sealed => false,
+                ContainerState::Open => !core.damaged.contains(&id), // A damaged one is not filled further.
+                _ => true,
+            };
+            if stays {
                 continue;
             }
             let used = row.stored_bytes + u64::from(row.record_count) * RecordHeader::SIZE as u64;
@@ -44,7 +50,7 @@ impl Vacuum<'_> {
             self.report.container_bytes += row.durable_len;
             self.report.needed_bytes += live;
             self.report.dead_bytes += used - live;
-            if share(used - live, used) > limit {
+            if broken || share(used - live, used) > limit {
                 self.report.chosen += 1;
                 self.report.chosen_dead_bytes += used - live;
                 chosen.insert(id, row);

@@ -116,9 +116,9 @@ fn text(report: Option<&ScrubReport>, blame: &Blame, damaged: bool) -> String {
         if more > 0 {
             say(format!("and {} chunks more", grouped(more)));
         }
-        if report.containers_open + report.containers_recent > 0 {
-            let (open, recent) = (grouped(report.containers_open), grouped(report.containers_recent));
-            say(format!("left out: {recent} containers checked lately, {open} that are still being filled"));
+        if report.containers_quarantined + report.containers_recent > 0 {
+            let (bad, recent) = (grouped(report.containers_quarantined), grouped(report.containers_recent));
+            say(format!("left out: {recent} containers checked lately, {bad} in quarantine"));
         }
         say(line(report));
     }

@@ -110,6 +110,12 @@ fn text(report: &VacuumReport) -> String {
             format!("{count} containers, for restores to end that were begun before; run it again then"),
         );
     }
+    for container in &report.retired {
+        row(
+            "retired",
+            format!("container {container}: damaged, and needed by nobody now; its file is in quarantine/"),
+        );
+    }
     for container in &report.quarantined {
         row(
             "QUARANTINED",

@@ -1,0 +1,332 @@
+//! A thousand single faults at rest, each in a copy of a store of its own: noticed by an opening, a scrub or fsck; never
+//! other bytes; blamed on exactly the streams that cannot be read; healed by storing the same data again.
+//!
+//! `GDD_FAULTS` asks for another number of seeds.
+#![allow(missing_docs, clippy::unwrap_used, clippy::panic)]
+
+mod place;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use gdd_engine::error::Error;
+use gdd_engine::format::superblock::Settings;
+use gdd_engine::fsck;
+use gdd_engine::options::{Access, Options};
+use gdd_engine::rebuild;
+use gdd_engine::scrub::{ScrubOptions, ScrubReport, blame::Blame};
+use gdd_engine::store::Store;
+use gdd_engine::vacuum::VacuumOptions;
+use gdd_uring::sim::Rng;
+use place::{get, noise, put};
+
+const SEEDS_DEFAULT: u64 = 1000;
+const KIB: usize = 1 << 10;
+
+/// What happens to a store at rest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Fault {
+    BitFlipped,
+    SectorZeroed,
+    StretchZeroed,
+    ContainerTruncated,
+    ContainersSwapped,
+    ContainerMissing,
+    RecipeBitFlipped,
+    RecipeTruncated,
+    RecipeMissing,
+    IndexLost,
+    IndexRolledBack,
+    IndexBitFlipped,
+    IndexFileMissing,
+    SuperblockBitFlipped,
+    EpochBitFlipped,
+}
+
+impl Fault {
+    const ALL: [Self; 15] = [
+        Self::BitFlipped,
+        Self::SectorZeroed,
+        Self::StretchZeroed,
+        Self::ContainerTruncated,
+        Self::ContainersSwapped,
+        Self::ContainerMissing,
+        Self::RecipeBitFlipped,
+        Self::RecipeTruncated,
+        Self::RecipeMissing,
+        Self::IndexLost,
+        Self::IndexRolledBack,
+        Self::IndexBitFlipped,
+        Self::IndexFileMissing,
+        Self::SuperblockBitFlipped,
+        Self::EpochBitFlipped,
+    ];
+
+    /// Half of all faults hit containers: they are most of a store.
+    fn draw(random: &mut Rng) -> Self {
+        if random.coin() { Self::ALL[random.index(6)] } else { Self::ALL[random.index(Self::ALL.len())] }
+    }
+}
+
+fn options() -> Options {
+    Options { workers: Some(1), pin: false, memory_budget: 64 << 20, ..Options::default() }
+}
+
+fn open(dir: &Path) -> Result<Store, Error> {
+    Store::open(dir, Access::ReadWrite, &options())
+}
+
+/// Streams that share half of their chunks with their neighbours.
+fn contents() -> BTreeMap<String, Vec<u8>> {
+    let stream = |number: u64| {
+        let mut bytes = noise(number, 90 * KIB);
+        bytes.extend(noise(number / 2 + 100, 60 * KIB));
+        bytes.extend(vec![0; 20 * KIB]);
+        (format!("s-{number}"), bytes)
+    };
+    (0..10).map(stream).collect()
+}
+
+/// A store, closed in order, and the index that it had when half of it was stored.
+fn build(dir: &Path, contents: &BTreeMap<String, Vec<u8>>) -> PathBuf {
+    let settings = Settings {
+        container_size: 128 << 10,
+        chunk_size_min: 512,
+        chunk_size_avg: 2048,
+        chunk_size_max: 8192,
+        ..Settings::default()
+    };
+    Store::init(dir, &settings, &options()).unwrap();
+    let old = dir.with_extension("old-index");
+    let store = open(dir).unwrap();
+    for (name, bytes) in contents.iter().take(5) {
+        put(&store, name, bytes);
+    }
+    store.close().unwrap();
+    copy(&dir.join("index"), &old);
+    let store = open(dir).unwrap();
+    for (name, bytes) in contents.iter().skip(5) {
+        put(&store, name, bytes);
+    }
+    store.close().unwrap();
+    old
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let mut files: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.retain(|path| path.is_file() && path.metadata().unwrap().len() > 0);
+    files.sort();
+    files
+}
+
+fn flip(path: &Path, random: &mut Rng) {
+    let file = File::options().read(true).write(true).open(path).unwrap();
+    let (at, mut byte) = (random.below(file.metadata().unwrap().len()), [0]);
+    file.read_exact_at(&mut byte, at).unwrap();
+    file.write_all_at(&[byte[0] ^ (1 << random.below(8))], at).unwrap();
+}
+
+/// Zeros in the place of bytes that are not all zeros.
+fn zero(path: &Path, random: &mut Rng, len: usize) {
+    let bytes = fs::read(path).unwrap();
+    let stretch = loop {
+        let at = random.index(bytes.len()) / len * len;
+        let stretch = at..bytes.len().min(at + len);
+        if bytes[stretch.clone()].iter().any(|byte| *byte != 0) {
+            break stretch;
+        }
+    };
+    let file = File::options().write(true).open(path).unwrap();
+    file.write_all_at(&vec![0; stretch.len()], stretch.start as u64).unwrap();
+}
+
+fn truncate(path: &Path, random: &mut Rng) {
+    let file = File::options().write(true).open(path).unwrap();
+    file.set_len(random.below(file.metadata().unwrap().len())).unwrap();
+}
+
+fn strike(fault: Fault, dir: &Path, old_index: &Path, random: &mut Rng) {
+    let recipes = ["recipes/a", "recipes/b"][random.index(2)];
+    let pick = |folder: &str, random: &mut Rng| {
+        let files = files(&dir.join(folder));
+        files[random.index(files.len())].clone()
+    };
+    match fault {
+        Fault::BitFlipped => flip(&pick("containers", random), random),
+        Fault::SectorZeroed => zero(&pick("containers", random), random, 512),
+        Fault::StretchZeroed => zero(&pick("containers", random), random, 32 * KIB),
+        Fault::ContainerTruncated => truncate(&pick("containers", random), random),
+        Fault::ContainersSwapped => {
+            let (one, other) = (pick("containers", random), pick("containers", random));
+            let aside = dir.join("aside");
+            fs::rename(&one, &aside).unwrap();
+            if one != other {
+                fs::rename(&other, &one).unwrap();
+            }
+            fs::rename(&aside, &other).unwrap();
+        }
+        Fault::ContainerMissing => fs::remove_file(pick("containers", random)).unwrap(),
+        Fault::RecipeBitFlipped => flip(&pick(recipes, random), random),
+        Fault::RecipeTruncated => truncate(&pick(recipes, random), random),
+        Fault::RecipeMissing => fs::remove_file(pick(recipes, random)).unwrap(),
+        Fault::IndexLost => fs::remove_dir_all(dir.join("index")).unwrap(),
+        Fault::IndexRolledBack => {
+            fs::remove_dir_all(dir.join("index")).unwrap();
+            copy(old_index, &dir.join("index"));
+        }
+        Fault::IndexBitFlipped => flip(&pick("index", random), random),
+        Fault::IndexFileMissing => fs::remove_file(pick("index", random)).unwrap(),
+        Fault::SuperblockBitFlipped => {
+            flip(&dir.join(["gdd.store", "gdd.store.copy"][random.index(2)]), random)
+        }
+        Fault::EpochBitFlipped => flip(&dir.join("epoch"), random),
+    }
+}
+
+/// What one look at a store told.
+struct Seen {
+    report: ScrubReport,
+    blame: Blame,
+    failed: BTreeSet<String>,
+}
+
+/// Scrub, blame, and read everything.
+fn look(store: &Store, contents: &BTreeMap<String, Vec<u8>>) -> Result<Seen, Error> {
+    let report = store.scrub(&ScrubOptions::default(), &mut |_| (), &mut |_| true)?;
+    let blame = store.blame(&mut |_| ())?;
+    let mut failed = BTreeSet::new();
+    for (name, bytes) in contents {
+        match get(store, name) {
+            Ok(found) if found == *bytes => {}
+            Ok(found) => panic!("{name} gives {} other bytes", found.len()),
+            Err(_) => drop(failed.insert(name.clone())),
+        }
+    }
+    Ok(Seen { report, blame, failed })
+}
+
+/// Open and look; where the index refuses, make it anew and try again. Whether anything was noticed by that.
+fn open_and_look(dir: &Path, contents: &BTreeMap<String, Vec<u8>>) -> (Store, Seen, bool) {
+    let mut noticed = false;
+    for _ in 0..2 {
+        let tried = open(dir).and_then(|store| {
+            noticed |= !store.notes().is_empty();
+            look(&store, contents).map(|seen| (store, seen))
+        });
+        match tried {
+            Ok((store, seen)) => return (store, seen, noticed),
+            Err(_) => {
+                noticed = true;
+                rebuild::rebuild_index(dir, &options(), &mut |_| ()).unwrap();
+            }
+        }
+    }
+    panic!("a store whose index was made anew does not open");
+}
+
+/// One fault; whether it was noticed.
+fn judge(seed: u64, base: &Path, old_index: &Path, contents: &BTreeMap<String, Vec<u8>>) -> (Fault, bool) {
+    let mut random = Rng::new(seed);
+    let dir = base.with_extension(format!("{seed}"));
+    copy(base, &dir);
+    let fault = Fault::draw(&mut random);
+    strike(fault, &dir, old_index, &mut random);
+    let checked = fsck::check(&dir, 3, &options(), &mut |_| ());
+    let by_fsck = checked.as_ref().map_or(true, |report| !report.clean);
+    let (store, seen, by_opening) = open_and_look(&dir, contents);
+    let noticed = by_fsck || by_opening || seen.report.is_damaged();
+    let Seen { report, blame, failed } = seen;
+    assert!(noticed || failed.is_empty(), "{fault:?}: unnoticed, and {failed:?} cannot be read");
+    let blamed: BTreeSet<String> = blame.streams.iter().map(|hit| hit.stream.clone()).collect();
+    assert_eq!(blamed, failed, "{fault:?}: whom the report names, and who cannot be read; {report:?}");
+    let most = match fault {
+        Fault::BitFlipped => 1,
+        Fault::SectorZeroed => 3,
+        Fault::StretchZeroed
+        | Fault::ContainerTruncated
+        | Fault::ContainersSwapped
+        | Fault::ContainerMissing => u64::MAX,
+        _ => 0,
+    };
+    assert!(report.chunks_bad <= most, "{fault:?}: {report:?}");
+    heal(&dir, store, contents, fault);
+    fs::remove_dir_all(&dir).unwrap();
+    (fault, noticed)
+}
+
+/// Store the same data again: everything is whole then, and once the vacuum has put away what was damaged, clean.
+fn heal(dir: &Path, store: Store, contents: &BTreeMap<String, Vec<u8>>, fault: Fault) {
+    for (name, bytes) in contents {
+        put(&store, &format!("again-{name}"), bytes);
+    }
+    for (name, bytes) in contents {
+        assert!(get(&store, name).unwrap() == *bytes, "{fault:?}: {name} is whole again");
+        assert!(get(&store, &format!("again-{name}")).unwrap() == *bytes, "{fault:?}: {name}");
+    }
+    let report = store.vacuum(&VacuumOptions::default(), &mut |_| (), &mut |_| true).unwrap();
+    assert!(report.quarantined.is_empty(), "{fault:?}: {report:?}");
+    store.close().unwrap();
+    let report = fsck::check(dir, 3, &options(), &mut |_| ()).unwrap();
+    assert!(report.clean, "{fault:?}: {report:?}");
+}
+
+#[test]
+fn single_faults_are_noticed_blamed_and_healed() {
+    let count = std::env::var("GDD_FAULTS").ok().and_then(|text| text.parse().ok()).unwrap_or(SEEDS_DEFAULT);
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let (base, contents) = (folder.path().join("store"), contents());
+    let old_index = build(&base, &contents);
+    let (next, tally) = (AtomicU64::new(0), Mutex::new(BTreeMap::<Fault, (u64, u64)>::new()));
+    std::thread::scope(|scope| {
+        for _ in 0..std::thread::available_parallelism().map_or(1, std::num::NonZero::get) {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= count {
+                        break;
+                    }
+                    let (fault, noticed) = judge(seed, &base, &old_index, &contents);
+                    let mut tally = tally.lock().unwrap();
+                    let (all, seen) = tally.entry(fault).or_default();
+                    *all += 1;
+                    *seen += u64::from(noticed);
+                }
+            });
+        }
+    });
+    for (fault, (all, noticed)) in tally.into_inner().unwrap() {
+        // What is not noticed struck a byte that nobody uses: padding, or a log of the index that was written out.
+        println!("{fault:?}: {noticed} of {all} noticed, none gave other bytes");
+        let may_miss = matches!(
+            fault,
+            Fault::BitFlipped
+                | Fault::SectorZeroed
+                | Fault::StretchZeroed
+                | Fault::ContainerTruncated
+                | Fault::ContainersSwapped
+                | Fault::IndexBitFlipped
+                | Fault::IndexFileMissing
+                | Fault::IndexRolledBack
+        );
+        assert!(noticed == all || may_miss, "{fault:?}: {noticed} of {all}");
+        let is_index =
+            matches!(fault, Fault::IndexBitFlipped | Fault::IndexFileMissing | Fault::IndexRolledBack);
+        assert!(is_index || noticed * 2 > all, "{fault:?}: {noticed} of {all}");
+    }
+}
