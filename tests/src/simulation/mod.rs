@@ -44,6 +44,8 @@ pub struct Outcome {
     pub compared: u64,
     /// Runs of the vacuum.
     pub vacuums: u64,
+    /// Runs of the scrub.
+    pub scrubs: u64,
     /// Containers that they freed.
     pub freed: u64,
 }
@@ -59,6 +61,7 @@ impl Outcome {
         self.compared += other.compared;
         self.vacuums += other.vacuums;
         self.freed += other.freed;
+        self.scrubs += other.scrubs;
     }
 }
 

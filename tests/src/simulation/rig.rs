@@ -18,6 +18,7 @@ use gdd_engine::pace::Rest;
 use gdd_engine::paths::Paths;
 use gdd_engine::progress::Progress;
 use gdd_engine::recall::cache::SegmentCache;
+use gdd_engine::scrub::{self, ScrubOptions, ScrubReport};
 use gdd_engine::stepped::{self, Steps};
 use gdd_engine::superblocks;
 use gdd_engine::vacuum::{self, Caller, VacuumOptions, VacuumReport};
@@ -195,6 +196,18 @@ impl Open {
     ) -> Result<VacuumReport> {
         let patience = || -> Box<dyn Patience> { Box::new(self.steps.clone()) };
         vacuum::run(&self.core, options, Caller { shelf: &self.shelf, patience: &patience, progress, rest })
+    }
+
+    /// Check everything once.
+    ///
+    /// # Errors
+    /// As the engine says.
+    pub fn scrub<'a>(
+        &'a self,
+        progress: &'a mut dyn FnMut(Progress),
+        rest: &'a mut Rest<'a>,
+    ) -> Result<ScrubReport> {
+        scrub::run(&self.core, &ScrubOptions::default(), scrub::Caller { progress, rest })
     }
 
     /// Forget a stream.

@@ -75,9 +75,10 @@ impl<'a> Shift<'a> {
     /// What was violated.
     pub fn run(&mut self) -> Result<(), String> {
         for _ in 0..1 + self.random.below(STEPS_MAX) {
-            match self.random.below(8) {
-                0 => self.vacuum()?,
-                1 | 2 => self.remove(),
+            match self.random.below(16) {
+                0 | 1 => self.vacuum()?,
+                2 => self.scrub()?,
+                3..=5 => self.remove(),
                 _ => self.step()?,
             }
             if self.is_over() {
@@ -228,6 +229,34 @@ impl<'a> Shift<'a> {
                 Ok(())
             }
             Err(error) => self.refused("a vacuum", &error),
+        }
+    }
+
+    /// One run, during which others go on; what it finds on a disk that works is a false alarm.
+    fn scrub(&mut self) -> Result<(), String> {
+        let (mut steps, mut meanwhile) = (self.random.below(6), Ok(()));
+        let (open, weather) = (self.open, self.weather);
+        let ran = open.scrub(
+            &mut |_| {
+                if steps > 0 && meanwhile.is_ok() && !self.is_over() {
+                    steps -= 1;
+                    meanwhile = if self.random.below(4) == 0 { self.vacuum() } else { self.step() };
+                }
+            },
+            &mut |_| true,
+        );
+        meanwhile?;
+        match ran {
+            Ok(report) => {
+                self.outcome.scrubs += 1;
+                let alarm = report.is_damaged() && weather.is_kind() && !self.disk.is_dead();
+                if alarm {
+                    Err(format!("a scrub finds damage on a disk that works: {report:?}"))
+                } else {
+                    Ok(())
+                }
+            }
+            Err(error) => self.refused("a scrub", &error),
         }
     }
 

@@ -128,7 +128,7 @@ impl std::fmt::Display for Sweep {
         for (weather, outcome) in Weather::ALL.iter().zip(&self.outcomes) {
             writeln!(
                 f,
-                "{weather:?}: {} operations, {} syncs, {} streams acknowledged, {} compared, {} vacuums freed {}, \
+                "{weather:?}: {} operations, {} syncs, {} streams acknowledged, {} compared, {} vacuums freed {}, {} scrubs, \
                  {} refusals\n  {}",
                 outcome.operations,
                 outcome.syncs,
@@ -136,6 +136,7 @@ impl std::fmt::Display for Sweep {
                 outcome.compared,
                 outcome.vacuums,
                 outcome.freed,
+                outcome.scrubs,
                 outcome.refused,
                 outcome.hits
             )?;
