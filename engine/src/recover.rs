@@ -80,12 +80,16 @@ impl Recovery<'_> {
                 None => self.note_damage(&mut recovered, *id, "missing"),
             }
         }
+        let checked = self.index.checked()?.into_iter().filter(|(_, checked)| checked.bad > 0);
+        let bad: HashSet<ContainerId> = checked.map(|(id, _)| id).collect();
         for (id, row) in &rows {
             if matches!(row.state, ContainerState::Draining | ContainerState::Quarantined) {
                 recovered.leaving.push(*id);
             }
             let open = row.state == ContainerState::Open && !recovered.damaged.contains(id);
-            if open && clean {
+            if open && clean && bad.contains(id) {
+                self.give_up(*id, row, &mut recovered)?;
+            } else if open && clean {
                 recovered.begun.push((*id, *row));
             } else if open {
                 self.settle(*id, Some(row), &mut recovered)?;
@@ -118,6 +122,14 @@ impl Recovery<'_> {
                 trimmed?;
             }
         }
+        Ok(())
+    }
+
+    /// A scrub has found damage in a container that is not full: it is not filled further, and the vacuum empties it.
+    fn give_up(&mut self, id: ContainerId, row: &ContainerRow, recovered: &mut Recovered) -> Result<()> {
+        let draining = ContainerRow { state: ContainerState::Draining, ..*row };
+        self.index.commit(Batch { containers: vec![(id, draining)], ..Batch::default() })?;
+        recovered.leaving.push(id);
         Ok(())
     }
 

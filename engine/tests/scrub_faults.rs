@@ -215,6 +215,7 @@ fn look(store: &Store, contents: &BTreeMap<String, Vec<u8>>) -> Result<Seen, Err
         match get(store, name) {
             Ok(found) if found == *bytes => {}
             Ok(found) => panic!("{name} gives {} other bytes", found.len()),
+            Err(error @ Error::Index(_)) => return Err(error), // It says itself what to do.
             Err(_) => drop(failed.insert(name.clone())),
         }
     }
@@ -270,8 +271,10 @@ fn judge(seed: u64, base: &Path, old_index: &Path, contents: &BTreeMap<String, V
     (fault, noticed)
 }
 
-/// Store the same data again: everything is whole then, and once the vacuum has put away what was damaged, clean.
+/// Start again, as after an upgrade, and store the same data again: everything is whole then, and once the vacuum has put away what was damaged, clean.
 fn heal(dir: &Path, store: Store, contents: &BTreeMap<String, Vec<u8>>, fault: Fault) {
+    store.close().unwrap();
+    let store = open(dir).unwrap();
     for (name, bytes) in contents {
         put(&store, &format!("again-{name}"), bytes);
     }

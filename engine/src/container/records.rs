@@ -61,11 +61,7 @@ impl<'a> Records<'a> {
         let payload = &bytes[RecordHeader::SIZE..len];
         header.check_payload(payload, place)?;
         if hash {
-            let raw = decompress(header.codec, payload, header.raw_len as usize).map_err(|why| {
-                place.refuse("compressed payload", format!("{} bytes", header.raw_len), why)
-            })?;
-            let found = ChunkHash::of(&raw);
-            place.require(found == header.hash, "BLAKE3 of the chunk", header.hash, found)?;
+            check_chunk(&header, payload, place)?;
         }
         Ok(())
     }
@@ -91,4 +87,15 @@ impl<'a> Records<'a> {
 #[must_use]
 pub fn record_end(entry: &DirectoryEntry) -> u64 {
     u64::from(entry.offset) + RecordHeader::SIZE as u64 + u64::from(entry.stored_len)
+}
+
+/// Whether a payload whose checksum holds is the chunk that its header names.
+///
+/// # Errors
+/// `Corrupt`.
+pub fn check_chunk(header: &RecordHeader, payload: &[u8], place: Place<'_>) -> Result<()> {
+    let raw = decompress(header.codec, payload, header.raw_len as usize)
+        .map_err(|why| place.refuse("compressed payload", format!("{} bytes", header.raw_len), why))?;
+    let found = ChunkHash::of(&raw);
+    place.require(found == header.hash, "BLAKE3 of the chunk", header.hash, found)
 }

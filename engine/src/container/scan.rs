@@ -116,7 +116,9 @@ fn next_batch(
     Ok(())
 }
 
-fn entry_of(record: &RecordView<'_>) -> DirectoryEntry {
+/// A record as a container's directory lists it.
+#[must_use]
+pub fn entry_of(record: &RecordView<'_>) -> DirectoryEntry {
     let header = &record.header;
     DirectoryEntry {
         hash: header.hash,

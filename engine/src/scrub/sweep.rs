@@ -3,22 +3,25 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
-use gdd_uring::io::{self, FileId, Open};
+use gdd_uring::io::{FileId, Open};
 
 use super::Scrub;
 use super::report::BadChunk;
-use crate::container::records::Records;
+use crate::container::records::{Records, check_chunk};
 use crate::container::{scan, tail};
 use crate::error::{Error, Result};
-use crate::format::container::ContainerHeader;
-use crate::format::footer::DirectoryEntry;
-use crate::format::{HEADER_SIZE, Place};
+use crate::format::Place;
+use crate::format::footer::{DirectoryEntry, Footer};
 use crate::ids::{ChunkHash, ContainerId};
 use crate::index::{ContainerRow, ContainerState};
+use crate::progress::Progress;
 use crate::visits::Purpose;
 
 /// Hashes looked up at once.
 const LOOKUP_SIZE: usize = 1024;
+
+/// Bytes between two looks at whether to go on, and how fast.
+const PACE_EVERY: u64 = 1 << 20;
 
 /// Damaged records with what is wrong with each.
 type Bad = Vec<(DirectoryEntry, String)>;
@@ -43,56 +46,94 @@ impl Scrub<'_> {
 
     fn file(&mut self, id: ContainerId, row: &ContainerRow, file: FileId, path: &Path) -> Result<()> {
         let mut wrong = 0;
-        if let Err(error) = self.header(id, file, path) {
-            if !error.is_loss() {
-                return Err(error);
-            }
-            self.report.find(error.to_string());
-            wrong += 1;
-        }
-        let entries = match self.directory(id, row, file, path) {
-            Ok(entries) => entries,
+        let sealed = match row.state.has_footer().then(|| self.footer(id, row, file, path)).transpose() {
+            Ok(sealed) => sealed,
             Err(error) if error.is_loss() => return self.no_directory(id, *row, &error),
             Err(error) => return Err(error),
         };
-        let bad = self.records(id, file, path, &entries)?;
+        let end = sealed.as_ref().map_or(row.durable_len, |footer| footer.summary.data_end);
+        let walked = self.walk(id, file, path, end);
+        let bad = match (walked, sealed) {
+            (Ok((entries, bad)), None) => {
+                self.report.chunks += entries.len() as u64;
+                bad
+            }
+            (Ok((entries, bad)), Some(footer)) if entries == footer.entries => {
+                self.report.chunks += entries.len() as u64;
+                bad
+            }
+            // What the directory lists may be good all the same.
+            (Ok(_), Some(footer)) => {
+                let what = "the records of the container: expected those that the footer lists, found others";
+                self.report.find(format!("{}: {what}", path.display()));
+                wrong += 1;
+                self.records(id, file, path, &footer.entries)?
+            }
+            (Err(error), Some(footer)) => {
+                self.found(error)?;
+                wrong += 1;
+                self.records(id, file, path, &footer.entries)?
+            }
+            (Err(error), None) if error.is_loss() => return self.no_directory(id, *row, &error),
+            (Err(error), None) => return Err(error),
+        };
         wrong += bad.len() as u64;
         let lost = self.used(id, &bad)?;
         self.note(id, lost, wrong)
     }
 
-    /// Its records, as the footer lists them; of one that is still being filled, as they follow one another up to the
-    /// watermark.
-    fn directory(
+    /// Damage is told, anything else ends the run.
+    fn found(&mut self, error: Error) -> Result<()> {
+        if !error.is_loss() {
+            return Err(error);
+        }
+        self.report.find(error.to_string());
+        Ok(())
+    }
+
+    fn footer(&mut self, id: ContainerId, row: &ContainerRow, file: FileId, path: &Path) -> Result<Footer> {
+        let mut read = 0;
+        let (store, count) = ((self.core.store, id), &mut |len| read += len);
+        let footer = tail::read(self.io.as_mut(), (file, path), store, row.durable_len, count);
+        self.spend(read)?;
+        footer
+    }
+
+    /// Batch after batch up to byte `end`, each by its own checks and as the follower of the one before, and each chunk's
+    /// BLAKE3. Returns the records, and those whose chunk is another.
+    ///
+    /// # Errors
+    /// What is wrong with the first batch that is not good; or the disk failed.
+    fn walk(
         &mut self,
         id: ContainerId,
-        row: &ContainerRow,
         file: FileId,
         path: &Path,
-    ) -> Result<Vec<DirectoryEntry>> {
-        let (end, store) = (row.durable_len, self.core.store);
-        if row.state.has_footer() {
-            let mut read = 0;
-            let count = &mut |len| read += len;
-            let footer = tail::read(self.io.as_mut(), (file, path), (store, id), end, count);
-            self.spend(read)?;
-            return footer.map(|footer| footer.entries);
-        }
-        let mut scanned = scan::scan(self.io.as_mut(), file, path, store, id, &mut |_| Ok(()))?;
-        self.spend(end)?;
+        end: u64,
+    ) -> Result<(Vec<DirectoryEntry>, Bad)> {
+        let Self { io, pace, report, progress, total, .. } = self;
+        let (mut bad, mut read) = (Bad::new(), 0);
+        let mut scanned = scan::scan(io.as_mut(), file, path, self.core.store, id, &mut |record| {
+            if let Err(error) = check_chunk(&record.header, record.payload, record.place) {
+                bad.push((scan::entry_of(record), error.to_string()));
+            }
+            read += record.header.record_len() as u64;
+            if read >= PACE_EVERY {
+                report.bytes_read += read;
+                let done = report.bytes_read.min(*total);
+                progress(Progress { stage: "scrub", done, total: Some(*total) });
+                pace.spend(std::mem::take(&mut read))?;
+            }
+            Ok(())
+        })?;
+        self.spend(read)?;
         if scanned.end < end {
             let whole = || Place::new(path, scanned.end).refuse("batch", "a good one", "the end of the file");
             return Err(scanned.stop.take().unwrap_or_else(whole));
         }
         scanned.entries.retain(|entry| u64::from(entry.offset) < end);
-        Ok(scanned.entries)
-    }
-
-    fn header(&mut self, id: ContainerId, file: FileId, path: &Path) -> Result<()> {
-        let block = io::read_at(self.io.as_mut(), file, 0, HEADER_SIZE).map_err(Error::io("read", path))?;
-        self.report.bytes_read += HEADER_SIZE as u64;
-        let place = Place::new(path, 0);
-        ContainerHeader::decode(&block, place)?.expect(self.core.store, id, place)
+        bad.retain(|(entry, _)| u64::from(entry.offset) < end);
+        Ok((scanned.entries, bad))
     }
 
     /// Check these records; returns the damaged ones.
