@@ -1,5 +1,5 @@
-//! A thousand single faults at rest, each in a copy of a store of its own: noticed by an opening, a scrub or fsck; never
-//! other bytes; blamed on exactly the streams that cannot be read; healed by storing the same data again.
+//! A thousand single faults at rest, each in a copy of a store of its own: noticed by an opening, a scrub or fsck;
+//! never other bytes; blamed on exactly the streams that cannot be read; healed by storing the same data again.
 //!
 //! `GDD_FAULTS` asks for another number of seeds.
 #![allow(missing_docs, clippy::unwrap_used, clippy::panic)]
@@ -271,7 +271,8 @@ fn judge(seed: u64, base: &Path, old_index: &Path, contents: &BTreeMap<String, V
     (fault, noticed)
 }
 
-/// Start again, as after an upgrade, and store the same data again: everything is whole then, and once the vacuum has put away what was damaged, clean.
+/// Start again, as after an upgrade, and store the same data again: everything is whole then, and once the vacuum has
+/// put away what was damaged, clean.
 fn heal(dir: &Path, store: Store, contents: &BTreeMap<String, Vec<u8>>, fault: Fault) {
     store.close().unwrap();
     let store = open(dir).unwrap();

@@ -56,7 +56,8 @@ pub fn remove(io: &mut dyn Io, paths: &Paths, id: ContainerId) -> Result<()> {
     sync(io, paths)
 }
 
-/// Move the damaged file of a container in which nothing is needed out of the way, durably. One that is missing stays so.
+/// Move the damaged file of a container in which nothing is needed out of the way, durably. One that is missing stays
+/// so.
 ///
 /// # Errors
 /// The disk failed.

@@ -1,5 +1,5 @@
-//! Whom damage concerns: the streams that need chunks which cannot be given back, where in them, and who may bring those
-//! chunks again.
+//! Whom damage concerns: the streams that need chunks which cannot be given back, where in them, and who may bring
+//! those chunks again.
 
 use std::collections::HashSet;
 

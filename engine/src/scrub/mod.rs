@@ -7,14 +7,14 @@
 //! last: both copies of every recipe
 //! ```
 //!
-//! A suspect chunk counts as unknown from then on, so the next backup of the same data stores it anew, which heals every
-//! stream that needs it. A damaged copy of a recipe is written anew from the other one. Nothing else is repaired or
-//! removed here: the damaged container stays as evidence.
+//! A suspect chunk counts as unknown from then on, so the next backup of the same data stores it anew, which heals
+//! every stream that needs it. A damaged copy of a recipe is written anew from the other one. Nothing else is repaired
+//! or removed here: the damaged container stays as evidence.
 //!
 //! # Invariants
 //! - What is written down survives a crash before the next container is begun: a run goes on where the last one ended.
-//! - Damage is never an error of the run; a failure that says nothing about the data (no memory, no descriptors) is one,
-//!   and marks nothing.
+//! - Damage is never an error of the run; a failure that says nothing about the data (no memory, no descriptors) is
+//!   one, and marks nothing.
 
 pub mod blame;
 mod recipes;

@@ -99,8 +99,8 @@ impl Scrub<'_> {
         footer
     }
 
-    /// Batch after batch up to byte `end`, each by its own checks and as the follower of the one before, and each chunk's
-    /// BLAKE3. Returns the records, and those whose chunk is another.
+    /// Batch after batch up to byte `end`, each by its own checks and as the follower of the one before, and each
+    /// chunk's BLAKE3. Returns the records, and those whose chunk is another.
     ///
     /// # Errors
     /// What is wrong with the first batch that is not good; or the disk failed.

@@ -172,8 +172,8 @@ impl Vacuum<'_> {
         Ok(())
     }
 
-    /// Put a damaged container away: its file is kept, and the store knows nothing of it any more. A crash between leaves
-    /// a container without a file, which the next run puts away.
+    /// Put a damaged container away: its file is kept, and the store knows nothing of it any more. A crash between
+    /// leaves a container without a file, which the next run puts away.
     fn retire(&mut self, id: ContainerId, directory: &[DirectoryEntry]) -> Result<()> {
         free::to_quarantine(self.io.as_mut(), &self.core.paths, id)
             .inspect_err(|error| self.core.poison.set(error))?;

@@ -128,8 +128,8 @@ impl std::fmt::Display for Sweep {
         for (weather, outcome) in Weather::ALL.iter().zip(&self.outcomes) {
             writeln!(
                 f,
-                "{weather:?}: {} operations, {} syncs, {} streams acknowledged, {} compared, {} vacuums freed {}, {} scrubs, \
-                 {} refusals\n  {}",
+                "{weather:?}: {} operations, {} syncs, {} streams acknowledged, {} compared, {} vacuums \
+                 freed {}, {} scrubs, {} refusals\n  {}",
                 outcome.operations,
                 outcome.syncs,
                 outcome.acknowledged,

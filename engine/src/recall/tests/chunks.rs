@@ -152,6 +152,9 @@ impl Index for Moving {
     fn suspects(&self) -> Result<Vec<ChunkHash>> {
         self.new.suspects()
     }
+    fn checked(&self) -> Result<Vec<(ContainerId, crate::index::CheckedRow)>> {
+        self.new.checked()
+    }
     fn commit(&self, batch: Batch) -> Result<()> {
         self.new.commit(batch)
     }
