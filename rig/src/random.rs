@@ -29,6 +29,14 @@ impl Random {
         below(self.word(), bound)
     }
 
+    /// A place in something of `len` things.
+    ///
+    /// # Panics
+    /// When `len` is 0.
+    pub fn place(&mut self, len: usize) -> usize {
+        usize::try_from(self.below(len as u64)).expect("it is below a length")
+    }
+
     /// Fill `bytes`.
     pub fn fill(&mut self, bytes: &mut [u8]) {
         let mut words = bytes.chunks_exact_mut(8);

@@ -29,6 +29,7 @@ pub mod serial;
 pub mod serving;
 pub mod simulation;
 pub mod small_disk;
+pub mod soak;
 pub mod source;
 pub mod untouched;
 pub mod victim;

@@ -52,6 +52,15 @@ impl Serving {
         Self::launch(gdd, folder, &[], lines)
     }
 
+    /// The same with both.
+    ///
+    /// # Panics
+    /// When it does not become ready, with its log.
+    #[must_use]
+    pub fn arranged(gdd: &Gdd, folder: &Path, words: &[&str], lines: &str) -> Self {
+        Self::launch(gdd, folder, words, lines)
+    }
+
     fn launch(gdd: &Gdd, folder: &Path, words: &[&str], lines: &str) -> Self {
         let (socket, log) = (folder.join("gdd.sock"), folder.join("gdd.log"));
         let notes = folder.join("notify");

@@ -11,6 +11,7 @@ mod dist;
 mod flamegraph;
 mod setup;
 mod shell;
+mod soak;
 mod tour;
 mod tree;
 
@@ -22,7 +23,7 @@ type Result<T = ()> = std::result::Result<T, String>;
 type Chore = fn(&[String]) -> Result;
 
 /// Name, what it takes, what it does, and the function that does it.
-const CHORES: [(&str, &str, &str, Chore); 9] = [
+const CHORES: [(&str, &str, &str, Chore); 10] = [
     (
         "demo",
         "[--source DIR].. [--bacula 9|15]",
@@ -45,6 +46,12 @@ const CHORES: [(&str, &str, &str, Chore); 9] = [
     ),
     ("dist", "", "collect what an operator installs under target/dist", dist::run),
     ("bench", "[ARGUMENTS]", "build gdd and run `gdd bench` and the benchmark suite", bench::run),
+    (
+        "soak",
+        "[CYCLES [FOLDER]]",
+        "a week of a backup server in 168 cycles, with kills, trends and a verdict",
+        soak::run,
+    ),
     ("corpora", "DIR [--seed N]", "make the data that our figures refer to (17 GB)", corpora::run),
     ("flamegraph", "SCENARIO", "profile one `gdd bench` scenario into flamegraphs/", flamegraph::run),
 ];

@@ -1,0 +1,108 @@
+//! What the samples of a soak say, with a reason for each verdict.
+
+use super::Sample;
+use super::trend::Trend;
+
+/// A trend counts if it is above zero at 99 % and comes to more than this share of the mean over the cycles judged:
+/// once its caches are full a daemon's memory is so steady that a page more is significant.
+const MATTERS: f64 = 0.02;
+/// The last third may need this much more disk than the one before, which has the same data.
+const GROWTH_MAX: f64 = 1.10;
+/// Bytes on disk for each byte needed, in the mean of the last third. Containers of 1 MiB: what is being filled and
+/// what is in the pool weigh.
+const RATIO_MAX: f64 = 1.30;
+
+/// One thing that was judged.
+#[derive(Clone, Debug)]
+pub struct Verdict {
+    /// What.
+    pub what: &'static str,
+    /// Whether it holds.
+    pub holds: bool,
+    /// The figures.
+    pub why: String,
+}
+
+/// Judge `samples`, of a run in which the daemon was killed in the first third only.
+#[must_use]
+pub fn judge(samples: &[Sample]) -> Vec<Verdict> {
+    let thirds = samples.len() / 3;
+    let (before, last) = (&samples[thirds..samples.len() - thirds], &samples[samples.len() - thirds..]);
+    vec![
+        // In the middle third the caches fill.
+        no_trend("memory of the daemon", last, |sample| sample.resident),
+        no_trend("new bytes of a cycle", &samples[thirds..], |sample| sample.new),
+        no_trend("seconds of the restores", &samples[thirds..], |sample| sample.get_seconds),
+        growth(before, last),
+        ratio(last),
+    ]
+}
+
+fn no_trend(what: &'static str, samples: &[Sample], of: fn(&Sample) -> f64) -> Verdict {
+    let values: Vec<f64> = samples.iter().map(of).collect();
+    let Some(trend) = Trend::of(&values) else {
+        return Verdict { what, holds: true, why: "too few cycles for a trend".to_owned() };
+    };
+    let Trend { slope, mean, t, count } = trend;
+    let share = slope * count as f64 / mean;
+    let holds = !trend.grows() || share <= MATTERS;
+    let why = format!(
+        "mean {mean:.4e}, slope {slope:.3e} a cycle, t {t:.2} over {count} cycles, {:.2} % in all",
+        100.0 * share
+    );
+    Verdict { what, holds, why }
+}
+
+fn mean(samples: &[Sample], of: impl Fn(&Sample) -> f64) -> f64 {
+    samples.iter().map(of).sum::<f64>() / samples.len().max(1) as f64
+}
+
+fn growth(before: &[Sample], last: &[Sample]) -> Verdict {
+    let [before, last] = [before, last].map(|samples| mean(samples, |sample| sample.disk));
+    let growth = last / before;
+    Verdict {
+        what: "growth of the store",
+        holds: growth <= GROWTH_MAX,
+        why: format!("{:.1} MB, then {:.1} MB in the last third: {growth:.3}", before / 1e6, last / 1e6),
+    }
+}
+
+fn ratio(last: &[Sample]) -> Verdict {
+    let ratio = mean(last, |sample| sample.disk / sample.needed.max(1.0));
+    Verdict {
+        what: "disk for each needed byte",
+        holds: ratio <= RATIO_MAX,
+        why: format!("{ratio:.3} in the mean of the last third, at most {RATIO_MAX}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn samples(resident: fn(f64) -> f64, disk: fn(f64) -> f64) -> Vec<Sample> {
+        let noise = |at: u32| f64::from(at * 7919 % 101);
+        (0..120)
+            .map(|at| Sample {
+                resident: resident(f64::from(at)) + noise(at),
+                disk: disk(f64::from(at)) + noise(at),
+                needed: 1e6,
+                new: 5000.0 + noise(at),
+                get_seconds: 1.0 + noise(at) / 1e4,
+                ..Sample::default()
+            })
+            .collect()
+    }
+
+    fn failed(samples: &[Sample]) -> Vec<&'static str> {
+        judge(samples).into_iter().filter(|verdict| !verdict.holds).map(|verdict| verdict.what).collect()
+    }
+
+    #[test]
+    fn a_leak_and_a_growing_store_are_seen() {
+        assert_eq!(failed(&samples(|_| 1e6, |_| 1.1e6)), Vec::<&str>::new());
+        assert_eq!(failed(&samples(|at| 1e6 + 1000.0 * at, |_| 1.1e6)), ["memory of the daemon"]);
+        assert_eq!(failed(&samples(|_| 1e6, |at| 0.6e6 + 4e3 * at)), ["growth of the store"]);
+        assert_eq!(failed(&samples(|_| 1e6, |_| 1.5e6)), ["disk for each needed byte"]);
+    }
+}
