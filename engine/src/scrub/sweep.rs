@@ -30,9 +30,8 @@ impl Scrub<'_> {
     /// Check a container, if it is still there.
     pub(super) fn container(&mut self, id: ContainerId) -> Result<()> {
         let core = self.core;
-        let _visit = core.visits.begin(Purpose::Reading); // The vacuum does not free it meanwhile.
-        let row = core.index.container(id)?.filter(|row| row.state != ContainerState::Free);
-        let Some(row) = row else { return Ok(()) };
+        let _visit = core.visits.begin(Purpose::Reading);
+        let Some(row) = self.still_there(id)? else { return Ok(()) };
         let path = core.paths.container(id);
         let file = match self.io.open(&path, Open::Read).map_err(Error::io("open", &path)) {
             Ok(file) => file,
@@ -42,6 +41,14 @@ impl Scrub<'_> {
         let checked = self.file(id, &row, file, &path);
         self.io.close(file);
         checked
+    }
+
+    /// A container's row, unless the vacuum may free it while a visit that has begun lasts: of one that it has emptied,
+    /// only older visits count.
+    fn still_there(&self, id: ContainerId) -> Result<Option<ContainerRow>> {
+        let emptied = self.core.leaving.departure(id).is_some_and(|departure| departure.emptied.is_some());
+        let row = self.core.index.container(id)?;
+        Ok(row.filter(|row| row.state != ContainerState::Free && !emptied))
     }
 
     fn file(&mut self, id: ContainerId, row: &ContainerRow, file: FileId, path: &Path) -> Result<()> {
@@ -206,6 +213,9 @@ impl Scrub<'_> {
         for (id, mut entries) in listed {
             entries.sort_by_key(|entry| entry.offset);
             let _visit = self.core.visits.begin(Purpose::Reading);
+            if self.still_there(id)?.is_none() {
+                continue;
+            }
             let bad = self.listed(id, &without, &entries)?;
             let lost = self.used(id, &bad)?;
             self.note(id, lost, 1 + bad.len() as u64)?;
