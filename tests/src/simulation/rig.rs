@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use gdd_engine::core::Core;
-use gdd_engine::driver::Patience;
+use gdd_engine::driver::{Patience, Signal};
 use gdd_engine::error::{Error, Result};
 use gdd_engine::format::StoreId;
 use gdd_engine::format::superblock::Settings;
@@ -174,6 +174,12 @@ impl Open {
     /// As the engine says.
     pub fn begin_put(&self, name: &str) -> Result<Put> {
         Put::begin(Arc::clone(&self.core), name, Box::new(self.steps.clone()))
+    }
+
+    /// Let the engine's tasks take so many turns.
+    pub fn turn(&self, turns: u64) {
+        let (mut steps, signal) = (self.steps.clone(), Signal::default());
+        (0..turns).for_each(|_| steps.pause(&signal));
     }
 
     /// Begin to restore a stream.

@@ -50,6 +50,8 @@ pub struct Shift<'a> {
     /// The store.
     pub open: &'a Open,
     hands: Hands,
+    /// What streams had that are removed.
+    removed: Vec<Vec<u8>>,
 }
 
 #[derive(Default)]
@@ -66,7 +68,7 @@ impl<'a> Shift<'a> {
         disk: &'a SimDisk,
         open: &'a Open,
     ) -> Self {
-        Self { random, model, outcome, weather, disk, open, hands: Hands::default() }
+        Self { random, model, outcome, weather, disk, open, hands: Hands::default(), removed: Vec::new() }
     }
 
     /// Work; at the end everything that was begun is finished, or at times given up.
@@ -76,9 +78,9 @@ impl<'a> Shift<'a> {
     pub fn run(&mut self) -> Result<(), String> {
         for _ in 0..1 + self.random.below(STEPS_MAX) {
             match self.random.below(16) {
-                0 | 1 => self.vacuum()?,
-                2 => self.scrub()?,
-                3..=5 => self.remove(),
+                0..=2 => self.vacuum()?,
+                3 => self.scrub()?,
+                4..=7 => self.remove(),
                 _ => self.step()?,
             }
             if self.is_over() {
@@ -114,7 +116,15 @@ impl<'a> Shift<'a> {
     }
 
     fn begin_storing(&mut self) -> Result<(), String> {
-        let (name, bytes) = self.model.invent(self.random);
+        let (name, mut bytes) = self.model.invent(self.random);
+        // Often what another stream has or had: what is known then is what the vacuum is after.
+        if self.random.coin() {
+            let streams = self.model.streams();
+            let had = streams.iter().map(|(_, bytes)| bytes).chain(&self.removed).collect::<Vec<_>>();
+            if !had.is_empty() {
+                bytes.clone_from(had[self.random.index(had.len())]);
+            }
+        }
         match self.open.begin_put(&name) {
             Ok(put) => {
                 self.model.doubt(&name, Some(bytes.clone()));
@@ -154,6 +164,10 @@ impl<'a> Shift<'a> {
         let end = written.saturating_add(part).min(bytes.len());
         let wrote = put.write(&bytes[*written..end]);
         *written = end;
+        // What was written is looked up, appended and perhaps committed by now, or not.
+        if self.random.coin() {
+            self.open.turn(self.random.below(200));
+        }
         if wrote.is_ok() && end < bytes.len() {
             return Ok(());
         }
@@ -194,6 +208,8 @@ impl<'a> Shift<'a> {
 
     fn remove(&mut self) {
         let Some(name) = self.model.any(self.random) else { return };
+        let had = self.model.streams().into_iter().find(|(known, _)| *known == name);
+        self.removed.extend(had.map(|(_, bytes)| bytes));
         self.model.doubt(&name, None);
         match self.open.remove(&name) {
             Ok(()) => self.model.acknowledge(&name, None),
@@ -203,7 +219,7 @@ impl<'a> Shift<'a> {
 
     /// One run, during which others go on.
     fn vacuum(&mut self) -> Result<(), String> {
-        let dead_share = [0.0, 0.05, 0.3][self.random.index(3)];
+        let dead_share = [0.0, 0.0, 0.05, 0.3][self.random.index(4)];
         let options = VacuumOptions { dead_share, dry_run: self.random.below(16) == 0, rate: None };
         let mut patience = if self.random.below(4) == 0 { self.random.below(60) } else { u64::MAX };
         let (mut steps, mut meanwhile) = (self.random.below(6), Ok(()));
