@@ -14,8 +14,9 @@ const KIB: usize = 1 << 10;
 const MIB: usize = 1 << 20;
 
 /// Write buffer of the chunk table in bytes. Two of them exist while one is flushed.
+/// At most; half the cache, if that is less, so that a small memory budget is kept.
 const CHUNK_WRITE_BUFFER: usize = 64 * MIB;
-/// Write buffer of the table of holdings in bytes: a row for each chunk that such a domain brings.
+/// Write buffer of the table of holdings in bytes, at most: a row for each chunk that such a domain brings.
 const HOLDING_WRITE_BUFFER: usize = 16 * MIB;
 /// Write buffer of every other table in bytes; they have few rows.
 const SMALL_WRITE_BUFFER: usize = 4 * MIB;
@@ -110,12 +111,12 @@ pub(super) fn cache(bytes: usize) -> Cache {
 }
 
 /// The tables, one per kind of row, and the one RocksDB insists on.
-pub(super) fn tables(cache: &Cache) -> Vec<ColumnFamilyDescriptor> {
+pub(super) fn tables(cache: &Cache, cache_bytes: usize) -> Vec<ColumnFamilyDescriptor> {
     let unused = ColumnFamilyDescriptor::new("default", table(SMALL_WRITE_BUFFER, cache));
     let kinds = Kind::ALL.into_iter().map(|kind| {
         let write_buffer = match kind {
-            Kind::Chunk => CHUNK_WRITE_BUFFER,
-            Kind::Holding => HOLDING_WRITE_BUFFER,
+            Kind::Chunk => (cache_bytes / 2).clamp(SMALL_WRITE_BUFFER, CHUNK_WRITE_BUFFER),
+            Kind::Holding => (cache_bytes / 8).clamp(SMALL_WRITE_BUFFER, HOLDING_WRITE_BUFFER),
             _ => SMALL_WRITE_BUFFER,
         };
         ColumnFamilyDescriptor::new(kind.name(), table(write_buffer, cache))
