@@ -8,6 +8,7 @@
 //! A stage never imports a later one; [`store`] ties them together. Knows chunks, containers and streams; not Bacula,
 //! sockets or flags. The bytes on disk are drawn in FORMAT.md, the threads in docs/architecture.md.
 
+pub mod ballast;
 pub mod commit;
 pub mod compress;
 pub mod container;

@@ -85,6 +85,12 @@ impl Paths {
         self.root.join("pool")
     }
 
+    /// Space to give up when the disk is full.
+    #[must_use]
+    pub fn ballast(&self) -> PathBuf {
+        self.root.join("ballast")
+    }
+
     /// The directory of damaged container files that nothing needs any more: evidence, for people to remove.
     #[must_use]
     pub fn quarantine(&self) -> PathBuf {

@@ -3,6 +3,8 @@
 //! Opening for writing: lock -> superblock -> new epoch, durable -> index -> recovery -> filter -> marked as in use,
 //! durable -> threads. Closing is the reverse; only a store whose every task ended well is marked as closed cleanly.
 
+mod upkeep;
+
 use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, mpsc};
@@ -12,6 +14,7 @@ use gdd_uring::io::{Io, IoSource, unix_seconds};
 use gdd_uring::lock::{Lock, LockError};
 use gdd_uring::probe::{self, TRIAL_PREFIX};
 
+use crate::ballast;
 use crate::core::{Core, Seed};
 use crate::driver::{self, Sleep};
 use crate::error::{Error, Result};
@@ -21,27 +24,19 @@ use crate::format::superblock::{Settings, Superblock};
 use crate::get::{self, Get, Shelf};
 use crate::ids::Epoch;
 use crate::index::rocks::RocksIndex;
-use crate::index::{Batch, Index, MetaKey, RecipeRow, RecipeState};
+use crate::index::{Index, RecipeRow, RecipeState};
 use crate::ingest::named::NamedPut;
 use crate::ingest::{Put, PutOptions};
 use crate::observe::RecallHistograms;
 use crate::opening::{self, FilterHome, Opening};
 use crate::options::{Access, Options, Trust};
-use crate::pace::Rest;
 use crate::paths::Paths;
-use crate::progress::Progress;
 use crate::recall::Recall;
-use crate::scrub::blame::Blame;
-use crate::scrub::{self, ScrubOptions, ScrubReport};
 use crate::shard::counters::Counters;
 use crate::shard::mailbox::Door;
 use crate::stats::{self, Stats};
 use crate::superblocks;
 use crate::suspects::Suspects;
-use crate::vacuum::{self, Caller, VacuumOptions, VacuumReport};
-
-/// Bytes of containers that the vacuum holds in memory while it moves what is in them.
-const VACUUM_SHELF_BYTES: usize = 64 << 20;
 
 /// An open store. Share it between threads by reference.
 pub struct Store {
@@ -50,6 +45,7 @@ pub struct Store {
     threads: Vec<JoinHandle<()>>,
     shelf: Shelf,
     notes: Vec<String>,
+    is_short: bool,
     closed: bool,
     /// Last: released after everything else is gone.
     _lock: Lock,
@@ -94,10 +90,19 @@ impl Store {
             let reading = probe_io(dir, Access::ReadOnly, options)?;
             superblocks::read(open_io(reading.as_ref(), dir)?.as_mut(), &paths)?
         };
+        let mut notes: Vec<String> = note.into_iter().collect();
+        let rotten = !notes.is_empty();
+        let mut is_short = false;
+        if access == Access::ReadWrite {
+            let container_size = superblock.settings.container_size;
+            let given_up = ballast::give_up_if_full(&paths, container_size);
+            let given_up = given_up.map_err(Error::io("free the ballast of", dir))?;
+            is_short = given_up.is_some();
+            notes.extend(given_up);
+        }
         let source = probe_io(dir, access, options)?;
         let mut io = open_io(source.as_ref(), dir)?;
-        let mut notes: Vec<String> = note.into_iter().collect();
-        if access == Access::ReadWrite && !notes.is_empty() {
+        if access == Access::ReadWrite && rotten {
             superblocks::write(io.as_mut(), &paths, &superblock)?;
             notes.push("the superblock was written anew from its good copy".to_owned());
         }
@@ -121,6 +126,7 @@ impl Store {
             threads: Vec::new(),
             shelf: Shelf::new(budget.segments, options.trust),
             notes,
+            is_short,
             closed: false,
             _lock: lock,
         };
@@ -204,65 +210,6 @@ impl Store {
         self.writable()?;
         let mut io = self.core.open_io()?;
         opening::remove(&self.core, io.as_mut(), name)
-    }
-
-    /// Find what no stream needs any more, and free it, beside whatever else goes on; see [`vacuum::run`]. `rest`
-    /// waits, and says whether to go on.
-    ///
-    /// # Errors
-    /// The store is open for reading only, or as [`vacuum::run`].
-    pub fn vacuum<'a>(
-        &'a self,
-        options: &VacuumOptions,
-        progress: &'a mut dyn FnMut(Progress),
-        rest: &'a mut Rest<'a>,
-    ) -> Result<VacuumReport> {
-        self.writable()?;
-        let shelf = Shelf::new(VACUUM_SHELF_BYTES, Trust::Hash);
-        vacuum::run(
-            &self.core,
-            options,
-            Caller { shelf: &shelf, patience: &|| Box::new(Sleep), progress, rest },
-        )
-    }
-
-    /// Read all containers that are due and check what they hold, beside whatever else goes on; see [`scrub::run`].
-    ///
-    /// # Errors
-    /// The store is open for reading only, or as [`scrub::run`].
-    pub fn scrub<'a>(
-        &'a self,
-        options: &ScrubOptions,
-        progress: &'a mut dyn FnMut(Progress),
-        rest: &'a mut Rest<'a>,
-    ) -> Result<ScrubReport> {
-        self.writable()?;
-        scrub::run(&self.core, options, scrub::Caller { progress, rest })
-    }
-
-    /// The streams that need chunks which cannot be given back.
-    ///
-    /// # Errors
-    /// As [`scrub::blame::blame`].
-    pub fn blame(&self, progress: &mut dyn FnMut(Progress)) -> Result<Blame> {
-        scrub::blame::blame(&self.core, progress)
-    }
-
-    /// When work that has a rhythm was last done, in seconds since 1970. If it never was, it counts as done now, so
-    /// that a new store has its rhythm whenever its daemon starts.
-    ///
-    /// # Errors
-    /// The index failed.
-    pub fn done_at(&self, key: MetaKey) -> Result<u64> {
-        if let Some(value) = self.core.index.meta(key)?
-            && let Ok(seconds) = value.as_slice().try_into()
-        {
-            return Ok(u64::from_le_bytes(seconds));
-        }
-        let now = self.core.unix_seconds();
-        let noted = Batch { meta: vec![(key, now.to_le_bytes().to_vec())], ..Batch::default() };
-        self.core.index.commit(noted)?;
-        Ok(now)
     }
 
     /// What the store holds and how it works.

@@ -5,8 +5,10 @@ use std::io::{self, Read};
 
 use gdd_tests::gdd::Gdd;
 use gdd_tests::json::{list, number, text};
+use gdd_tests::serving::Serving;
 use gdd_tests::small_disk::SmallDisk;
 use gdd_tests::stream::{Content, Stream};
+use gdd_tests::workspace::scratch;
 
 const MIB: u64 = 1 << 20;
 
@@ -60,4 +62,40 @@ fn a_full_disk_loses_nothing_and_recovers() {
     assert_eq!(number(&put, "bytes"), 20 * MIB);
     assert_eq!(gdd.digest("fits").0, random(21, 20 * MIB).digest());
     whole("room again");
+}
+
+#[test]
+fn space_is_freed_on_a_disk_without_any() {
+    let disk = match SmallDisk::new(512) {
+        Ok(disk) => disk,
+        Err(why) => return println!("skipped: {why}"),
+    };
+    let gdd = Gdd::at(&disk.root().join("store"));
+    gdd.init_with(&["--container-size", "4m"]);
+    let folder = scratch("full");
+    let ballast = gdd.store().join("ballast");
+    Serving::start(&gdd, folder.path()).stop();
+    assert!(ballast.exists(), "the daemon keeps one");
+    // Side by side, so that no container is dead as a whole.
+    for number in 0..40 {
+        gdd.put(&format!("s-{number}"), random(100 + number, 5 * MIB));
+    }
+    let mut filler = fs::File::create(disk.root().join("filler")).unwrap();
+    io::copy(&mut io::repeat(7).take(u64::MAX), &mut filler).expect_err("the disk is full");
+    (0..40).filter(|number| number % 4 > 0).for_each(|number| {
+        gdd.expect(0, &["rm", &format!("s-{number}")]);
+    });
+    assert!(!ballast.exists(), "it was given up");
+    let report = gdd.json(&["vacuum", "--dead-percent", "0"]);
+    assert!(number(&report, "freed_bytes") > 100 * MIB, "{report}");
+    gdd.put("fits", random(7, 60 * MIB));
+    for number in (0..40).step_by(4) {
+        let name = format!("s-{number}");
+        assert_eq!(gdd.digest(&name).0, random(100 + number, 5 * MIB).digest(), "{name}");
+    }
+    assert_eq!(gdd.json(&["fsck"])["clean"], true);
+    drop(filler);
+    fs::remove_file(disk.root().join("filler")).unwrap();
+    Serving::start(&gdd, folder.path()).stop();
+    assert!(ballast.exists(), "and is there again");
 }

@@ -86,6 +86,8 @@ struct Vacuum<'a> {
     report: VacuumReport,
     /// Containers in which something is damaged.
     broken: HashSet<ContainerId>,
+    /// Bytes of each container that streams need.
+    live: BTreeMap<ContainerId, u64>,
     /// Bytes of containers to move in this run, as far as known.
     to_move: u64,
 }
@@ -115,6 +117,7 @@ pub fn run(core: &Core, options: &VacuumOptions, caller: Caller<'_>) -> Result<V
         needed,
         report,
         broken: HashSet::new(),
+        live: BTreeMap::new(),
         to_move: 0,
     };
     match vacuum.cycle(options) {
@@ -138,10 +141,10 @@ impl Vacuum<'_> {
         let left = self.left()?;
         let ready = self.ready(&left);
         self.mark_after_grace()?;
+        let chosen = self.survey(options.dead_share)?;
         if !options.dry_run {
             self.empty(&left, &ready)?;
         }
-        let chosen = self.survey(options.dead_share)?;
         if options.dry_run || chosen.is_empty() {
             return self.look_back();
         }
@@ -196,9 +199,12 @@ impl Vacuum<'_> {
     fn empty(&mut self, rows: &BTreeMap<ContainerId, ContainerRow>, ready: &[ContainerId]) -> Result<()> {
         let started = Instant::now();
         self.to_move += ready.iter().map(|id| rows[id].durable_len).sum::<u64>();
+        // What needs no room first: on a full disk it makes the room for the others.
+        let mut ready: Vec<ContainerId> = ready.to_vec();
+        ready.sort_by_key(|id| self.live.get(id).copied().unwrap_or(0));
         for id in ready {
             self.pace.check()?;
-            self.drain(*id, &rows[id])?;
+            self.drain(id, &rows[&id])?;
         }
         self.report.seconds_moving += started.elapsed().as_secs_f64();
         Ok(())

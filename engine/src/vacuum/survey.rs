@@ -58,6 +58,7 @@ impl Vacuum<'_> {
                 self.report.below_limit_dead_bytes += used - live;
             }
         }
+        self.live = needed;
         self.report.seconds_surveying += started.elapsed().as_secs_f64();
         Ok(chosen)
     }

@@ -76,6 +76,7 @@ fn serve(state: &State, signals: &Signals, notify: &Notify) -> Result<()> {
     let ring = net::ring(&state.config.net)?; // A wrong key is told before a long recovery.
     let store = open(state, signals, notify)?;
     let epoch = store.core().epoch.0;
+    store.keep_ballast();
     state.set_store(store);
     storage::start(state)?;
     net::start(state, ring)?;

@@ -54,7 +54,7 @@ pub fn run(
             &mut |wait| asker.is_there() && board.rest(wait),
         )?;
         outcome = Some(vacuum::outcome(&report)?);
-        ran(&report)
+        ran(&store, &report)
     })?;
     outcome.ok_or_else(|| Failure::Failed("the vacuum has no result".to_owned()))
 }
@@ -69,17 +69,19 @@ impl Job for Vacuum {
     }
 
     fn last_done(&self, store: &Store) -> Result<u64> {
-        Ok(store.done_at(MetaKey::Vacuumed)?)
+        let last = store.done_at(MetaKey::Vacuumed)?;
+        Ok(if store.is_short_of_space() { 0 } else { last })
     }
 
     fn run(&self, store: &Store, board: &Board) -> Result<Ran> {
         let report = store
             .vacuum(&self.options, &mut |progress| board.tell(progress), &mut |wait| board.rest(wait))?;
-        ran(&report)
+        ran(store, &report)
     }
 }
 
-fn ran(report: &VacuumReport) -> Result<Ran> {
+fn ran(store: &Store, report: &VacuumReport) -> Result<Ran> {
+    store.keep_ballast();
     let json: Value = vacuum::outcome(report)?.json;
     Ok(Ran { report: json, line: vacuum::line(report), again_soon: report.waiting_bytes > 0 })
 }
