@@ -45,9 +45,18 @@ impl BothSides {
     /// When Bacula cannot be installed, or something was not built.
     #[must_use]
     pub fn new(release: Release) -> Option<Self> {
+        Self::with_settings(release, &[])
+    }
+
+    /// The same with these settings of the store.
+    ///
+    /// # Panics
+    /// As [`BothSides::new`].
+    #[must_use]
+    pub fn with_settings(release: Release, settings: &[&str]) -> Option<Self> {
         let client = ClientSite::with_product(release)?;
         let store = client.folder().join("gdd-store");
-        Some(Self::of(client, &store, |gdd| gdd, &[]))
+        Some(Self::of(client, &store, |gdd| gdd, settings))
     }
 
     /// The same, where both ends suffer: the file daemon from the first, `gdd` from the second.

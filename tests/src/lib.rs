@@ -11,6 +11,7 @@ pub use gdd_rig::{random, snapshot, stream, tree};
 pub mod bacula;
 pub mod bothsides;
 pub mod client;
+pub mod companion;
 pub mod copy;
 pub mod damage;
 pub mod denied;

@@ -9,6 +9,8 @@ use std::time::Duration;
 use gdd_rig::{Level, Release};
 use gdd_tests::bacula::{assert_failed, assert_restored};
 use gdd_tests::bothsides::{BothSides, backup_fails, restore_fails};
+use gdd_tests::companion::{Upkeep, litter, rebuild_twice};
+use gdd_tests::random::Random;
 use rustix::process::Signal;
 
 fn fill(site: &BothSides, files: usize) {
@@ -69,6 +71,58 @@ fn a_daemon_that_dies(release: Release) {
     let (good, _) = site.full(&rig);
     assert_restored(&rig, &[&good], &site.client.tree());
     site.stop_and_check();
+}
+
+/// Kills the daemon while jobs run and it keeps its store whole, or has its index made anew before it comes back.
+fn a_daemon_that_dies_at_upkeep(release: Release) {
+    let Some(mut site) = BothSides::with_settings(release, &["--container-size", "1m"]) else { return };
+    fill(&site, 2500);
+    let rig = site.start(&[]);
+    let mut random = Random::new(3);
+    for upkeep in [Some(Upkeep::Vacuum), Some(Upkeep::Scrub), None] {
+        let companion = upkeep.map(|upkeep| {
+            litter(&site.gdd, &mut random);
+            upkeep.begin(&site.gdd)
+        });
+        let job = thread::scope(|scope| {
+            let job = scope.spawn(|| rig.run("files", Level::Full).unwrap());
+            rig.wait_for("a session", || Ok(has_session(&site))).unwrap();
+            thread::sleep(Duration::from_millis(200));
+            site.daemon().kill();
+            if upkeep.is_none() {
+                rebuild_twice(&site.gdd, &mut random);
+            }
+            site.serve();
+            job.join().unwrap()
+        });
+        if let Some(companion) = companion {
+            companion.was_killed(&site.gdd);
+        }
+        println!("killed at {upkeep:?}: job {} with {} files", job.status, job.files);
+        if job.clone().demand_ok().is_err() {
+            assert_failed(&job, &["GDD-FD-0101"]);
+        } else {
+            assert_restored(&rig, &[&job], &site.client.tree()); // It had its receipt before.
+        }
+        let (good, _) = site.full(&rig);
+        assert_restored(&rig, &[&good], &site.client.tree());
+    }
+    site.stop_and_check();
+}
+
+fn has_session(site: &BothSides) -> bool {
+    let status = site.gdd.json(&["status"]);
+    status["services"]["net"]["sessions"].as_array().is_some_and(|sessions| !sessions.is_empty())
+}
+
+#[test]
+fn a_daemon_that_dies_at_upkeep_is_no_good_backup_on_9() {
+    a_daemon_that_dies_at_upkeep(Release::V9);
+}
+
+#[test]
+fn a_daemon_that_dies_at_upkeep_is_no_good_backup_on_15() {
+    a_daemon_that_dies_at_upkeep(Release::V15);
 }
 
 #[test]

@@ -1,4 +1,5 @@
-//! Each daemon of a backup, killed or stopped for a while, at each moment that matters.
+//! Each daemon of a backup, killed or stopped for a while, at each moment that matters; also while a vacuum or a scrub
+//! is at work, and before the index is made anew.
 //!
 //! Whatever happens to whom: no "Backup OK" without our receipt; a job that says so comes back byte for byte; jobs that
 //! were good before stay good; the same job run again is good; nothing of the dead stays in the daemon; and in the end
@@ -16,6 +17,7 @@ use std::time::{Duration, Instant};
 
 use gdd_rig::{Daemon, FileSet, Job, JobResult, Level, Release, Rig, Signal};
 use gdd_tests::bacula::{Site, assert_equal};
+use gdd_tests::companion::{Upkeep, litter, rebuild_twice};
 use gdd_tests::effort;
 use gdd_tests::random::Random;
 
@@ -40,6 +42,22 @@ enum Moment {
     RandomFile,
     LargeFile,
     Commit,
+    /// In the small files, while a vacuum moves chunks.
+    Vacuum,
+    /// In the small files, while a scrub reads.
+    Scrub,
+    /// In the small files; before the daemon comes back, a rebuild of the index is killed, and done.
+    Rebuild,
+}
+
+impl Moment {
+    fn upkeep(self) -> Option<Upkeep> {
+        match self {
+            Self::Vacuum => Some(Upkeep::Vacuum),
+            Self::Scrub => Some(Upkeep::Scrub),
+            _ => None,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,7 +95,9 @@ struct Scene {
 
 impl Scene {
     fn new(release: Release, seed: u64) -> Option<Self> {
-        let site = Site::new(release)?;
+        let mut site = Site::without_daemon(release)?;
+        site.gdd.init_with(&["--container-size", "1m"]);
+        site.serve();
         let source = site.folder().join("source");
         build(&source, seed);
         // In this order, so that it is known what comes when.
@@ -90,8 +110,13 @@ impl Scene {
 
     fn play(&mut self, cell: Cell) {
         let began = Instant::now();
+        let upkeep = cell.moment.upkeep().map(|upkeep| {
+            litter(&self.site.gdd, &mut self.random);
+            upkeep.begin(&self.site.gdd)
+        });
+        let before = self.site.bytes_in();
         let id = self.rig.submit("tree", Level::Full).unwrap();
-        self.wait_for(cell.moment, id);
+        self.wait_for(cell.moment, id, before);
         let frozen = cell.moment == Moment::Commit;
         if frozen {
             self.site.serving().signal(rustix::process::Signal::STOP);
@@ -100,6 +125,11 @@ impl Scene {
         self.strike(cell);
         if frozen && cell.victim != Victim::Gdd {
             self.site.serving().signal(rustix::process::Signal::CONT);
+        }
+        match upkeep {
+            Some(upkeep) if cell.victim == Victim::Gdd => upkeep.was_killed(&self.site.gdd),
+            Some(upkeep) => upkeep.ends_well(),
+            None => {}
         }
         let result = self.rig.wait(id).unwrap();
         let ids: Vec<_> = ids_in(&result.log);
@@ -125,16 +155,23 @@ impl Scene {
         self.nothing_stays(cell);
     }
 
-    fn wait_for(&mut self, moment: Moment, id: gdd_rig::JobId) {
+    /// `before`: what the storage daemon's session has brought with earlier jobs; a session counts from its beginning.
+    fn wait_for(&mut self, moment: Moment, id: gdd_rig::JobId, before: u64) {
         let small = u64::from(SMALL_FILES) * SMALL_SIZE as u64;
         let bytes = match moment {
             Moment::Start => 0,
-            Moment::RandomFile => self.random.below(small * 8 / 10),
+            Moment::RandomFile | Moment::Vacuum | Moment::Scrub | Moment::Rebuild => {
+                self.random.below(small * 8 / 10)
+            }
             Moment::LargeFile => small + self.random.below(LARGE_SIZE as u64 / 2),
             Moment::Commit => TOTAL - (2 << 20),
         };
         let site = &self.site;
-        let come = || Ok(self.rig.job_status(id)? == 'R' && (bytes == 0 || site.bytes_in() >= bytes));
+        let come = || {
+            let come = site.bytes_in();
+            let of_this = come.checked_sub(before).unwrap_or(come);
+            Ok(self.rig.job_status(id)? == 'R' && (bytes == 0 || of_this >= bytes))
+        };
         self.rig.wait_for("the moment", come).unwrap();
     }
 
@@ -142,7 +179,7 @@ impl Scene {
         let daemon = match cell.victim {
             Victim::File => Daemon::File(0),
             Victim::Storage => Daemon::Storage,
-            Victim::Gdd => return self.strike_gdd(cell.how),
+            Victim::Gdd => return self.strike_gdd(cell),
         };
         match cell.how {
             How::Kill => {
@@ -157,10 +194,13 @@ impl Scene {
         }
     }
 
-    fn strike_gdd(&mut self, how: How) {
-        match how {
+    fn strike_gdd(&mut self, cell: Cell) {
+        match cell.how {
             How::Kill => {
                 self.site.daemon().kill();
+                if cell.moment == Moment::Rebuild {
+                    rebuild_twice(&self.site.gdd, &mut self.random);
+                }
                 self.site.serve();
             }
             How::Stop(pause) => {
@@ -228,6 +268,7 @@ fn matrix(release: Release, victim: Victim, moments: &[Moment]) {
     scene.site.stop_and_check();
 }
 
+const UPKEEP: [Moment; 3] = [Moment::Vacuum, Moment::Scrub, Moment::Rebuild];
 const EVERY: [Moment; 4] = [Moment::Start, Moment::RandomFile, Moment::LargeFile, Moment::Commit];
 
 #[test]
@@ -249,4 +290,24 @@ fn our_daemon_on_bacula_9() {
 #[test]
 fn our_daemon_on_bacula_15() {
     matrix(Release::V15, Victim::Gdd, &[Moment::LargeFile, Moment::Commit]);
+}
+
+#[test]
+fn our_daemon_in_the_middle_of_upkeep_on_bacula_9() {
+    matrix(Release::V9, Victim::Gdd, &UPKEEP);
+}
+
+#[test]
+fn our_daemon_in_the_middle_of_upkeep_on_bacula_15() {
+    matrix(Release::V15, Victim::Gdd, &UPKEEP);
+}
+
+#[test]
+fn the_storage_daemon_beside_upkeep_on_bacula_9() {
+    matrix(Release::V9, Victim::Storage, &UPKEEP[..2]);
+}
+
+#[test]
+fn the_file_daemon_beside_upkeep_on_bacula_9() {
+    matrix(Release::V9, Victim::File, if effort::is_full() { &UPKEEP[..2] } else { &UPKEEP[..1] });
 }
