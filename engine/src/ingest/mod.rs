@@ -296,7 +296,7 @@ impl Put {
             tuning: self.tuner.as_ref().map_or(Tuning::default(), Tuner::record),
         };
         let recipe = self.recipe.take().expect("a stream is finished once");
-        let row = recipe.finish(self.io.as_mut(), totals)?;
+        let row = recipe.finish(self.io.as_mut(), totals, &self.core.poison)?;
         assert_eq!((row.logical_bytes, row.chunk_count), (self.bytes, chunks), "the recipe holds the stream");
         let batch = Batch { recipes: vec![row], ..Batch::default() };
         self.core.index.commit(batch).inspect_err(|error| self.core.poison.set(error))?;

@@ -396,7 +396,7 @@ impl NamedPut {
             tuning: Tuning::default(),
         };
         let recipe = self.recipe.take().expect("a stream is finished once");
-        let row = recipe.finish(self.io.as_mut(), totals)?;
+        let row = recipe.finish(self.io.as_mut(), totals, &self.core.poison)?;
         assert_eq!(
             (row.logical_bytes, row.chunk_count),
             (self.bytes, self.chunks),

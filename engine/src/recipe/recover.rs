@@ -24,6 +24,7 @@ use crate::format::StoreId;
 use crate::ids::RecipeId;
 use crate::index::{Batch, Index, RecipeRow, RecipeState};
 use crate::planted::{self, Bug};
+use crate::poison::Poison;
 
 use super::set::{self, Listing};
 use super::{RecipeTotals, RecipeWriter, journal};
@@ -95,7 +96,7 @@ fn salvage(
             for entry in &entries {
                 writer.push_entry(io, *entry)?;
             }
-            let row = writer.finish(io, RecipeTotals::default())?;
+            let row = writer.finish(io, RecipeTotals::default(), &Poison::default())?;
             let bytes = row.logical_bytes;
             index.commit(Batch { recipes: vec![row], ..Batch::default() })?;
             notes.push(format!("stream {name:?} was not finished: its first {bytes} bytes were kept"));

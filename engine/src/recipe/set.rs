@@ -13,6 +13,7 @@ use crate::format::recipe_trailer::RecipeTrailer;
 use crate::ids::RecipeId;
 use crate::index::RecipeRow;
 use crate::paths::TEMPORARY_EXTENSION;
+use crate::poison::Poison;
 
 use super::journal::{self, JOURNAL_EXTENSION};
 use super::{RECIPE_EXTENSION, RecipeReader, RecipeTotals, RecipeWriter, Side};
@@ -165,7 +166,7 @@ fn copy(io: &mut dyn Io, recipes: &Path, reader: &mut RecipeReader, sides: &[Sid
     }
     let trailer = reader.trailer();
     let RecipeTrailer { new_bytes, new_chunks, stored_bytes, tuning, .. } = *trailer;
-    writer.finish(io, RecipeTotals { new_bytes, new_chunks, stored_bytes, tuning })
+    writer.finish(io, RecipeTotals { new_bytes, new_chunks, stored_bytes, tuning }, &Poison::default())
 }
 
 fn copy_entries(io: &mut dyn Io, reader: &mut RecipeReader, writer: &mut RecipeWriter) -> Result<()> {

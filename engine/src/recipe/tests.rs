@@ -17,6 +17,7 @@ use crate::format::recipe_block::RecipeEntry;
 use crate::format::recipe_trailer::Tuning;
 use crate::ids::{ChunkHash, Epoch, RecipeId};
 use crate::index::RecipeRow;
+use crate::poison::Poison;
 
 const STORE: StoreId = StoreId([7; 16]);
 const TUNING: Tuning =
@@ -77,7 +78,7 @@ fn write(
             }
         }
     }
-    writer.finish(io, TOTALS)
+    writer.finish(io, TOTALS, &Poison::default())
 }
 
 fn read(io: &mut dyn Io, recipes: &Path, recipe: u64) -> Result<(RecipeRow, Vec<RecipeEntry>, Vec<Side>)> {

@@ -13,9 +13,10 @@ use crate::format::recipe_block::{
 use crate::format::recipe_trailer::{RecipeTrailer, Tuning};
 use crate::ids::ChunkHash;
 use crate::index::RecipeRow;
+use crate::poison::Poison;
 
 use super::pair::{self, Target};
-use super::{Side, block_count, trailer_offset};
+use super::{Side, block_count, set, trailer_offset};
 
 /// Encoded bytes that are collected before they are written: a short recipe takes one write per copy.
 const PENDING_MAX: usize = HEADER_SIZE + RECIPE_BLOCK_SIZE + HEADER_SIZE;
@@ -140,13 +141,14 @@ impl RecipeWriter {
     /// Make both copies whole and durable under their names. The stream's chunks must be durable already.
     ///
     /// # Errors
-    /// The disk refused. What was begun is removed as far as possible; if even that fails, recovery finds either
-    /// temporary files or a whole recipe.
-    pub fn finish(mut self, io: &mut dyn Io, totals: RecipeTotals) -> Result<RecipeRow> {
+    /// The disk refused. What was begun is removed; where that cannot be made durable, a crash may bring a whole recipe
+    /// of a stream that nobody was told of. Recovery would keep it, so nothing that it needs may be freed until then:
+    /// `poison` is set.
+    pub fn finish(mut self, io: &mut dyn Io, totals: RecipeTotals, poison: &Poison) -> Result<RecipeRow> {
         match self.write_rest(io, totals) {
             Ok(trailer) => {
                 let row = RecipeRow::new(&self.header, &trailer);
-                self.publish(io).map(|()| row)
+                self.publish(io, poison).map(|()| row)
             }
             Err(error) => {
                 self.abort(io);
@@ -186,17 +188,20 @@ impl RecipeWriter {
     }
 
     /// Give the finished files their names.
-    fn publish(self, io: &mut dyn Io) -> Result<()> {
+    fn publish(self, io: &mut dyn Io, poison: &Poison) -> Result<()> {
         self.targets.iter().for_each(|target| io.close(target.file));
-        let published = self.rename(io);
-        if published.is_err() {
-            // Nobody was told of a new stream; what cannot be removed now is found and kept by recovery.
+        self.rename(io).inspect_err(|_| {
+            // Nobody was told of a new stream, and nobody shall be: not even after a crash.
             let named = self.sides.iter().filter(|_| self.is_new);
             let named = named.map(|side| side.file(&self.recipes, self.header.recipe));
             let temporary = self.targets.iter().map(|target| target.path.clone());
-            named.chain(temporary).for_each(|path| drop(io.unlink(&path)));
-        }
-        published
+            let gone = named.chain(temporary).try_for_each(|path| set::unlink(io, &path));
+            if let Err(error) = gone.and_then(|()| self.sync_names(io)) {
+                poison.set(&error);
+            }
+        })?;
+        // After a failure no later sync says anything of these names.
+        self.sync_names(io).inspect_err(|error| poison.set(error))
     }
 
     fn rename(&self, io: &mut dyn Io) -> Result<()> {
@@ -204,6 +209,10 @@ impl RecipeWriter {
             let named = side.file(&self.recipes, self.header.recipe);
             io.rename(&target.path, &named).map_err(Error::io("rename", &target.path))?;
         }
+        Ok(())
+    }
+
+    fn sync_names(&self, io: &mut dyn Io) -> Result<()> {
         for side in &self.sides {
             let directory = side.directory(&self.recipes);
             io.sync_dir(&directory).map_err(Error::io("sync", &directory))?;

@@ -78,7 +78,8 @@ impl<'a> Shift<'a> {
     pub fn run(&mut self) -> Result<(), String> {
         for _ in 0..1 + self.random.below(STEPS_MAX) {
             match self.random.below(16) {
-                0..=2 => self.vacuum()?,
+                0..=1 => self.vacuum()?,
+                2 => self.undermine()?,
                 3 => self.scrub()?,
                 4..=7 => self.remove(),
                 _ => self.step()?,
@@ -103,6 +104,22 @@ impl<'a> Shift<'a> {
         self.disk.is_dead() || self.open.core.poison.why().is_some()
     }
 
+    /// A stream repeats a part of another one, which goes before the vacuum comes: only the open stream needs it then.
+    fn undermine(&mut self) -> Result<(), String> {
+        let Some(name) = self.model.any(self.random) else { return Ok(()) };
+        let had = self.model.streams().into_iter().find(|(known, _)| *known == name);
+        let Some((_, bytes)) = had.filter(|_| self.hands.storing.len() < HANDS) else { return Ok(()) };
+        let (new, _) = self.model.invent(self.random);
+        let part = bytes.len() - bytes.len() / 4;
+        self.begin(new, bytes)?;
+        if let Some(last) = self.hands.storing.len().checked_sub(1) {
+            self.store(last, part)?;
+        }
+        self.open.turn(200);
+        self.remove_one(&name);
+        self.vacuum_with(VacuumOptions { dead_share: 0.0, ..VacuumOptions::default() }, u64::MAX)
+    }
+
     /// One of the hands does something.
     fn step(&mut self) -> Result<(), String> {
         match self.random.below(6) {
@@ -125,6 +142,10 @@ impl<'a> Shift<'a> {
                 bytes.clone_from(had[self.random.index(had.len())]);
             }
         }
+        self.begin(name, bytes)
+    }
+
+    fn begin(&mut self, name: String, bytes: Vec<u8>) -> Result<(), String> {
         match self.open.begin_put(&name) {
             Ok(put) => {
                 self.model.doubt(&name, Some(bytes.clone()));
@@ -207,12 +228,17 @@ impl<'a> Shift<'a> {
     }
 
     fn remove(&mut self) {
-        let Some(name) = self.model.any(self.random) else { return };
+        if let Some(name) = self.model.any(self.random) {
+            self.remove_one(&name);
+        }
+    }
+
+    fn remove_one(&mut self, name: &str) {
         let had = self.model.streams().into_iter().find(|(known, _)| *known == name);
         self.removed.extend(had.map(|(_, bytes)| bytes));
-        self.model.doubt(&name, None);
-        match self.open.remove(&name) {
-            Ok(()) => self.model.acknowledge(&name, None),
+        self.model.doubt(name, None);
+        match self.open.remove(name) {
+            Ok(()) => self.model.acknowledge(name, None),
             Err(_) => self.outcome.refused += 1,
         }
     }
@@ -221,7 +247,12 @@ impl<'a> Shift<'a> {
     fn vacuum(&mut self) -> Result<(), String> {
         let dead_share = [0.0, 0.0, 0.05, 0.3][self.random.index(4)];
         let options = VacuumOptions { dead_share, dry_run: self.random.below(16) == 0, rate: None };
-        let mut patience = if self.random.below(4) == 0 { self.random.below(60) } else { u64::MAX };
+        let patience = if self.random.below(4) == 0 { self.random.below(60) } else { u64::MAX };
+        self.vacuum_with(options, patience)
+    }
+
+    /// The same; `patience`: so often it may rest before it is told to stop.
+    fn vacuum_with(&mut self, options: VacuumOptions, mut patience: u64) -> Result<(), String> {
         let (mut steps, mut meanwhile) = (self.random.below(6), Ok(()));
         let open = self.open;
         let ran = open.vacuum(

@@ -153,13 +153,28 @@ impl World {
             self.faults = Faults::default();
             self.rig.disk.set_faults(Faults::default());
         }
-        let Some(open) = self.open(last)? else { return Ok(()) };
+        let Some(mut open) = self.open(last)? else { return Ok(()) };
+        if !last && self.random.below(8) == 0 {
+            // The power goes when recovery is just done: what it has found must be as durable as what it says.
+            drop(open);
+            self.crash();
+            let Some(again) = self.open(last)? else { return Ok(()) };
+            open = again;
+        }
         if self.weather.fails() {
             self.faults = Faults::default();
             self.forget_cut(); // What is read now must come.
         }
         self.settle(&open)?;
         self.compare(&open)?;
+        if self.weather.vacuums() && self.random.coin() {
+            self.sound(&open)?;
+            if self.rig.disk.is_dead() {
+                drop(open); // At a commit that was to be cut.
+                self.restart();
+                return Ok(());
+            }
+        }
         if last {
             return self.end(open);
         }
@@ -240,7 +255,7 @@ impl World {
         let ran = open.scrub(&mut |_| {}, &mut |_| true);
         self.outcome.scrubs += 1;
         match ran {
-            _ if self.weather.rots() => Ok(()),
+            _ if self.weather.rots() || self.rig.disk.is_dead() => Ok(()),
             Ok(report) if !report.is_damaged() || self.weather.fails() => Ok(()),
             Ok(report) => Err(format!("a scrub finds damage on a disk that works: {report:?}")),
             Err(error) => Err(format!("a scrub fails on a disk that works: {error}")),
@@ -272,8 +287,9 @@ impl World {
 
     /// How the store is opened next. `calm`: no commit of the index is cut.
     fn shape(&mut self, calm: bool) -> Shape {
-        let cut = !calm && self.random.below(8) == 0;
-        let within = self.random.below(CUT_COMMIT_WITHIN);
+        let cut = !calm && self.random.below(6) == 0;
+        // A vacuum commits more often than recovery.
+        let within = self.random.below(CUT_COMMIT_WITHIN * if self.weather.vacuums() { 4 } else { 1 });
         let cut_at_commit = if cut { self.rig.index.commit_count() + within } else { u64::MAX };
         Shape { workers: 1 + self.random.index(3), steps_seed: self.random.bits(), cut_at_commit }
     }
