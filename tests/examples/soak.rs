@@ -49,7 +49,9 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 fn head() -> String {
-    "| cycle | MB backed up | new % | MB on disk | MB needed | ratio | RSS MB | put s | restore s | vacuum s | \
+    "# A soak\n\n\
+     By `cargo xtask soak`, which says what each cycle does. MB are 10^6 bytes.\n\n\
+     | cycle | MB backed up | new % | MB on disk | MB needed | ratio | RSS MB | put s | restore s | vacuum s | \
      scrub s | kills |\n\
      |---|---|---|---|---|---|---|---|---|---|---|---|\n"
         .to_owned()

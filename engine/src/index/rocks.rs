@@ -88,7 +88,8 @@ impl RocksIndex {
             return Err(Error::Index(format!("there is none in {path}; nothing stored is lost: {REMEDY}")));
         }
         let cache = options::cache(cache_bytes);
-        let (mut database, mut tables) = (options::database(mode), options::tables(&cache, cache_bytes));
+        let (mut database, mut tables) =
+            (options::database(mode, cache_bytes), options::tables(&cache, cache_bytes));
         if mode != Mode::Create {
             Self::add_tables(mode, path, &mut database, &mut tables)?;
         }

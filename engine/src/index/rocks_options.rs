@@ -21,8 +21,11 @@ const HOLDING_WRITE_BUFFER: usize = 16 * MIB;
 /// Write buffer of every other table in bytes; they have few rows.
 const SMALL_WRITE_BUFFER: usize = 4 * MIB;
 /// Log bytes after which the oldest write buffer is flushed, so that a small table does not keep old logs alive.
-/// Bounds what a reopen replays.
-const LOG_SIZE_MAX: u64 = 192 * MIB as u64;
+/// Bounds what a reopen replays, and what small tables gather in memory. At most; half more than the cache, if that is
+/// less.
+const LOG_SIZE_MAX: usize = 192 * MIB;
+/// At least: three small write buffers.
+const LOG_SIZE_MIN: usize = 3 * SMALL_WRITE_BUFFER;
 /// Open table files. Their readers are in the block cache, so this bounds descriptors, not memory.
 const OPEN_FILES_MAX: i32 = 512;
 /// Bytes of a data block: the unit of a lookup's read. 64 chunk rows.
@@ -45,12 +48,13 @@ pub(super) enum Mode {
 }
 
 /// Options of the whole database.
-pub(super) fn database(mode: Mode) -> Options {
+pub(super) fn database(mode: Mode, cache_bytes: usize) -> Options {
     let mut options = Options::default();
     options.create_if_missing(mode == Mode::Create);
     options.set_error_if_exists(mode == Mode::Create);
     options.create_missing_column_families(mode == Mode::Create);
     durability(&mut options);
+    options.set_max_total_wal_size((cache_bytes / 2 * 3).clamp(LOG_SIZE_MIN, LOG_SIZE_MAX) as u64);
     options.set_max_background_jobs(2); // The cores belong to cutting and hashing.
     options.set_max_subcompactions(1);
     options.set_max_open_files(OPEN_FILES_MAX);
@@ -78,7 +82,6 @@ fn durability(options: &mut Options) {
     options.set_wal_bytes_per_sync(0); // Every write is synced anyway.
     options.set_wal_ttl_seconds(0);
     options.set_wal_size_limit_mb(0);
-    options.set_max_total_wal_size(LOG_SIZE_MAX);
     options.set_unordered_write(false);
     options.set_enable_pipelined_write(false); // One committer writes; pipelining only adds states.
     options.set_allow_concurrent_memtable_write(false);

@@ -39,6 +39,8 @@ const RESTORED: usize = 3;
 const KILL_WITHIN: u64 = 120;
 /// How long the daemon may be at work for a command that was cut.
 const BUSY_MAX: Duration = Duration::from_secs(60);
+/// Small chunks: many rows, so that the index's write buffers fill and are emptied many times.
+const CHUNKS: &str = "1k/2k/8k";
 /// Memory of the daemon's caches: so little that they are full when its memory begins to be watched.
 const MEMORY: &str = "64m";
 /// The daemon does nothing by itself: each cycle does all of it.
@@ -94,7 +96,7 @@ impl Soak {
     pub fn new(folder: &Path, seed: u64, cycles: u64) -> Self {
         let socket = folder.join("gdd.sock");
         let gdd = Gdd::at(&folder.join("store")).with_env("GDD_SOCKET", &socket.to_string_lossy());
-        gdd.init_with(&["--container-size", "1m"]);
+        gdd.init_with(&["--container-size", "1m", "--chunk-size", CHUNKS]);
         let mut random = Random::new(seed);
         let clients = (0..CLIENTS).map(|_| noise(&mut random, CLIENT_SIZE)).collect();
         let daemon = Some(start(&gdd, folder));
