@@ -27,7 +27,7 @@ fn belongs(hit: Hit, weather: Weather) -> bool {
 
 #[test]
 fn every_kind_of_bad_luck_strikes_where_it_belongs_and_is_noticed() {
-    let swept = sweep(6000);
+    let swept = sweep(16_000);
     print!("{swept}");
     assert!(swept.violations.is_empty(), "{:?}", swept.violations);
     for (weather, outcome) in Weather::ALL.into_iter().zip(&swept.outcomes) {
