@@ -214,15 +214,14 @@ impl Vacuum<'_> {
     fn look_back(&mut self) -> Result<()> {
         let (leaving, visits) = (&self.core.leaving, &self.core.visits);
         for (id, row) in self.left()? {
-            if row.state == ContainerState::Quarantined {
-                self.report.quarantined.push(id.to_string());
-                continue;
-            }
             let Some(departure) = leaving.departure(id) else { continue };
             if departure.emptied.is_some() {
                 self.report.waiting_for_readers += 1;
             } else if visits.older(Purpose::Storing, departure.since) > 0 {
                 self.report.waiting_for_streams += 1;
+            } else if row.state == ContainerState::Quarantined {
+                self.report.quarantined.push(id.to_string());
+                continue;
             }
             self.report.waiting_bytes += row.durable_len;
         }

@@ -29,6 +29,9 @@ const ROUND: usize = 64;
 const NAP: Duration = Duration::from_millis(1);
 /// A look at the order to stop.
 const IDLE: Duration = Duration::from_millis(100);
+/// How long what a silent driver has read last is kept for it: a device stays open for days, and a vacuum waits for who
+/// may be reading.
+const READING_KEPT: Duration = Duration::from_secs(5);
 
 /// Why a session ends.
 enum End {
@@ -168,6 +171,9 @@ impl Session<'_> {
         drop(status);
         if taken > 0 {
             return Ok(());
+        }
+        if self.active.elapsed() >= READING_KEPT {
+            self.reading = None;
         }
         if self.streams.is_waiting() && !idle {
             std::thread::sleep(NAP);
