@@ -115,6 +115,12 @@ macro_rules! id {
                 Self(u64::from(epoch.0) << 32 | u64::from(count))
             }
 
+            /// The epoch it was made in.
+            #[must_use]
+            pub fn epoch(self) -> Epoch {
+                Epoch(u32::try_from(self.0 >> 32).unwrap_or(u32::MAX))
+            }
+
             /// The id in a file name: sixteen hex digits.
             ///
             /// # Errors

@@ -37,6 +37,7 @@ pub mod rebuild;
 pub mod recall;
 pub mod recipe;
 pub mod recover;
+pub mod repair;
 pub mod scrub;
 pub mod shard;
 pub mod stats;

@@ -2,7 +2,8 @@
 //!
 //! The index is a cache: every record names its chunk, every container its records, every recipe its stream. So a lost
 //! or damaged index costs time, never data. Sealed containers are read by their footers only; open ones are walked
-//! whole.
+//! whole, and what lies behind damage in them is found record by record: such a container is not filled or cut any
+//! more, the vacuum empties it.
 //!
 //! # Crash consistency
 //! The new index grows beside the old one and takes its name only when it is complete and durable; the old one is kept
@@ -13,8 +14,7 @@ use std::time::Instant;
 
 use gdd_uring::io::{self, FileId, Io, Open};
 
-use crate::container::scan;
-use crate::container::tail;
+use crate::container::{salvage, scan, tail};
 use crate::error::{Error, Result};
 use crate::filter::Filter;
 use crate::format::container::ContainerHeader;
@@ -28,6 +28,10 @@ use crate::paths::{self, Paths};
 use crate::progress::Progress;
 use crate::{recipe, store, superblocks};
 
+/// An epoch file that is made anew says so much more than the youngest file there is: ids that were given out to files
+/// that are gone are not given out again.
+const EPOCH_MARGIN: u32 = 1000;
+
 /// What a rebuild did. Fields are only ever added.
 #[derive(Clone, Debug, Default, serde::Serialize)]
 pub struct Rebuilt {
@@ -35,6 +39,8 @@ pub struct Rebuilt {
     pub containers: u64,
     /// Those of them without a usable footer, which were walked whole.
     pub containers_walked: u64,
+    /// Those of them with damage in the middle, or whose header is damaged.
+    pub containers_salvaged: u64,
     /// Records found; a chunk that is stored twice counts twice.
     pub chunks: u64,
     /// Streams found.
@@ -89,6 +95,19 @@ pub fn rebuild_index(dir: &Path, options: &Options, progress: &mut dyn FnMut(Pro
     let gigabytes = rebuilt.bytes as f64 / 1e9;
     rebuilt.seconds_per_gigabyte = if gigabytes > 0.0 { rebuilt.seconds / gigabytes } else { 0.0 };
     Ok(rebuilt)
+}
+
+/// Make the epoch file of the store in `dir` anew, if it is lost or damaged. Returns what an operator should know.
+///
+/// # Errors
+/// No store, another process, or the disk failed.
+pub fn write_epoch(dir: &Path, options: &Options) -> Result<Option<String>> {
+    let paths = Paths::new(dir);
+    let _lock = store::lock(&paths, Access::ReadWrite)?;
+    let source = store::probe_io(dir, Access::ReadWrite, options)?;
+    let mut io = source.open().map_err(Error::io("open an I/O ring for", dir))?;
+    let (superblock, _) = superblocks::read(io.as_mut(), &paths)?;
+    renew_epoch(io.as_mut(), &paths, superblock.store, Epoch(0))
 }
 
 struct Rebuild<'a> {
@@ -148,14 +167,26 @@ impl Rebuild<'_> {
         id: ContainerId,
         len: u64,
     ) -> Result<Option<(ContainerRow, Vec<DirectoryEntry>)>> {
+        self.epoch_last = self.epoch_last.max(id.epoch());
         let block = io::read_at(self.io, file, 0, HEADER_SIZE).map_err(Error::io("read", path))?;
         let place = Place::new(path, 0);
-        let header = ContainerHeader::decode(&block, place)?;
-        header.expect(self.store, id, place)?;
-        self.epoch_last = self.epoch_last.max(header.created_epoch);
-        match self.by_footer(file, path, id, len, &header) {
+        let header = match ContainerHeader::decode(&block, place) {
+            Ok(header) => {
+                header.expect(self.store, id, place)?; // One of another store is left out.
+                Some(header)
+            }
+            Err(error @ Error::Version { .. }) => return Err(error),
+            Err(error) => {
+                self.rebuilt.notes.push(error.to_string());
+                None
+            }
+        };
+        let capacity = header.as_ref().map_or(len, |header| header.capacity);
+        match self.by_footer(file, path, id, len, capacity) {
             Ok(found) => Ok(Some(found)),
-            Err(Error::Corrupt { .. } | Error::Version { .. }) => self.by_walk(file, path, id),
+            Err(Error::Corrupt { .. } | Error::Version { .. }) => {
+                self.by_walk(file, path, id, (header.is_some(), len))
+            }
             Err(error) => Err(error),
         }
     }
@@ -166,7 +197,7 @@ impl Rebuild<'_> {
         path: &Path,
         id: ContainerId,
         end: u64,
-        header: &ContainerHeader,
+        capacity: u64,
     ) -> Result<(ContainerRow, Vec<DirectoryEntry>)> {
         let footer = tail::read(self.io, (file, path), (self.store, id), end, &mut |_| {})?;
         let summary = &footer.summary;
@@ -176,7 +207,7 @@ impl Rebuild<'_> {
             batch_seq: summary.batch_count,
             record_count: count(&footer.entries),
             chain: summary.chain,
-            capacity: header.capacity,
+            capacity,
             raw_bytes: summary.raw_bytes,
             stored_bytes: summary.stored_bytes,
         };
@@ -188,23 +219,48 @@ impl Rebuild<'_> {
         file: FileId,
         path: &Path,
         id: ContainerId,
+        (has_header, len): (bool, u64),
     ) -> Result<Option<(ContainerRow, Vec<DirectoryEntry>)>> {
         self.rebuilt.containers_walked += 1;
-        let scanned = scan::scan(self.io, file, path, self.store, id, &mut |_| Ok(()))?;
-        if scanned.entries.is_empty() {
+        let mut row = ContainerRow {
+            state: ContainerState::Open,
+            durable_len: HEADER_SIZE as u64,
+            batch_seq: 0,
+            record_count: 0,
+            chain: [0; 32],
+            capacity: len,
+            raw_bytes: 0,
+            stored_bytes: 0,
+        };
+        let mut entries = Vec::new();
+        if has_header {
+            let scanned = scan::scan(self.io, file, path, self.store, id, &mut |_| Ok(()))?;
+            row = ContainerRow {
+                durable_len: scanned.end,
+                batch_seq: scanned.batch_count,
+                chain: scanned.chain,
+                capacity: scanned.header.capacity,
+                ..row
+            };
+            entries = scanned.entries;
+        }
+        let behind = salvage::salvage(self.io, file, path, id, row.durable_len)?;
+        if !behind.is_empty() {
+            self.rebuilt.containers_salvaged += 1;
+            let (found, end) = (behind.len(), row.durable_len);
+            let place = path.display();
+            self.rebuilt.notes.push(format!("{place}: {found} records lie behind damage at byte {end}"));
+            // As it is: recovery would cut off what it does not understand.
+            (row.state, row.durable_len) = (ContainerState::Draining, len);
+            entries.extend(behind);
+        }
+        if entries.is_empty() {
             return Ok(None);
         }
-        let row = ContainerRow {
-            state: ContainerState::Open,
-            durable_len: scanned.end,
-            batch_seq: scanned.batch_count,
-            record_count: count(&scanned.entries),
-            chain: scanned.chain,
-            capacity: scanned.header.capacity,
-            raw_bytes: scanned.raw_bytes,
-            stored_bytes: scanned.stored_bytes,
-        };
-        Ok(Some((row, scanned.entries)))
+        row.record_count = count(&entries);
+        row.raw_bytes = entries.iter().map(|entry| u64::from(entry.raw_len)).sum();
+        row.stored_bytes = entries.iter().map(|entry| u64::from(entry.stored_len)).sum();
+        Ok(Some((row, entries)))
     }
 
     fn streams(&mut self) -> Result<()> {
@@ -215,19 +271,33 @@ impl Rebuild<'_> {
         self.index.commit(Batch { recipes: rows, ..Batch::default() })
     }
 
-    /// A lost or damaged epoch file is made anew, above every epoch that any file was made in.
     fn epoch(&mut self) -> Result<()> {
-        match superblocks::read_epoch(self.io, self.paths, self.store) {
-            Ok(epoch) if epoch >= self.epoch_last => Ok(()),
-            Ok(_) | Err(Error::Corrupt { .. }) => {
-                self.rebuilt
-                    .notes
-                    .push(format!("the epoch file was made anew with epoch {}", self.epoch_last.0));
-                superblocks::write_epoch(self.io, self.paths, self.store, self.epoch_last)
-            }
-            Err(error) => Err(error),
-        }
+        let note = renew_epoch(self.io, self.paths, self.store, self.epoch_last)?;
+        self.rebuilt.notes.extend(note);
+        Ok(())
     }
+}
+
+/// A lost or damaged epoch file is made anew, above `last` and every epoch that any file was made in. Returns what an
+/// operator should know, if so.
+///
+/// # Errors
+/// The disk failed.
+fn renew_epoch(io: &mut dyn Io, paths: &Paths, store: StoreId, last: Epoch) -> Result<Option<String>> {
+    match superblocks::read_epoch(io, paths, store) {
+        Ok(epoch) if epoch >= last => return Ok(None),
+        Ok(_) | Err(Error::Corrupt { .. }) => {}
+        Err(error) => return Err(error),
+    }
+    let directory = paths.containers();
+    let containers = io.list(&directory).map_err(Error::io("list", &directory))?;
+    let containers = containers.iter().filter_map(|entry| paths::container_of(&entry.name));
+    let recipes = recipe::set::list(io, &paths.recipes())?.recipes;
+    let recipes = recipes.keys().map(|recipe| recipe.epoch());
+    let last = containers.map(|id| id.epoch()).chain(recipes).fold(last, Epoch::max);
+    let epoch = Epoch(last.0.saturating_add(EPOCH_MARGIN));
+    superblocks::write_epoch(io, paths, store, epoch)?;
+    Ok(Some(format!("the epoch file was made anew with epoch {}", epoch.0)))
 }
 
 fn count(entries: &[DirectoryEntry]) -> u32 {

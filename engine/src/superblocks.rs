@@ -64,7 +64,9 @@ pub fn read_epoch(io: &mut dyn Io, paths: &Paths, store: StoreId) -> Result<Epoc
     };
     epoch.map_err(|error| match error {
         Error::Corrupt { path, offset, what, expected, found } => {
-            let found = format!("{found}; `gdd rebuild-index` makes it anew");
+            let found = format!(
+                "{found}; `gdd fsck --repair --apply` makes it anew, and so does `gdd rebuild-index`"
+            );
             Error::Corrupt { path, offset, what, expected, found }
         }
         other => other,

@@ -1,17 +1,23 @@
 //! A small store with something of everything, to be ruined; and the judgement of a ruined one.
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::fs;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use crate::copy::copy;
+use crate::damage::files;
 use crate::gdd::{Gdd, Outcome};
 use crate::joined::Joined;
 use crate::json::{list, number, text};
 use crate::stream::{Content, Stream};
 use crate::untouched::Untouched;
+use crate::workspace::scratch;
 
 const MIB: u64 = 1 << 20;
+/// Bytes of a container in front of its first batch.
+pub const HEADER_SIZE: usize = 4096;
 
 /// The streams of every such store. They share chunks, so that one damaged chunk may cost several of them.
 #[must_use]
@@ -39,6 +45,53 @@ pub fn make(gdd: &Gdd) {
     let stats = gdd.json(&["stats"]);
     let [all, sealed] = ["containers", "containers_sealed"].map(|field| number(&stats, field));
     assert!(sealed >= 2 && all > sealed, "some containers are sealed, some open: {stats:#}");
+}
+
+/// A whole store, and a place for its copies.
+#[derive(Debug)]
+pub struct Model {
+    folder: tempfile::TempDir,
+    /// The store.
+    pub whole: Gdd,
+}
+
+impl Model {
+    /// A new one, in a folder called like `name`.
+    ///
+    /// # Panics
+    /// When it cannot be made.
+    #[must_use]
+    pub fn new(name: &str) -> Self {
+        let folder = scratch(name);
+        let whole = Gdd::at(&folder.path().join("whole"));
+        make(&whole);
+        Self { folder, whole }
+    }
+
+    /// Run `test` on a copy.
+    ///
+    /// # Panics
+    /// When the store cannot be copied.
+    pub fn with_copy(&self, test: impl FnOnce(&Gdd)) {
+        let copied = Gdd::at(&self.folder.path().join("copy"));
+        copy(self.whole.store(), copied.store());
+        test(&copied);
+        fs::remove_dir_all(copied.store()).expect("a copy can be removed");
+    }
+
+    /// The containers with something in them. Others are made ahead of need, and are no loss.
+    ///
+    /// # Panics
+    /// When the store cannot be read.
+    #[must_use]
+    pub fn containers(&self) -> Vec<PathBuf> {
+        let mut all = files(&self.whole.store().join("containers")).expect("a store can be listed");
+        all.retain(|path| {
+            fs::read(path).expect("it is there").iter().skip(HEADER_SIZE).any(|&byte| byte != 0)
+        });
+        let relative = |path: &PathBuf| path.strip_prefix(self.whole.store()).map(Path::to_owned);
+        all.iter().map(relative).collect::<Result<_, _>>().expect("containers lie in the store")
+    }
 }
 
 /// What `gdd fsck` said of a store, after it was shown to have written nothing.

@@ -3,52 +3,14 @@
 
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use gdd_tests::copy::copy;
 use gdd_tests::damage::{files, strike};
 use gdd_tests::effort::sized;
 use gdd_tests::gdd::Gdd;
 use gdd_tests::random::Random;
 use gdd_tests::untouched::Untouched;
-use gdd_tests::victim::{self, Verdict, restore_all};
-use gdd_tests::workspace::scratch;
-
-/// Bytes of a container in front of its first batch.
-const HEADER_SIZE: usize = 4096;
-
-/// A whole store, and a place for its copies.
-struct Model {
-    folder: tempfile::TempDir,
-    whole: Gdd,
-}
-
-impl Model {
-    fn new(name: &str) -> Self {
-        let folder = scratch(name);
-        let whole = Gdd::at(&folder.path().join("whole"));
-        victim::make(&whole);
-        Self { folder, whole }
-    }
-
-    /// Run `test` on a copy.
-    fn with_copy(&self, test: impl FnOnce(&Gdd)) {
-        let copied = Gdd::at(&self.folder.path().join("copy"));
-        copy(self.whole.store(), copied.store());
-        test(&copied);
-        fs::remove_dir_all(copied.store()).expect("a copy can be removed");
-    }
-
-    /// The containers with something in them. Others are made ahead of need, and are no loss.
-    fn containers(&self) -> Vec<PathBuf> {
-        let mut all = files(&self.whole.store().join("containers")).expect("a store can be listed");
-        all.retain(|path| {
-            fs::read(path).expect("it is there").iter().skip(HEADER_SIZE).any(|&byte| byte != 0)
-        });
-        let relative = |path: &PathBuf| path.strip_prefix(self.whole.store()).map(Path::to_owned);
-        all.iter().map(relative).collect::<Result<_, _>>().expect("containers lie in the store")
-    }
-}
+use gdd_tests::victim::{self, HEADER_SIZE, Model, Verdict, restore_all};
 
 #[test]
 fn a_whole_store_is_found_whole() {

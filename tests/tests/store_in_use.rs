@@ -28,7 +28,8 @@ fn a_store_that_is_being_written_is_busy_for_all_others() {
     let mut slow = Running::put(&gdd, "slow");
     slow.feed(random(92, 8 * MIB)).unwrap(); // More than a pipe holds: it has opened the store.
     let pid = slow.pid().to_string();
-    let commands: [&[&str]; 6] = [
+    let commands: [&[&str]; 7] = [
+        &["fsck", "--repair", "--apply", "--json"],
         &["put", "other", "/etc/hostname", "--json"],
         &["get", "earlier", "-o", "/dev/null", "--json"],
         &["ls", "--json"],

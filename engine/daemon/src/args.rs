@@ -1,6 +1,7 @@
 //! What was typed: the command line, its environment, and its help.
 
 mod bench;
+mod fsck;
 mod init;
 mod rehydrate;
 mod scrub;
@@ -19,6 +20,7 @@ use gdd_uring::probe::Mode;
 use crate::config::{self, Config, Net, NetDomain};
 use crate::size;
 pub use bench::{Bench, BenchIngest, BenchIo, BenchRecall, BenchStages, IngestPart, RecallPart, Scenario};
+pub use fsck::Fsck;
 pub use init::Init;
 pub use rehydrate::Rehydrate;
 pub use scrub::Scrub;
@@ -346,20 +348,6 @@ pub struct Get {
     /// Write here instead of to standard output; runs of zeros become holes
     #[arg(long, short, value_name = "FILE")]
     pub output: Option<PathBuf>,
-}
-
-/// `gdd fsck`.
-#[derive(Args, Debug)]
-#[command(after_help = "\
-Levels, each including those before:
-  0  the store's identity and its lists of containers and streams
-  1  headers, footers and watermarks, and whether index and containers agree
-  2  the checksum of every chunk
-  3  the BLAKE3 hash of every chunk, and every stream chunk by chunk")]
-pub struct Fsck {
-    /// How deep to look
-    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(0..=3))]
-    pub level: u8,
 }
 
 fn workers(text: &str) -> Result<usize, String> {

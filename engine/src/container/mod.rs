@@ -5,6 +5,7 @@ pub mod batch;
 pub mod free;
 pub mod prepare;
 pub mod records;
+pub mod salvage;
 pub mod scan;
 pub mod tail;
 pub mod writer;

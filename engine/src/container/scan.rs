@@ -56,8 +56,7 @@ pub fn scan(
     id: ContainerId,
     visit: &mut dyn FnMut(&RecordView<'_>) -> Result<()>,
 ) -> Result<Scanned> {
-    let mut window = Window { start: 0, bytes: IoBuf::zeroed(0), file, path, size: 0 };
-    window.size = io.size(file).map_err(Error::io("read the length of", path))?;
+    let mut window = Window::of(io, file, path)?;
     let place = Place::new(path, 0);
     let header = ContainerHeader::decode(window.at(io, 0, HEADER_SIZE)?, place)?;
     header.expect(store, id, place)?;
@@ -130,17 +129,24 @@ pub fn entry_of(record: &RecordView<'_>) -> DirectoryEntry {
 }
 
 /// A stretch of the file in memory.
-struct Window<'a> {
+pub(super) struct Window<'a> {
     start: u64,
     bytes: IoBuf,
     file: FileId,
     path: &'a Path,
-    size: u64,
+    /// Bytes of the file.
+    pub(super) size: u64,
 }
 
-impl Window<'_> {
+impl<'a> Window<'a> {
+    /// Nothing of `file` yet.
+    pub(super) fn of(io: &mut dyn Io, file: FileId, path: &'a Path) -> Result<Self> {
+        let size = io.size(file).map_err(Error::io("read the length of", path))?;
+        Ok(Self { start: 0, bytes: IoBuf::zeroed(0), file, path, size })
+    }
+
     /// `len` bytes at `offset`, a multiple of the block; fewer at the end of the file.
-    fn at(&mut self, io: &mut dyn Io, offset: u64, len: usize) -> Result<&[u8]> {
+    pub(super) fn at(&mut self, io: &mut dyn Io, offset: u64, len: usize) -> Result<&[u8]> {
         let inside = offset >= self.start && offset + len as u64 <= self.start + self.bytes.len() as u64;
         if !inside {
             let left = usize::try_from(self.size - offset.min(self.size)).unwrap_or(usize::MAX);

@@ -11,7 +11,7 @@ use crate::planted::{self, Bug};
 /// Version of the record format.
 pub const VERSION: u8 = 1;
 
-const MAGIC_VALUE: u32 = u32::from_le_bytes(*b"GREC");
+const MAGIC_VALUE: u32 = u32::from_le_bytes(RecordHeader::MAGIC);
 const WHAT: &str = "record header";
 
 const MAGIC: Field<u32> = Field::first();
@@ -50,6 +50,8 @@ pub struct RecordHeader {
 }
 
 impl RecordHeader {
+    /// Its first bytes.
+    pub const MAGIC: [u8; 4] = *b"GREC";
     /// Encoded size in bytes. The payload follows directly.
     pub const SIZE: usize = 80;
 

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use gdd_uring::io::{self, FileId, Open};
 
-use super::Check;
+use super::{Check, Part};
 use crate::container::tail;
 use crate::error::{Error, Result};
 use crate::format::container::ContainerHeader;
@@ -68,9 +68,12 @@ impl Check<'_> {
         for entry in entries {
             match paths::container_of(&entry.name) {
                 Some(id) => drop(files.insert(id, entry.size)),
-                None => {
-                    self.report.warn(&directory.join(&entry.name), 0, "not a file of this store".to_owned())
-                }
+                None => self.report.warn(
+                    Part::Foreign,
+                    &directory.join(&entry.name),
+                    0,
+                    "not a file of this store".to_owned(),
+                ),
             }
         }
         Ok(files)
@@ -87,9 +90,9 @@ impl Check<'_> {
                 Some(len) if *len >= row.durable_len => {}
                 Some(len) => {
                     let what = format!("truncated: expected at least {} bytes, found {len}", row.durable_len);
-                    self.report.damage(&path, *len, what);
+                    self.report.damage(Part::Container, &path, *len, what);
                 }
-                None => self.report.damage(&path, 0, "missing".to_owned()),
+                None => self.report.damage(Part::Container, &path, 0, "missing".to_owned()),
             }
         }
         for id in files.keys().filter(|id| !rows.contains_key(id)) {
@@ -105,17 +108,17 @@ impl Check<'_> {
         let file = match self.io.open(&path, Open::Read) {
             Ok(file) => file,
             Err(error) => {
-                self.report.damage(&path, 0, format!("cannot be opened: {error}"));
+                self.report.damage(Part::Container, &path, 0, format!("cannot be opened: {error}"));
                 return Ok(());
             }
         };
         if let Err(error) = self.header(file, &path, found.id) {
-            self.refused(&path, error)?;
+            self.refused(Part::Container, &path, error)?;
         }
         if found.row.state.has_footer() {
             match self.footer(file, &path, found.id, &found.row) {
                 Ok(footer) => found.entries = Some(footer.entries),
-                Err(error) => self.refused(&path, error)?,
+                Err(error) => self.refused(Part::Container, &path, error)?,
             }
         }
         self.io.close(file);
@@ -123,10 +126,10 @@ impl Check<'_> {
     }
 
     /// Damage becomes a finding; anything else ends the check.
-    pub(super) fn refused(&mut self, path: &Path, error: Error) -> Result<()> {
+    pub(super) fn refused(&mut self, part: Part, path: &Path, error: Error) -> Result<()> {
         match error {
-            Error::Corrupt { offset, .. } => self.report.damage(path, offset, error.to_string()),
-            loss if loss.is_loss() => self.report.damage(path, 0, loss.to_string()),
+            Error::Corrupt { offset, .. } => self.report.damage(part, path, offset, error.to_string()),
+            loss if loss.is_loss() => self.report.damage(part, path, 0, loss.to_string()),
             other => return Err(other),
         }
         Ok(())
@@ -169,7 +172,7 @@ impl Check<'_> {
                         here += u64::from(row.container == id);
                         let what =
                             format!("chunk {}: the index says {row:?}, the directory {entry:?}", entry.hash);
-                        self.report.damage(&path, u64::from(entry.offset), what);
+                        self.report.damage(Part::Index, &path, u64::from(entry.offset), what);
                         self.report.bad_chunk(entry.hash, "index and directory differ".to_owned());
                     }
                 }
@@ -209,7 +212,7 @@ impl Check<'_> {
                 "{others} index entries point into containers whose directories list {pointed_here} of them; \
                  run `gdd rebuild-index`"
             );
-            self.report.damage(&self.paths.index(), 0, what);
+            self.report.damage(Part::Index, &self.paths.index(), 0, what);
         }
         Ok(())
     }

@@ -27,7 +27,7 @@ use crate::options::{Access, Options};
 use crate::paths::Paths;
 use crate::progress::Progress;
 use crate::{store, superblocks};
-pub use report::{Finding, Report, Severity};
+pub use report::{AffectedStream, Finding, Part, Report, Severity};
 
 /// The deepest level.
 pub const LEVEL_MAX: u8 = 3;
@@ -63,10 +63,10 @@ pub fn check(dir: &Path, level: u8, options: &Options, progress: &mut dyn FnMut(
     let (superblock, note) = superblocks::read(io.as_mut(), &paths)?;
     let mut report = Report::new(level);
     if let Some(note) = note {
-        report.warn(paths.root(), 0, note);
+        report.warn(Part::Superblock, paths.root(), 0, note);
     }
     if let Err(error) = superblocks::read_epoch(io.as_mut(), &paths, superblock.store) {
-        report.damage(&paths.epoch(), 0, error.to_string());
+        report.damage(Part::Epoch, &paths.epoch(), 0, error.to_string());
     }
     let index = RocksIndex::open_read_only(&paths.index(), superblock.store, options.budget().index)?;
     check_files(io.as_mut(), &paths, superblock.store, &index, report, progress)

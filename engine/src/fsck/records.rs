@@ -4,7 +4,7 @@ use std::path::Path;
 
 use gdd_uring::io::{FileId, Open};
 
-use super::Check;
+use super::{Check, Part};
 use crate::container::records::{Records, record_end};
 use crate::container::scan;
 use crate::error::{Error, Result};
@@ -77,11 +77,11 @@ impl Check<'_> {
         let used = found.pop().flatten().is_none_or(|row| row.container == id && row.offset == entry.offset);
         let why = error.to_string();
         if used {
-            self.refused(path, error)?;
+            self.refused(Part::Chunk, path, error)?;
             self.report.bad_chunk(entry.hash, why);
         } else if error.is_loss() {
             let what = format!("{why}; another copy of the chunk is used, the vacuum takes this one away");
-            self.report.warn(path, u64::from(entry.offset), what);
+            self.report.warn(Part::Container, path, u64::from(entry.offset), what);
         } else {
             return Err(error);
         }
@@ -95,10 +95,10 @@ impl Check<'_> {
                 let why = scanned.stop.map_or_else(|| "the file ends".to_owned(), |error| error.to_string());
                 let what =
                     format!("{} of {} batches follow one another: {why}", scanned.batch_count, row.batch_seq);
-                self.report.damage(path, scanned.end, what);
+                self.report.damage(Part::Container, path, scanned.end, what);
             }
             Ok(_) => {}
-            Err(error) => self.refused(path, error)?,
+            Err(error) => self.refused(Part::Container, path, error)?,
         }
         Ok(())
     }

@@ -15,11 +15,37 @@ pub enum Severity {
     Damage,
 }
 
+/// What something is wrong with; `gdd fsck --repair` goes by it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Part {
+    /// A copy of the superblock.
+    Superblock,
+    /// The epoch file.
+    Epoch,
+    /// The index: it disagrees with what the containers say.
+    Index,
+    /// A container: missing, truncated, or its own blocks are damaged.
+    Container,
+    /// A chunk that the index knows.
+    Chunk,
+    /// One copy of a recipe; the other one is good.
+    RecipeCopy,
+    /// A recipe, in both copies.
+    Recipe,
+    /// What a crash left; the next opening for writing settles it.
+    Unsettled,
+    /// A file that is none of this store's.
+    Foreign,
+}
+
 /// One thing that is wrong.
 #[derive(Clone, Debug, serde::Serialize)]
 pub struct Finding {
     /// How bad it is.
     pub severity: Severity,
+    /// What it is wrong with.
+    pub part: Part,
     /// In which file.
     pub file: PathBuf,
     /// Where in it, in bytes.
@@ -37,6 +63,8 @@ pub struct AffectedStream {
     pub bytes_lost: u64,
     /// Chunks of it that are lost.
     pub chunks_lost: u64,
+    /// Its recipe is lost: nobody knows what it consisted of.
+    pub recipe_lost: bool,
 }
 
 /// Findings that are listed; the rest is only counted, so that a ruined store gives a readable report.
@@ -51,6 +79,8 @@ pub struct Report {
     pub clean: bool,
     /// What was found, at most a thousand of it.
     pub findings: Vec<Finding>,
+    /// How much was found in all, by what it is wrong with.
+    pub parts: BTreeMap<Part, u64>,
     /// How much was found in all, of severity `damage`.
     pub damage_count: u64,
     /// How much was found in all, of severity `warning`.
@@ -63,6 +93,8 @@ pub struct Report {
     pub records_unlisted: u64,
     /// Chunks that cannot be given back.
     pub chunks_bad: u64,
+    /// Chunks that a stream needs and the index does not know; only found by level 3.
+    pub chunks_unknown: u64,
     /// Streams checked.
     pub streams: u64,
     /// Streams that cannot be restored whole; only found by level 3.
@@ -83,12 +115,14 @@ impl Report {
             level,
             clean: true,
             findings: Vec::new(),
+            parts: BTreeMap::new(),
             damage_count: 0,
             warning_count: 0,
             containers: 0,
             chunks: 0,
             records_unlisted: 0,
             chunks_bad: 0,
+            chunks_unknown: 0,
             streams: 0,
             streams_affected: Vec::new(),
             bytes_read: 0,
@@ -98,21 +132,22 @@ impl Report {
     }
 
     /// Something is lost or changed.
-    pub(super) fn damage(&mut self, file: &Path, offset: u64, what: String) {
+    pub(super) fn damage(&mut self, part: Part, file: &Path, offset: u64, what: String) {
         self.damage_count += 1;
-        self.find(Severity::Damage, file, offset, what);
+        self.find((Severity::Damage, part), file, offset, what);
     }
 
     /// Something is odd.
-    pub(super) fn warn(&mut self, file: &Path, offset: u64, what: String) {
+    pub(super) fn warn(&mut self, part: Part, file: &Path, offset: u64, what: String) {
         self.warning_count += 1;
-        self.find(Severity::Warning, file, offset, what);
+        self.find((Severity::Warning, part), file, offset, what);
     }
 
-    fn find(&mut self, severity: Severity, file: &Path, offset: u64, what: String) {
+    fn find(&mut self, (severity, part): (Severity, Part), file: &Path, offset: u64, what: String) {
         self.clean = false;
+        *self.parts.entry(part).or_default() += 1;
         if self.findings.len() < LISTED_MAX {
-            self.findings.push(Finding { severity, file: file.to_owned(), offset, what });
+            self.findings.push(Finding { severity, part, file: file.to_owned(), offset, what });
         }
     }
 
@@ -133,6 +168,18 @@ impl Report {
         if self.affected_names.insert(stream.name.clone()) {
             self.streams_affected.push(stream);
         }
+    }
+
+    /// Findings about `part`.
+    #[must_use]
+    pub fn about(&self, part: Part) -> u64 {
+        self.parts.get(&part).copied().unwrap_or(0)
+    }
+
+    /// Whether something is lost.
+    #[must_use]
+    pub fn is_damaged(&self) -> bool {
+        self.damage_count > 0 || self.chunks_bad > 0 || !self.streams_affected.is_empty()
     }
 
     pub(super) fn finish(mut self) -> Self {

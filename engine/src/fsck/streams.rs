@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::Check;
 use super::report::AffectedStream;
+use super::{Check, Part};
 use crate::error::{Error, Result};
 use crate::format::recipe_block::RecipeEntry;
 use crate::ids::{ChunkHash, RecipeId};
@@ -15,26 +15,23 @@ impl Check<'_> {
     pub(super) fn streams(&mut self) -> Result<()> {
         let rows = self.index.recipes()?;
         let listing = set::list(self.io, &self.paths.recipes())?;
-        for path in listing.foreign.iter().chain(&listing.temporary) {
-            self.report.warn(
-                path,
-                0,
-                "not a finished recipe: the next opening for writing settles it".to_owned(),
-            );
+        for path in &listing.foreign {
+            self.report.warn(Part::Foreign, path, 0, "not a file of this store".to_owned());
+        }
+        for path in &listing.temporary {
+            let what = "not a finished recipe: the next opening for writing settles it";
+            self.report.warn(Part::Unsettled, path, 0, what.to_owned());
         }
         for recipe in &listing.journals {
             let path = Side::A.directory(&self.paths.recipes()).join(format!("{recipe}.{JOURNAL_EXTENSION}"));
             let what = "of a stream that was not finished: the next opening for writing keeps what it says";
-            self.report.warn(&path, 0, what.to_owned());
+            self.report.warn(Part::Unsettled, &path, 0, what.to_owned());
         }
         let known: BTreeSet<RecipeId> = rows.iter().map(|row| row.recipe).collect();
         for recipe in listing.recipes.keys().filter(|recipe| !known.contains(recipe)) {
             let path = Side::A.file(&self.paths.recipes(), *recipe);
-            self.report.warn(
-                &path,
-                0,
-                "belongs to no stream: the next opening for writing settles it".to_owned(),
-            );
+            let what = "belongs to no stream: the next opening for writing settles it";
+            self.report.warn(Part::Unsettled, &path, 0, what.to_owned());
         }
         for row in rows.iter().filter(|row| row.state == RecipeState::Live) {
             self.report.streams += 1;
@@ -62,14 +59,17 @@ impl Check<'_> {
             };
             match what {
                 None => good += 1,
-                Some(what) => {
-                    self.report.damage(&path, 0, format!("copy of the recipe of {:?}: {what}", row.name))
-                }
+                Some(what) => self.report.damage(
+                    Part::RecipeCopy,
+                    &path,
+                    0,
+                    format!("copy of the recipe of {:?}: {what}", row.name),
+                ),
             }
         }
         // With no good copy, what is good of both may still give the whole; level 3 tries that.
         if good == 0 && self.level < 3 {
-            self.lost(row, row.logical_bytes, row.chunk_count);
+            self.lost(row, row.logical_bytes, row.chunk_count, false);
         }
         Ok(())
     }
@@ -85,7 +85,7 @@ impl Check<'_> {
         match outcome {
             Ok((0, 0)) => Ok(()),
             Ok((bytes, chunks)) => {
-                self.lost(row, bytes, chunks);
+                self.lost(row, bytes, chunks, false);
                 Ok(())
             }
             Err(error) => self.unreadable(row, error),
@@ -114,7 +114,13 @@ impl Check<'_> {
                 bytes += entry.bytes();
                 chunks += u64::from(entry.repeat);
                 if self.report.bad_chunk(entry.hash, why.to_owned()) {
-                    self.report.damage(&path, 0, format!("chunk {} of {:?}: {why}", entry.hash, row.name));
+                    self.report.chunks_unknown += u64::from(located.is_none());
+                    self.report.damage(
+                        Part::Chunk,
+                        &path,
+                        0,
+                        format!("chunk {} of {:?}: {why}", entry.hash, row.name),
+                    );
                 }
             }
             entries.clear();
@@ -126,15 +132,21 @@ impl Check<'_> {
         let path = Side::A.file(&self.paths.recipes(), row.recipe);
         match error {
             Error::Corrupt { .. } | Error::Version { .. } | Error::Io { .. } => {
-                self.report.damage(&path, 0, format!("recipe of {:?}: {error}", row.name));
-                self.lost(row, row.logical_bytes, row.chunk_count);
+                self.report.damage(Part::Recipe, &path, 0, format!("recipe of {:?}: {error}", row.name));
+                self.lost(
+                    row,
+                    row.logical_bytes,
+                    row.chunk_count,
+                    error.is_loss() && !matches!(error, Error::Version { .. }),
+                );
                 Ok(())
             }
             other => Err(other),
         }
     }
 
-    fn lost(&mut self, row: &RecipeRow, bytes_lost: u64, chunks_lost: u64) {
-        self.report.affect(AffectedStream { name: row.name.clone(), bytes_lost, chunks_lost });
+    fn lost(&mut self, row: &RecipeRow, bytes_lost: u64, chunks_lost: u64, recipe_lost: bool) {
+        let name = row.name.clone();
+        self.report.affect(AffectedStream { name, bytes_lost, chunks_lost, recipe_lost });
     }
 }

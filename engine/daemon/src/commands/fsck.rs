@@ -1,10 +1,11 @@
-//! `gdd fsck`.
+//! `gdd fsck`, and `gdd fsck --repair`.
 
 use std::fmt::Write;
 use std::path::Path;
 
-use gdd_engine::fsck::{self, Report};
+use gdd_engine::fsck::{self, AffectedStream, Report};
 use gdd_engine::options::Options;
+use gdd_engine::repair::{self, Proposal, Repaired, Step};
 
 use crate::args;
 use crate::failure::{CODE_DAMAGE, Result};
@@ -12,21 +13,87 @@ use crate::output::Outcome;
 use crate::progress::Bar;
 use crate::size::{grouped, show};
 
-/// Check the store, changing nothing.
+/// Check the store, changing nothing; or bring it in order.
 ///
 /// # Errors
 /// The store cannot be opened, or the disk failed. Damage is no error here, but exit code 3.
 pub fn run(arguments: &args::Fsck, dir: &Path, options: &Options) -> Result<Outcome> {
     let mut bar = Bar::bytes("check", None);
-    let report = fsck::check(dir, arguments.level, options, &mut |progress| bar.follow(progress))?;
+    let mut progress = |progress| bar.follow(progress);
+    let (mut outcome, damaged) = if arguments.apply {
+        let repaired = repair::apply(dir, options, &mut progress)?;
+        let damaged = repaired.left.as_ref().is_none_or(Report::is_damaged);
+        (Outcome::new(&repaired, repaired_text(&repaired))?, damaged)
+    } else if arguments.repair {
+        let proposal = repair::propose(dir, options, &mut progress)?;
+        let damaged = proposal.found.as_ref().is_none_or(Report::is_damaged);
+        (Outcome::new(&proposal, proposal_text(&proposal))?, damaged)
+    } else {
+        let report = fsck::check(dir, arguments.level, options, &mut progress)?;
+        (Outcome::new(&report, text(&report))?, report.is_damaged())
+    };
     drop(bar);
-    let damaged = report.damage_count > 0 || report.chunks_bad > 0 || !report.streams_affected.is_empty();
-    let mut outcome = Outcome::new(&report, text(&report, damaged))?;
     outcome.code = if damaged { CODE_DAMAGE } else { 0 };
     Ok(outcome)
 }
 
-fn text(report: &Report, damaged: bool) -> String {
+fn proposal_text(proposal: &Proposal) -> String {
+    let mut out = proposal.found.as_ref().map_or_else(String::new, text);
+    let plan = &proposal.plan;
+    if plan.steps.is_empty() {
+        out.push_str("a repair would do nothing\n");
+        return out;
+    }
+    out.push_str("a repair would, in this order:\n");
+    out.push_str(&steps(&plan.steps));
+    if let Some(note) = &plan.note {
+        let _ = writeln!(out, "{note}");
+    }
+    let kept: Vec<&AffectedStream> = plan.lost.iter().filter(|stream| !stream.recipe_lost).collect();
+    if !kept.is_empty() {
+        let _ = writeln!(
+            out,
+            "no repair brings back what {} streams have lost; new backups of the same data do: gdd scrub --report",
+            kept.len()
+        );
+    }
+    out.push_str("nothing was changed; `gdd fsck --repair --apply` does it\n");
+    out
+}
+
+fn repaired_text(repaired: &Repaired) -> String {
+    let mut out = String::new();
+    if repaired.done.is_empty() {
+        out.push_str("there was nothing to repair\n");
+    } else {
+        out.push_str("done, in this order:\n");
+        out.push_str(&steps(&repaired.done));
+    }
+    for note in &repaired.notes {
+        let _ = writeln!(out, "{note}");
+    }
+    for file in &repaired.set_aside {
+        let _ = writeln!(out, "set aside: {}", file.display());
+    }
+    for stream in &repaired.streams_set_aside {
+        let _ = writeln!(out, "stream {stream} is gone: its recipe could not be read in either copy");
+    }
+    if let Some(left) = &repaired.left {
+        out.push_str("now: ");
+        out.push_str(&text(left));
+    }
+    out
+}
+
+fn steps(steps: &[Step]) -> String {
+    let mut out = String::new();
+    for (number, Step { count, what, .. }) in (1..).zip(steps) {
+        let _ = writeln!(out, "  {number}. {what} ({} findings)", grouped(*count));
+    }
+    out
+}
+
+fn text(report: &Report) -> String {
     let mut text = String::new();
     let mut line = |what: String| {
         let _ = writeln!(text, "{what}"); // A string takes everything.
@@ -52,7 +119,7 @@ fn text(report: &Report, damaged: bool) -> String {
         grouped(report.streams),
         show(report.bytes_read)
     );
-    line(match (damaged, report.clean) {
+    line(match (report.is_damaged(), report.clean) {
         (true, _) => format!("{checked}: DAMAGED, {} findings", report.damage_count),
         (false, false) => format!("{checked}: nothing lost, {} warnings", report.warning_count),
         (false, true) => format!("{checked}: clean"),
