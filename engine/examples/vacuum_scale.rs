@@ -4,7 +4,7 @@
 //! `cargo run --release -p gdd-engine --example vacuum_scale -- [GIB [DIRECTORY]]`; by default 20 GiB logical, of which
 //! 16 GiB are unique, below the temporary directory. It prints the rate of each run, its memory, and how much is on
 //! disk for each byte that is needed; then reads every stream that is left and compares it. Last it stores the same
-//! data with and without a vacuum beside it, in turns, and prints the ratio of the medians.
+//! data with and without a vacuum and a scrub beside it, in turns, and prints the ratio of the medians.
 #![allow(missing_docs)]
 
 use std::path::{Path, PathBuf};
@@ -14,6 +14,7 @@ use std::time::Instant;
 use gdd_engine::error::Error;
 use gdd_engine::format::superblock::Settings;
 use gdd_engine::options::{Access, Options};
+use gdd_engine::scrub::ScrubOptions;
 use gdd_engine::store::Store;
 use gdd_engine::vacuum::{VacuumOptions, VacuumReport};
 
@@ -21,8 +22,9 @@ use gdd_engine::vacuum::{VacuumOptions, VacuumReport};
 const STREAM: usize = 64 << 20;
 /// The last fifth of a stream is the same as another's.
 const SHARED: usize = STREAM / 5;
-/// Bytes a second of the vacuum that runs beside ingest.
+/// Bytes a second of the vacuum that runs beside ingest, and of the scrub: the daemon's own.
 const RATE: u64 = 64 << 20;
+const SCRUB_RATE: u64 = 32 << 20;
 /// Turns with and without it.
 const TURNS: usize = 5;
 
@@ -94,7 +96,7 @@ fn show(run: u32, report: &VacuumReport, used: u64) {
     );
 }
 
-/// Ingest in turns: alone, and beside a vacuum that always has something to do.
+/// Ingest in turns: alone, and beside a vacuum that always has something to do, and a scrub that begins anew.
 fn beside(store: &Store, streams: u64) -> Result<(), Error> {
     let (mut alone, mut accompanied) = (Vec::new(), Vec::new());
     for turn in 0..2 * TURNS {
@@ -118,6 +120,18 @@ fn beside(store: &Store, streams: u64) -> Result<(), Error> {
                     Ok::<(), Error>(())
                 })
             });
+            let scrubbing = with.then(|| {
+                scope.spawn(|| {
+                    let options = ScrubOptions { rate: Some(SCRUB_RATE), ..ScrubOptions::default() };
+                    while !over.load(Ordering::Relaxed) {
+                        store.scrub(&options, &mut |_| (), &mut |wait| {
+                            std::thread::sleep(wait);
+                            !over.load(Ordering::Relaxed)
+                        })?;
+                    }
+                    Ok::<(), Error>(())
+                })
+            });
             let started = Instant::now();
             for part in 0..16 {
                 let mut put = store.put(&format!("turn-{turn}-{part}"))?;
@@ -126,8 +140,8 @@ fn beside(store: &Store, streams: u64) -> Result<(), Error> {
             }
             let seconds = started.elapsed().as_secs_f64();
             over.store(true, Ordering::Relaxed);
-            if let Some(vacuuming) = vacuuming {
-                vacuuming.join().unwrap_or(Err(Error::Cancelled))?;
+            for beside in vacuuming.into_iter().chain(scrubbing) {
+                beside.join().unwrap_or(Err(Error::Cancelled))?;
             }
             Ok::<f64, Error>(seconds)
         })?;
@@ -136,10 +150,11 @@ fn beside(store: &Store, streams: u64) -> Result<(), Error> {
     let (alone, accompanied) = (median(alone), median(accompanied));
     let mb = 16.0 * STREAM as f64 / 1e6;
     println!(
-        "beside   ingest {:.0} MB/s alone, {:.0} MB/s beside a vacuum at {} MB/s: {:.2}",
+        "beside   ingest {:.0} MB/s alone, {:.0} MB/s beside a vacuum at {} and a scrub at {} MiB/s: {:.2}",
         mb / alone,
         mb / accompanied,
         RATE >> 20,
+        SCRUB_RATE >> 20,
         alone / accompanied
     );
     Ok(())

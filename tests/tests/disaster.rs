@@ -1,0 +1,189 @@
+//! The procedures of docs/dr-runbook.md, carried out against stock Bacula: what comes back, what does not, and that a
+//! restore of the latter says so.
+#![allow(clippy::unwrap_used)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use gdd_rig::{Daemon, JobResult, Level, Release, Rig};
+use gdd_tests::bacula::{Site, assert_equal, assert_restored};
+use gdd_tests::copy::copy;
+use gdd_tests::damage::files;
+use gdd_tests::gdd::Gdd;
+use gdd_tests::json::{list, text};
+use gdd_tests::random::Random;
+use gdd_tests::serving::Serving;
+
+const FILES: u32 = 40;
+const FILE_SIZE: usize = 200_000;
+
+/// A backup that went well, before anything did not.
+struct Scene {
+    site: Site,
+    rig: Rig,
+    source: PathBuf,
+    first: JobResult,
+}
+
+impl Scene {
+    fn new() -> Option<Self> {
+        let site = Site::new(Release::V9)?;
+        let source = site.folder().join("source");
+        fill(&source, 1);
+        let rig = site.bacula().backup("tree", &source).start().unwrap();
+        let first = rig.run("tree", Level::Full).unwrap().demand_ok().unwrap();
+        Some(Self { site, rig, source, first })
+    }
+
+    /// As the runbook has it: bacula-sd first, then gdd, which the next step finds stopped.
+    fn stop(&mut self) {
+        self.site.daemon().stop();
+    }
+
+    fn serve(&mut self) {
+        self.site.serve();
+        self.rig.restart(Daemon::Storage).unwrap();
+    }
+
+    fn store(&self) -> PathBuf {
+        self.site.gdd.store().to_owned()
+    }
+
+    fn full(&self) -> JobResult {
+        self.rig.run("tree", Level::Full).unwrap().demand_ok().unwrap()
+    }
+
+    /// Other files, as `seed` says; returns where the ones before are.
+    fn replace_source(&self, seed: u64) -> PathBuf {
+        let kept = self.source.with_extension(format!("before-{seed}"));
+        fs::rename(&self.source, &kept).unwrap();
+        fill(&self.source, seed);
+        kept
+    }
+
+    fn restored(&self, job: &JobResult) {
+        assert_restored(&self.rig, &[job], &self.source);
+    }
+
+    /// The restore ends in error, and names us as the reason.
+    fn lost(&self, job: &JobResult) {
+        let back = self.rig.restore(&[job.id]).unwrap();
+        assert!(back.result.clone().demand_ok().is_err(), "{:?}", back.result);
+        assert!(back.result.log.contains("[GDD-SD-"), "{}", back.result.log);
+    }
+}
+
+fn fill(root: &Path, seed: u64) {
+    let mut random = Random::new(seed);
+    let mut bytes = vec![0; FILE_SIZE];
+    fs::create_dir_all(root).unwrap();
+    for file in 0..FILES {
+        random.fill(&mut bytes);
+        fs::write(root.join(format!("{file:03}")), &bytes).unwrap();
+    }
+}
+
+#[test]
+fn lost_index() {
+    let Some(mut scene) = Scene::new() else { return };
+    scene.stop();
+    fs::remove_dir_all(scene.store().join("index")).unwrap();
+    scene.site.gdd.expect(0, &["fsck", "--repair", "--apply"]);
+    scene.serve();
+    scene.restored(&scene.first);
+    let again = scene.full();
+    scene.restored(&again);
+    scene.site.stop_and_check();
+}
+
+#[test]
+fn lost_container() {
+    let Some(mut scene) = Scene::new() else { return };
+    scene.stop();
+    let containers = files(&scene.store().join("containers")).unwrap();
+    let used = |path: &&PathBuf| fs::read(path).unwrap().iter().skip(4096).any(|byte| *byte != 0);
+    fs::remove_file(containers.iter().find(used).unwrap()).unwrap();
+    scene.site.gdd.expect(3, &["fsck", "--repair", "--apply"]);
+    // Whom it concerns, and who brings the data again.
+    let report = scene.site.gdd.expect(3, &["scrub", "--report", "--json"]).json();
+    let hit = &list(&report["blame"], "streams")[0];
+    assert!(text(hit, "stream").starts_with("sd/") && text(hit, "lineage").contains("tree"), "{report:#}");
+    scene.serve();
+    scene.lost(&scene.first);
+    let again = scene.full();
+    scene.restored(&again);
+    scene.restored(&scene.first);
+    // Nobody reads any more, which the storage daemon does not say: it is silent.
+    let until = Instant::now() + Duration::from_secs(60);
+    while list(&scene.site.gdd.json(&["vacuum"]), "retired").is_empty() {
+        assert!(Instant::now() < until, "the lost container is not put away");
+        thread::sleep(Duration::from_secs(1));
+    }
+    scene.site.stop_and_check();
+}
+
+#[test]
+fn lost_store_with_volumes_left() {
+    let Some(mut scene) = Scene::new() else { return };
+    scene.stop();
+    fs::remove_dir_all(scene.store()).unwrap();
+    scene.site.gdd.init();
+    scene.serve();
+    scene.lost(&scene.first);
+    scene.replace_source(2);
+    let again = scene.full();
+    scene.restored(&again);
+    // The new store gives the old one's numbers to its streams, but a volume knows its blocks.
+    scene.lost(&scene.first);
+    scene.site.stop_and_check();
+}
+
+#[test]
+fn rollback_to_an_older_snapshot() {
+    let Some(mut scene) = Scene::new() else { return };
+    scene.stop();
+    let (store, snapshot) = (scene.store(), scene.site.folder().join("snapshot"));
+    copy(&store, &snapshot);
+    scene.serve();
+    let kept = scene.replace_source(2);
+    let second = scene.full();
+    scene.restored(&second);
+    scene.stop();
+    fs::remove_dir_all(&store).unwrap();
+    fs::rename(&snapshot, &store).unwrap();
+    // Ids that the lost time has given out are not given out again.
+    fs::remove_file(store.join("epoch")).unwrap();
+    scene.site.gdd.expect(0, &["fsck", "--repair", "--apply"]);
+    scene.serve();
+    scene.lost(&second);
+    scene.replace_source(3);
+    let third = scene.full();
+    scene.restored(&third);
+    scene.lost(&second);
+    // Bacula reads a block too far, into the lost job: it ends in error, after all of the first one's files.
+    let back = scene.rig.restore(&[scene.first.id]).unwrap();
+    assert!(back.result.log.contains("[GDD-SD-0025]"), "{}", back.result.log);
+    assert_equal(&kept, &back.path(&scene.source));
+    scene.site.stop_and_check();
+}
+
+#[test]
+fn moving_to_new_hardware_and_to_a_replica() {
+    let Some(mut scene) = Scene::new() else { return };
+    scene.stop();
+    let (old, new) = (scene.store(), scene.site.folder().join("new-disk"));
+    copy(&old, &new);
+    fs::remove_dir_all(&old).unwrap();
+    let socket = scene.site.folder().join("gdd.sock");
+    let moved = Gdd::at(&new).with_flags(&["--socket", socket.to_str().unwrap()]);
+    moved.expect(0, &["fsck"]);
+    scene.site.adopt(Serving::start(&moved, scene.site.folder()));
+    scene.rig.restart(Daemon::Storage).unwrap();
+    scene.restored(&scene.first);
+    let again = scene.full();
+    scene.restored(&again);
+    scene.site.daemon().stop();
+    moved.expect(0, &["fsck"]);
+}
