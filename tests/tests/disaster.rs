@@ -8,7 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use gdd_rig::{Daemon, JobResult, Level, Release, Rig};
-use gdd_tests::bacula::{Site, assert_equal, assert_restored};
+use gdd_tests::bacula::{DEVICE, POOL, Site, VOLUME, assert_equal, assert_restored};
 use gdd_tests::copy::copy;
 use gdd_tests::damage::files;
 use gdd_tests::gdd::Gdd;
@@ -186,4 +186,33 @@ fn moving_to_new_hardware_and_to_a_replica() {
     scene.restored(&again);
     scene.site.daemon().stop();
     moved.expect(0, &["fsck"]);
+}
+
+#[test]
+fn a_volume_that_was_deleted_leaves_orphans() {
+    let Some(mut scene) = Scene::new() else { return };
+    let volume = scene.rig.volume_file(DEVICE, VOLUME).unwrap();
+    let device = volume.parent().unwrap().to_str().unwrap().to_owned();
+    let reconcile = ["reconcile", "--volumes", &device, "--keep-newer", "1s"];
+    let gdd = scene.site.gdd.clone();
+    let orphans = |more: &[&str]| gdd.json(&[&reconcile, more].concat())["orphans"].as_array().unwrap().len();
+    thread::sleep(Duration::from_secs(2));
+    assert_eq!(orphans(&[]), 0, "its volume is there");
+    fs::remove_file(&volume).unwrap();
+    gdd.expect(2, &reconcile).demand_said(&["mounted"]);
+    scene.rig.label("Other-1", POOL).unwrap();
+    let young = gdd.json(&["reconcile", "--volumes", &device]);
+    assert!(list(&young, "orphans").is_empty(), "a young stream is kept");
+    assert_eq!(orphans(&[]), 1);
+    gdd.expect(2, &[&reconcile[..], &["--apply"]].concat()).demand_said(&["--force", "nothing was removed"]);
+    assert_eq!(orphans(&[]), 1);
+    assert_eq!(orphans(&["--apply", "--force"]), 1);
+    assert_eq!(orphans(&[]), 0);
+    assert!(list(&gdd.json(&["ls"]), "streams").is_empty());
+    let other = scene.rig.volume_file(DEVICE, "Other-1").unwrap();
+    let mut header = fs::read(&other).unwrap();
+    header[20] ^= 1;
+    fs::write(&other, header).unwrap();
+    gdd.expect(1, &reconcile).demand_said(&["Other-1", "damaged"]);
+    scene.site.stop_and_check();
 }

@@ -3,6 +3,7 @@
 mod bench;
 mod fsck;
 mod init;
+mod reconcile;
 mod rehydrate;
 mod scrub;
 mod vacuum;
@@ -22,6 +23,7 @@ use crate::size;
 pub use bench::{Bench, BenchIngest, BenchIo, BenchRecall, BenchStages, IngestPart, RecallPart, Scenario};
 pub use fsck::Fsck;
 pub use init::Init;
+pub use reconcile::Reconcile;
 pub use rehydrate::Rehydrate;
 pub use scrub::Scrub;
 pub use vacuum::Vacuum;
@@ -196,6 +198,8 @@ pub enum Command {
     ///
     /// The old index, if there is one, is kept beside it as index.old-N until you remove it.
     RebuildIndex,
+    /// Find streams whose volume or job is gone, and remove them if asked
+    Reconcile(Reconcile),
     /// Fetch the files that bextract, or a restore without the plugin, left as references
     Rehydrate(Rehydrate),
     /// Make or check the keys of clients in bothsides mode

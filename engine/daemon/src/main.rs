@@ -15,6 +15,7 @@ mod size;
 mod span;
 mod tree;
 mod users;
+mod volumes;
 
 use std::process::ExitCode;
 

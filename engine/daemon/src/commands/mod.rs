@@ -8,6 +8,7 @@ mod key;
 pub mod ls;
 pub mod put;
 mod rebuild_index;
+mod reconcile;
 mod rehydrate;
 mod restore;
 pub mod rm;
@@ -58,6 +59,7 @@ pub fn run(cli: &Cli) -> Result<Outcome> {
         Command::Scrub(arguments) => scrub::run(arguments, &store, &options),
         Command::Vacuum(arguments) => vacuum::run(arguments, &store, &options),
         Command::RebuildIndex => rebuild_index::run(&store, &options),
+        Command::Reconcile(arguments) => reconcile::run(arguments, common, &store, &options),
         Command::Rehydrate(arguments) => rehydrate::run(arguments),
         Command::Key(arguments) => key::run(&arguments.action),
         Command::Bench(arguments) => bench::run(arguments, common),
