@@ -9,7 +9,7 @@ use crate::core::Core;
 use crate::error::{Error, Result};
 use crate::fsck::{Part, Report};
 use crate::index::Batch;
-use crate::recipe::Side;
+use crate::recipe::{Side, set};
 
 /// Files that are none of the store's. Of more than a report lists, the next repair takes the rest.
 pub(super) fn foreign(core: &Core, found: &Report) -> Result<Vec<PathBuf>> {
@@ -18,16 +18,21 @@ pub(super) fn foreign(core: &Core, found: &Report) -> Result<Vec<PathBuf>> {
     files.filter_map(|finding| set_aside(core, io.as_mut(), &finding.file).transpose()).collect()
 }
 
-/// A stream of whose recipe no copy can be read. A crash between leaves a stream without files, which is set aside
-/// again.
-pub(super) fn stream(core: &Core, name: &str) -> Result<Vec<PathBuf>> {
-    let Some(row) = core.index.recipe(name)? else { return Ok(Vec::new()) };
+/// A stream of whose recipe no copy can be read, unless recovery has mended it meanwhile: then there is nothing. A
+/// crash between leaves a stream without files, which is set aside again.
+pub(super) fn stream(core: &Core, name: &str) -> Result<Option<Vec<PathBuf>>> {
+    let Some(row) = core.index.recipe(name)? else { return Ok(None) };
     let mut io = core.open_io()?;
+    match set::check(io.as_mut(), &core.paths.recipes(), row.recipe, core.store) {
+        Ok(_) => return Ok(None),
+        Err(error) if error.is_loss() => {}
+        Err(error) => return Err(error),
+    }
     let files = Side::BOTH.map(|side| side.file(&core.paths.recipes(), row.recipe));
     let moved = files.iter().filter_map(|file| set_aside(core, io.as_mut(), file).transpose());
     let moved = moved.collect::<Result<Vec<_>>>()?;
     core.index.commit(Batch { removed_recipes: vec![name.to_owned()], ..Batch::default() })?;
-    Ok(moved)
+    Ok(Some(moved))
 }
 
 /// Where `file` lies now; nothing when it is not there.

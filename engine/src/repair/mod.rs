@@ -115,8 +115,10 @@ fn work(
     }
     if plan.has(Action::SetStreamsAside) {
         for stream in found.streams_affected.iter().filter(|stream| stream.recipe_lost) {
-            repaired.set_aside.extend(aside::stream(store.core(), &stream.name)?);
-            repaired.streams_set_aside.push(stream.name.clone());
+            if let Some(files) = aside::stream(store.core(), &stream.name)? {
+                repaired.set_aside.extend(files);
+                repaired.streams_set_aside.push(stream.name.clone());
+            }
         }
     }
     if plan.has(Action::MarkChunks) || plan.has(Action::WriteCopies) {
