@@ -125,7 +125,7 @@ fn filter(count: u64, dir: &std::path::Path) -> Result<(), Box<dyn Error>> {
         stats.hot_bytes
     );
     let start = Instant::now();
-    filter.flush_and_mark_clean()?;
+    filter.flush_and_mark_clean(Epoch(0))?;
     println!("close {:.3} s for {} bytes", start.elapsed().as_secs_f64(), stats.bytes);
     drop(filter);
     let start = Instant::now();

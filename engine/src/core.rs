@@ -179,6 +179,8 @@ pub struct Core {
     /// A scrub is at work.
     pub(crate) scrubbing: AtomicBool,
     recipes_begun: AtomicU32,
+    /// The last epoch on disk, if it was raised above this opening's; 0 otherwise.
+    pub(crate) epoch_raised: AtomicU32,
     names: Arc<Mutex<HashSet<String>>>,
 }
 
@@ -209,6 +211,7 @@ impl Core {
             removing: Mutex::default(),
             scrubbing: AtomicBool::new(false),
             recipes_begun: AtomicU32::new(0),
+            epoch_raised: AtomicU32::new(0),
             names,
         })
     }

@@ -4,7 +4,7 @@
 //! does the next opening skip recovery.
 
 use std::path::PathBuf;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError};
 
 use gdd_uring::io::{Io, IoSource};
@@ -148,8 +148,9 @@ pub fn new_store_id() -> Result<StoreId> {
 /// The index or the filter failed.
 pub fn finish(core: &Core) -> Result<()> {
     pool_unused(core)?;
-    core.filter.flush_and_mark_clean()?;
-    let mark = Batch { meta: vec![(MetaKey::CleanEpoch, clean_mark(core.epoch))], ..Batch::default() };
+    let epoch = core.epoch.max(Epoch(core.epoch_raised.load(Ordering::Acquire)));
+    core.filter.flush_and_mark_clean(epoch)?;
+    let mark = Batch { meta: vec![(MetaKey::CleanEpoch, clean_mark(epoch))], ..Batch::default() };
     core.index.commit(mark)
 }
 

@@ -57,6 +57,16 @@ impl Store {
     /// # Errors
     /// The directory is in use, the settings are unusable, or the disk refused.
     pub fn init(dir: &Path, settings: &Settings, options: &Options) -> Result<StoreId> {
+        let store = opening::new_store_id()?;
+        Self::init_as(dir, settings, options, store).map(|()| store)
+    }
+
+    /// The same with the identity of another store, to take its place when it is lost: what refers to that store, as
+    /// Bacula's volumes do in bothsides mode, then refers to this one.
+    ///
+    /// # Errors
+    /// As [`Store::init`].
+    pub fn init_as(dir: &Path, settings: &Settings, options: &Options, store: StoreId) -> Result<()> {
         if let Some(problem) = settings.problem() {
             return Err(Error::Invalid(problem));
         }
@@ -68,10 +78,8 @@ impl Store {
         let source = probe_io(dir, Access::ReadWrite, options)?;
         let _lock = lock(&paths, Access::ReadWrite)?;
         let mut io = open_io(source.as_ref(), dir)?;
-        let store = opening::new_store_id()?;
         RocksIndex::create(&paths.index(), store, options.budget().index)?.close()?;
-        opening::create(io.as_mut(), &paths, store, settings, unix_seconds())?;
-        Ok(store)
+        opening::create(io.as_mut(), &paths, store, settings, unix_seconds())
     }
 
     /// Open the store in `dir`.

@@ -12,7 +12,7 @@ use gdd_tests::bacula::{DEVICE, POOL, Site, VOLUME, assert_equal, assert_restore
 use gdd_tests::copy::copy;
 use gdd_tests::damage::files;
 use gdd_tests::gdd::Gdd;
-use gdd_tests::json::{list, text};
+use gdd_tests::json::{list, number, text};
 use gdd_tests::random::Random;
 use gdd_tests::serving::Serving;
 
@@ -186,6 +186,38 @@ fn moving_to_new_hardware_and_to_a_replica() {
     scene.restored(&again);
     scene.site.daemon().stop();
     moved.expect(0, &["fsck"]);
+}
+
+#[test]
+fn fail_over_to_a_replica_of_gdd_copy() {
+    let Some(mut scene) = Scene::new() else { return };
+    let (old, new) = (scene.store(), scene.site.folder().join("replica"));
+    let [from, to] = [&old, &new].map(|path| path.to_str().unwrap());
+    scene.stop();
+    scene.site.gdd.expect(0, &["init", to, "--replica-of", from]);
+    let first = scene.site.gdd.json(&["copy", from, to]);
+    assert!(number(&first, "copied") > 0 && number(&first, "sent_bytes") > 0, "{first}");
+    scene.serve();
+    let before = scene.replace_source(2);
+    let second = scene.full();
+    scene.stop();
+    let later = scene.site.gdd.json(&["copy", from, to]);
+    assert_eq!(number(&later, "present"), number(&first, "copied"), "only what is new travels: {later}");
+    assert_eq!(list(&later, "failed").len(), 0);
+    // The store is lost, and the replica takes its place.
+    fs::remove_dir_all(&old).unwrap();
+    fs::rename(&new, &old).unwrap();
+    scene.site.gdd.expect(0, &["fsck"]);
+    scene.serve();
+    scene.restored(&second);
+    let back = scene.rig.restore(&[scene.first.id]).unwrap();
+    back.result.clone().demand_ok().unwrap();
+    assert_equal(&before, &back.path(&scene.source));
+    let again = scene.full();
+    scene.restored(&again);
+    scene.restored(&second);
+    scene.stop();
+    scene.site.gdd.expect(0, &["fsck"]);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 mod bench;
 mod fsck;
 mod init;
+mod offsite;
 mod reconcile;
 mod rehydrate;
 mod scrub;
@@ -23,6 +24,7 @@ use crate::size;
 pub use bench::{Bench, BenchIngest, BenchIo, BenchRecall, BenchStages, IngestPart, RecallPart, Scenario};
 pub use fsck::Fsck;
 pub use init::Init;
+pub use offsite::{Copy, Export, Import, Which};
 pub use reconcile::Reconcile;
 pub use rehydrate::Rehydrate;
 pub use scrub::Scrub;
@@ -200,6 +202,12 @@ pub enum Command {
     RebuildIndex,
     /// Find streams whose volume or job is gone, and remove them if asked
     Reconcile(Reconcile),
+    /// Copy streams to another store; only chunks that it does not have travel
+    Copy(Copy),
+    /// Write streams to a sealed set: a directory to carry away
+    Export(Export),
+    /// Check a sealed set, and store what is in it
+    Import(Import),
     /// Fetch the files that bextract, or a restore without the plugin, left as references
     Rehydrate(Rehydrate),
     /// Make or check the keys of clients in bothsides mode

@@ -271,15 +271,16 @@ impl Filter {
     }
 
     /// Close cleanly: all insertions have ended, and the index has committed or refused every chunk inserted. A
-    /// filter in doubt is left as it is, to be rebuilt at the next opening. A second call does nothing.
+    /// filter in doubt is left as it is, to be rebuilt at the next opening. A second call does nothing. It was closed in
+    /// epoch `last`, if the store's was raised while it was open.
     ///
     /// # Errors
     /// Of the operating system; the filter is then rebuilt at the next opening.
-    pub fn flush_and_mark_clean(&self) -> Result<()> {
+    pub fn flush_and_mark_clean(&self, last: Epoch) -> Result<()> {
         if !self.writable || self.state.swap(state::CLOSED, Ordering::AcqRel) != state::TRUSTED {
             return Ok(());
         }
-        self.cold.close(self.epoch)
+        self.cold.close(self.epoch.max(last))
     }
 
     /// Counters and sizes.

@@ -14,13 +14,17 @@ use crate::size;
 Examples:
   gdd init /srv/store
   gdd init /srv/store --chunk-size 16k/64k/256k --compression zstd:3
+  gdd init /mnt/second/store --replica-of /srv/store
 
 The chunk sizes are part of what the store is and cannot be changed later. The default finds most of what disk
 images and databases have in common; larger chunks need less index and find less.
 
 With --tuner on, a lineage (see gdd put) whose versions never have anything in common, such as encrypted dumps, gets
 larger chunks step by step, and so less index. Should it begin to repeat later, less is found than without; batch
-buffers take up to 64 MiB for each engine thread.")]
+buffers take up to 64 MiB for each engine thread.
+
+A replica has the settings and the identity of the store that it may have to replace, so that clients of bothsides mode
+take it for that one. gdd copy fills it and keeps it up to date. Never let both be written to by Bacula.")]
 pub struct Init {
     /// An empty or absent directory; its file system should be ext4 or xfs
     pub directory: PathBuf,
@@ -36,6 +40,9 @@ pub struct Init {
     /// Let the tuner choose other chunk sizes for what is backed up again and again
     #[arg(long, value_enum, value_name = "on|off", default_value_t = Switch::Off)]
     tuner: Switch,
+    /// Make a replica of this store: with its settings and its identity
+    #[arg(long, value_name = "STORE", conflicts_with_all = ["chunk_size", "container_size", "compression", "tuner"])]
+    pub replica_of: Option<PathBuf>,
 }
 
 /// On or off.

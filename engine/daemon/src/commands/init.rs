@@ -1,5 +1,9 @@
 //! `gdd init`.
 
+use std::path::Path;
+
+use gdd_engine::format::StoreId;
+use gdd_engine::format::superblock::Settings;
 use gdd_engine::options::Options;
 use gdd_engine::store::Store;
 use serde_json::json;
@@ -14,8 +18,14 @@ use crate::size::show_binary;
 /// # Errors
 /// The directory is not empty, the settings are unusable, or the disk refused.
 pub fn run(arguments: &Init, options: &Options) -> Result<Outcome> {
-    let (directory, settings) = (&arguments.directory, arguments.settings());
-    let store = Store::init(directory, &settings, options)?;
+    let directory = &arguments.directory;
+    let (store, settings) = match &arguments.replica_of {
+        Some(original) => replica(original, directory, options)?,
+        None => {
+            let settings = arguments.settings();
+            (Store::init(directory, &settings, options)?, settings)
+        }
+    };
     let sizes = [settings.chunk_size_min, settings.chunk_size_avg, settings.chunk_size_max];
     let sizes = sizes.map(|size| show_binary(u64::from(size))).join("/");
     let directory = directory.display();
@@ -28,4 +38,12 @@ pub fn run(arguments: &Init, options: &Options) -> Result<Outcome> {
         "store": store.to_string(), "directory": arguments.directory.to_string_lossy(), "settings": settings,
     });
     Outcome::new(&object, text)
+}
+
+fn replica(original: &Path, directory: &Path, options: &Options) -> Result<(StoreId, Settings)> {
+    super::reading(original, options, |original| {
+        let (store, settings) = (original.core().store, original.core().settings.clone());
+        Store::init_as(directory, &settings, options, store)?;
+        Ok((store, settings))
+    })
 }

@@ -1,6 +1,8 @@
 //! The commands, thin: each opens what it needs, lets the engine work, and says what came of it.
 
 mod about;
+mod copy;
+mod export;
 mod fsck;
 mod get;
 mod init;
@@ -60,6 +62,9 @@ pub fn run(cli: &Cli) -> Result<Outcome> {
         Command::Vacuum(arguments) => vacuum::run(arguments, &store, &options),
         Command::RebuildIndex => rebuild_index::run(&store, &options),
         Command::Reconcile(arguments) => reconcile::run(arguments, common, &store, &options),
+        Command::Copy(arguments) => copy::run(arguments, &options),
+        Command::Export(arguments) => export::export(arguments, &options),
+        Command::Import(arguments) => export::import(arguments, &options),
         Command::Rehydrate(arguments) => rehydrate::run(arguments),
         Command::Key(arguments) => key::run(&arguments.action),
         Command::Bench(arguments) => bench::run(arguments, common),

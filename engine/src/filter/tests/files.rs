@@ -13,7 +13,7 @@ fn closed(dir: &Path) {
     assert!(matches!(opened, Opened::Rebuild { .. }), "a new filter knows nothing of the index");
     filter.finish_rebuild();
     (0..3500).for_each(|number| filter.insert(&chunk(number)));
-    filter.flush_and_mark_clean().unwrap();
+    filter.flush_and_mark_clean(Epoch(0)).unwrap();
     assert_eq!(filter.stats().layers, 3);
 }
 
@@ -50,7 +50,7 @@ fn a_clean_close_is_believed_and_goes_on_growing() {
         assert!(has(&filter, 0..known));
         assert_eq!(filter.query(&chunk(1 << 50)), Answer::New);
         (known..known + 2000).for_each(|number| filter.insert(&chunk(number)));
-        filter.flush_and_mark_clean().unwrap();
+        filter.flush_and_mark_clean(Epoch(0)).unwrap();
     }
     let (filter, opened) = Filter::open(Some(dir.path()), config(4)).unwrap();
     assert_eq!((opened, filter.stats().layers), (Opened::Clean, 4));
@@ -77,7 +77,7 @@ fn a_rebuild_that_was_not_finished_is_begun_again() {
     let (filter, _) = Filter::open(Some(dir.path()), config(1)).unwrap();
     filter.begin_rebuild();
     filter.insert_from_index(&chunk(1));
-    filter.flush_and_mark_clean().unwrap();
+    filter.flush_and_mark_clean(Epoch(0)).unwrap();
     drop(filter);
     rebuilds(dir.path(), config(2));
 }
@@ -168,7 +168,7 @@ fn reading_changes_nothing() {
     assert_eq!(opened, Opened::Clean);
     assert!(has(&filter, 0..3500));
     assert_eq!(filter.query(&chunk(1 << 50)), Answer::New);
-    filter.flush_and_mark_clean().unwrap();
+    filter.flush_and_mark_clean(Epoch(0)).unwrap();
     drop(filter);
     assert_eq!(contents(), before);
 
@@ -189,7 +189,7 @@ fn nothing_is_inserted_after_the_close() {
     let dir = tempfile::tempdir().unwrap();
     closed(dir.path());
     let (filter, _) = Filter::open(Some(dir.path()), config(2)).unwrap();
-    filter.flush_and_mark_clean().unwrap();
+    filter.flush_and_mark_clean(Epoch(0)).unwrap();
     filter.insert(&chunk(1));
 }
 

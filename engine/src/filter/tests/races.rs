@@ -68,7 +68,7 @@ fn no_insertion_is_missed_while_layers_are_added_in_files() {
     let dir = tempfile::tempdir().unwrap();
     let filter = readers_never_miss(Some(dir.path()));
     assert!(filter.stats().layers >= 6, "{:?}", filter.stats());
-    filter.flush_and_mark_clean().unwrap();
+    filter.flush_and_mark_clean(Epoch(0)).unwrap();
     drop(filter);
     let (filter, opened) = Filter::open(Some(dir.path()), config(2)).unwrap();
     assert_eq!(opened, crate::filter::Opened::Clean);

@@ -1,0 +1,205 @@
+//! `gdd copy`: the streams of one store into another, of which only missing chunks travel.
+
+use std::collections::HashMap;
+use std::fmt::Write;
+use std::path::Path;
+use std::time::Instant;
+
+use gdd_engine::copy::{Copier, StreamCopy};
+use gdd_engine::error::Error;
+use gdd_engine::index::RecipeRow;
+use gdd_engine::options::Options;
+use gdd_engine::store::Store;
+use serde::Serialize;
+
+use crate::args;
+use crate::args::Which;
+use crate::failure::{CODE_DAMAGE, CODE_FAILED, Failure, Result};
+use crate::output::Outcome;
+use crate::progress::Bar;
+use crate::signals::Signals;
+use crate::size::{grouped, show};
+
+/// A stream that was not copied.
+#[derive(Debug, Serialize)]
+pub(super) struct Failed {
+    name: String,
+    why: String,
+    #[serde(skip)]
+    code: u8,
+}
+
+/// What was copied.
+#[derive(Debug, Default, Serialize)]
+pub(super) struct Copied {
+    /// Streams that were asked for.
+    streams: u64,
+    /// Streams that came to be there.
+    copied: u64,
+    /// Streams that were there, with the same content.
+    present: u64,
+    /// Those of them that had lost chunks, and were given them again.
+    healed: u64,
+    /// Streams that are not there now.
+    pub(super) failed: Vec<Failed>,
+    /// Bytes of the streams that were copied or checked.
+    bytes: u64,
+    sent_chunks: u64,
+    sent_bytes: u64,
+    seconds: f64,
+    /// A signal came before the end.
+    pub(super) stopped: bool,
+}
+
+/// Copy.
+///
+/// # Errors
+/// One of the stores cannot be opened, a name is unknown, or the other store failed.
+pub fn run(arguments: &args::Copy, options: &Options) -> Result<Outcome> {
+    let signals = Signals::note()?;
+    demand_two(&arguments.from, &arguments.to)?;
+    let options = half(options);
+    super::reading(&arguments.from, &options, |from| {
+        let ((copied, code), notes) = super::writing(&arguments.to, &options, |to| {
+            let copied = between(from, to, &arguments.which, arguments.check, &signals)?;
+            let code = copied.code(&signals);
+            Ok((copied, code))
+        })?;
+        let mut outcome = Outcome::new(&copied, copied.text())?.with_notes(notes);
+        outcome.code = code;
+        Ok(outcome)
+    })
+}
+
+/// Two stores share what one may take.
+pub(super) fn half(options: &Options) -> Options {
+    Options { memory_budget: options.memory_budget / 2, ..options.clone() }
+}
+
+/// Refuse a store's copy to itself.
+pub(super) fn demand_two(from: &Path, to: &Path) -> Result<()> {
+    match (from.canonicalize(), to.canonicalize()) {
+        (Ok(from), Ok(to)) if from == to => {
+            Err(Failure::Usage(format!("{} is both: name two stores", from.display())))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Copy those of the streams of `from` that `which` names to `to`.
+///
+/// # Errors
+/// A name is unknown, or `to` failed. A stream that cannot be copied is in the result.
+pub(super) fn between(
+    from: &Store,
+    to: &Store,
+    which: &Which,
+    check: bool,
+    signals: &Signals,
+) -> Result<Copied> {
+    let started = Instant::now();
+    let mut rows = from.list()?;
+    if let Some(name) = which.names.iter().find(|name| !rows.iter().any(|row| row.name == **name)) {
+        return Err(Error::NoSuchStream(name.clone()).into());
+    }
+    rows.retain(|row| which.has(&row.name));
+    let numbers = numbers(&to.list()?);
+    let mut copied = Copied { streams: rows.len() as u64, ..Copied::default() };
+    let (mut done, bar) = (0, Bar::bytes("copy", Some(rows.iter().map(|row| row.logical_bytes).sum())));
+    let mut copier = Copier::new(from, to, check)?;
+    for row in &rows {
+        let before = done;
+        let result = taken(&numbers, row).map_or(Ok(()), Err).and_then(|()| {
+            copier.copy(row, &mut |bytes| {
+                done += bytes;
+                bar.set(done);
+                signals.check().is_ok()
+            })
+        });
+        done = before + row.logical_bytes;
+        bar.set(done);
+        match result {
+            Ok(stream) => copied.add(stream),
+            Err(Error::Cancelled) => {
+                copied.stopped = true;
+                break;
+            }
+            Err(error) => {
+                to.core().poison.check()?;
+                let code = error.exit_code();
+                copied.failed.push(Failed { name: row.name.clone(), why: error.to_string(), code });
+            }
+        }
+        if signals.check().is_err() {
+            copied.stopped = true;
+            break;
+        }
+    }
+    copied.seconds = started.elapsed().as_secs_f64();
+    Ok(copied)
+}
+
+/// The number of a stream of storage mode, by which volumes refer to it.
+fn number(row: &RecipeRow) -> Option<u64> {
+    u64::from_str_radix(row.name.strip_prefix("sd/")?.split_once('/')?.1, 16).ok()
+}
+
+fn numbers(rows: &[RecipeRow]) -> HashMap<u64, String> {
+    rows.iter().filter_map(|row| Some((number(row)?, row.name.clone()))).collect()
+}
+
+/// Why the stream cannot be there, if so.
+fn taken(numbers: &HashMap<u64, String>, row: &RecipeRow) -> Option<Error> {
+    let other = numbers.get(&number(row)?).filter(|other| **other != row.name)?;
+    Some(Error::Invalid(format!(
+        "its number is taken there by {other:?}: that store has volumes of its own; copy to a store that has none"
+    )))
+}
+
+impl Copied {
+    fn add(&mut self, stream: StreamCopy) {
+        let count = if stream.was_there { &mut self.present } else { &mut self.copied };
+        *count += 1;
+        self.healed += u64::from(stream.was_there && stream.sent_chunks > 0);
+        self.bytes += stream.bytes;
+        self.sent_chunks += stream.sent_chunks;
+        self.sent_bytes += stream.sent_bytes;
+    }
+
+    /// The exit code.
+    pub(super) fn code(&self, signals: &Signals) -> u8 {
+        match signals.check() {
+            Err(failure) if self.stopped => failure.code(),
+            _ if self.failed.iter().any(|failed| failed.code == CODE_DAMAGE) => CODE_DAMAGE,
+            _ if self.failed.is_empty() => 0,
+            _ => CODE_FAILED,
+        }
+    }
+
+    /// For people.
+    pub(super) fn text(&self) -> String {
+        let mut text = String::new();
+        for Failed { name, why, .. } in &self.failed {
+            let _ = writeln!(text, "NOT COPIED   {name}: {why}"); // A string takes everything.
+        }
+        let mut row = |name: &str, value: String| {
+            let _ = writeln!(text, "{name:<12} {value}");
+        };
+        row("streams", grouped(self.streams));
+        row("copied", format!("{}, now there and durable", grouped(self.copied)));
+        row("present", format!("{}, there before", grouped(self.present)));
+        if self.healed > 0 {
+            row("healed", format!("{} of them, which had lost chunks", grouped(self.healed)));
+        }
+        let (chunks, sent) = (grouped(self.sent_chunks), show(self.sent_bytes));
+        row("sent", format!("{chunks} chunks with {sent}, of {}", show(self.bytes)));
+        if !self.failed.is_empty() {
+            row("FAILED", grouped(self.failed.len() as u64));
+        }
+        if self.stopped {
+            row("stopped", "before it was done; run again, it goes on".to_owned());
+        }
+        row("took", format!("{:.1} s", self.seconds));
+        text
+    }
+}

@@ -1,0 +1,220 @@
+//! Copying streams from one store to another: the recipe goes first, and only chunks that the other store does not have
+//! follow.
+//!
+//! recipe -> known there? -> wanted -> recalled here, verified -> given, hashed again -> durable there -> recipe -> done
+//!
+//! # Invariants
+//! - A stream appears in the other store whole and durable, with the same digest, or not at all.
+//! - A stream of the same name with another content is never touched.
+//! - What is remembered of a stream is one batch of its chunks.
+
+use std::sync::atomic::Ordering;
+
+use gdd_uring::io::Io;
+
+use crate::core::Core;
+use crate::error::{Error, Result};
+use crate::format::recipe_block::RecipeEntry;
+use crate::ids::{ChunkHash, Epoch};
+use crate::index::{RecipeRow, RecipeState};
+use crate::ingest::PutOptions;
+use crate::ingest::front::StreamChunk;
+use crate::ingest::named::NamedPut;
+use crate::recall::Recall;
+use crate::recall::stream::Listed;
+use crate::recipe::RecipeReader;
+use crate::store::Store;
+use crate::superblocks;
+
+/// Chunks that are asked about at once.
+const BATCH: usize = 1 << 13;
+
+/// What copying a stream did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct StreamCopy {
+    /// It was there already, with the same content.
+    pub was_there: bool,
+    /// Bytes of the stream that were looked at.
+    pub bytes: u64,
+    /// Their chunks.
+    pub chunks: u64,
+    /// Chunks that the other store did not have.
+    pub sent_chunks: u64,
+    /// Their bytes, before compression.
+    pub sent_bytes: u64,
+}
+
+/// See the module.
+pub struct Copier<'a> {
+    from: &'a Store,
+    to: &'a Store,
+    /// Asks about each chunk of streams that are there already, and sends what is missing of them.
+    check: bool,
+    io: Box<dyn Io>,
+    recall: Option<Recall>,
+}
+
+/// Whether a copy goes on; it is told of so many bytes more that are done.
+pub type GoOn<'a> = dyn FnMut(u64) -> bool + 'a;
+
+impl<'a> Copier<'a> {
+    /// From one open store to another; `to` is open for writing. With `check`, streams that are there already are
+    /// looked at chunk by chunk, and what `to` has lost of them is given to it again.
+    ///
+    /// The next opening of `to` has an epoch above all that `from` has had: numbers that `from` has given to streams,
+    /// which are in the names of copied ones, are never given again.
+    ///
+    /// # Errors
+    /// The disk refused.
+    pub fn new(from: &'a Store, to: &'a Store, check: bool) -> Result<Self> {
+        let mut io = from.core().open_io()?;
+        let core = from.core();
+        let epoch = superblocks::read_epoch(io.as_mut(), &core.paths, core.store)?;
+        raise_epoch(to.core(), epoch)?;
+        Ok(Self { from, to, check, io, recall: None })
+    }
+
+    /// Copy the stream of `row`. After an error, nothing of its name remains there that was not there.
+    ///
+    /// # Errors
+    /// [`Error::Cancelled`] when `go_on` said to stop; [`Error::Invalid`] when the other store has a stream of this name with another content, or takes no chunks as
+    /// large as these; the stream cannot be read; or either store failed.
+    pub fn copy(&mut self, row: &RecipeRow, go_on: &mut GoOn<'_>) -> Result<StreamCopy> {
+        let there = self.to.core().index.recipe(&row.name)?.filter(|row| row.state == RecipeState::Live);
+        let was_there = there.is_some();
+        if let Some(there) = there {
+            if (there.digest, there.logical_bytes) != (row.digest, row.logical_bytes) {
+                let why = "the other store has a stream of this name with another content; remove that one there, or \
+                           leave this one out";
+                return Err(Error::Invalid(format!("{:?}: {why}", row.name)));
+            }
+            if !self.check {
+                return Ok(StreamCopy { was_there, ..StreamCopy::default() });
+            }
+        }
+        let core = self.from.core();
+        let mut reader = RecipeReader::open(self.io.as_mut(), &core.paths.recipes(), row.recipe, core.store)?;
+        let lineage = Some(reader.header().lineage.clone()).filter(|lineage| !lineage.is_empty());
+        let options = PutOptions { lineage, owner: row.owner, ..PutOptions::default() };
+        // What a check sends is durable, and needed by the stream that is there. The name is given up.
+        let name = if was_there { "gdd copy --check" } else { row.name.as_str() };
+        let mut work = Work { put: self.to.put_named(name, options)?, done: StreamCopy::default() };
+        work.done.was_there = was_there;
+        let passed = self.pass(&mut reader, &mut work, go_on);
+        reader.close(self.io.as_mut());
+        passed?;
+        let Work { mut put, done } = work;
+        if was_there {
+            if done.sent_chunks > 0 {
+                put.flush();
+                drain(&mut put)?;
+                while put.durable()?.is_none() {
+                    put.wait()?;
+                }
+            }
+            return Ok(done);
+        }
+        put.finish()?;
+        let there = self.to.core().index.recipe(&row.name)?.map(|there| there.digest);
+        if there != Some(row.digest) {
+            let why = format!("{:?}: its copy has another digest; remove it, and report this", row.name);
+            return Err(Error::Invalid(why));
+        }
+        Ok(done)
+    }
+
+    /// Everything of the recipe.
+    fn pass(&mut self, reader: &mut RecipeReader, work: &mut Work, go_on: &mut GoOn<'_>) -> Result<()> {
+        let (mut entries, mut batch) = (Vec::new(), Vec::with_capacity(BATCH));
+        while reader.next_block(self.io.as_mut(), &mut entries)? {
+            for entry in entries.drain(..) {
+                if entry.chunk_offset != 0 {
+                    let name = &reader.header().name;
+                    return Err(Error::Invalid(format!(
+                        "{name:?} has pieces of chunks, which cannot be copied"
+                    )));
+                }
+                for _ in 0..entry.repeat {
+                    batch.push(StreamChunk { hash: entry.hash, len: entry.length });
+                    if batch.len() == BATCH {
+                        self.send(work, &mut batch, go_on)?;
+                    }
+                }
+            }
+        }
+        if batch.is_empty() { Ok(()) } else { self.send(work, &mut batch, go_on) }
+    }
+
+    /// Ask about the chunks of `batch`, and give those that are wanted.
+    fn send(&mut self, work: &mut Work, batch: &mut Vec<StreamChunk>, go_on: &mut GoOn<'_>) -> Result<()> {
+        let chunks = std::mem::replace(batch, Vec::with_capacity(BATCH));
+        work.put.ask(chunks.clone())?;
+        let answer = loop {
+            if let Some(answer) = work.put.answer()? {
+                break answer;
+            }
+            work.put.wait()?;
+        };
+        let wanted: Vec<RecipeEntry> = chunks
+            .iter()
+            .zip(answer)
+            .filter(|(_, wanted)| *wanted)
+            .map(|(chunk, _)| RecipeEntry { hash: chunk.hash, chunk_offset: 0, length: chunk.len, repeat: 1 })
+            .collect();
+        let bytes = chunks.iter().map(|chunk| u64::from(chunk.len)).sum::<u64>();
+        let sent = wanted.iter().map(RecipeEntry::bytes).sum::<u64>();
+        self.give(work, wanted, go_on)?;
+        work.done.bytes += bytes;
+        work.done.chunks += chunks.len() as u64;
+        tell(go_on, bytes - sent)
+    }
+
+    fn give(&mut self, work: &mut Work, wanted: Vec<RecipeEntry>, go_on: &mut GoOn<'_>) -> Result<()> {
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        let recall = self.recall.take().map_or_else(|| self.from.recall(), Ok)?;
+        let expected: Vec<ChunkHash> = wanted.iter().map(|entry| entry.hash).collect();
+        let mut stream = recall.stream(Listed(wanted.into_iter()));
+        for hash in expected {
+            let Some(bytes) = stream.next()? else {
+                return Err(Error::ChunkLost { hash: hash.to_string(), why: "it was not given".to_owned() });
+            };
+            work.put.give(&bytes)?;
+            work.done.sent_chunks += 1;
+            work.done.sent_bytes += bytes.len() as u64;
+            tell(go_on, bytes.len() as u64)?;
+        }
+        self.recall = Some(stream.into_recall()?);
+        Ok(())
+    }
+}
+
+/// A stream on its way.
+struct Work {
+    put: NamedPut,
+    done: StreamCopy,
+}
+
+fn tell(go_on: &mut GoOn<'_>, bytes: u64) -> Result<()> {
+    if go_on(bytes) { Ok(()) } else { Err(Error::Cancelled) }
+}
+
+/// Let `put` come to its flush.
+fn drain(put: &mut NamedPut) -> Result<()> {
+    match put.answer()? {
+        None => Ok(()),
+        Some(_) => Err(Error::Invalid("an answer to nothing came".to_owned())),
+    }
+}
+
+/// Let the next opening of the store have an epoch above `epoch`.
+fn raise_epoch(core: &Core, epoch: Epoch) -> Result<()> {
+    let mut io = core.open_io()?;
+    if superblocks::read_epoch(io.as_mut(), &core.paths, core.store)? < epoch {
+        core.poison.check()?;
+        superblocks::write_epoch(io.as_mut(), &core.paths, core.store, epoch)?;
+        core.epoch_raised.fetch_max(epoch.0, Ordering::AcqRel);
+    }
+    Ok(())
+}
