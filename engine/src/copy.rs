@@ -1,7 +1,7 @@
 //! Copying streams from one store to another: the recipe goes first, and only chunks that the other store does not have
 //! follow.
 //!
-//! recipe -> known there? -> wanted -> recalled here, verified -> given, hashed again -> durable there -> recipe -> done
+//! recipe -> known there? -> recalled here, verified -> given, hashed again -> durable there -> recipe -> done
 //!
 //! # Invariants
 //! - A stream appears in the other store whole and durable, with the same digest, or not at all.
@@ -77,8 +77,9 @@ impl<'a> Copier<'a> {
     /// Copy the stream of `row`. After an error, nothing of its name remains there that was not there.
     ///
     /// # Errors
-    /// [`Error::Cancelled`] when `go_on` said to stop; [`Error::Invalid`] when the other store has a stream of this name with another content, or takes no chunks as
-    /// large as these; the stream cannot be read; or either store failed.
+    /// [`Error::Cancelled`] when `go_on` said to stop; [`Error::Invalid`] when the other store has a stream of this
+    /// name with another content, or takes no chunks as large as these; the stream cannot be read; or either store
+    /// failed.
     pub fn copy(&mut self, row: &RecipeRow, go_on: &mut GoOn<'_>) -> Result<StreamCopy> {
         let there = self.to.core().index.recipe(&row.name)?.filter(|row| row.state == RecipeState::Live);
         let was_there = there.is_some();

@@ -11,8 +11,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read, Write as _};
+use std::num::NonZero;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::thread;
 
 use crate::error::{Error, Result};
 use crate::ids::ContainerId;
@@ -26,6 +29,9 @@ pub const SEAL: &str = "SEAL";
 
 /// Bytes that are read at once.
 const PART: usize = 1 << 20;
+
+/// Threads that read at most: more only fight for the disk.
+const THREADS_MAX: usize = 8;
 
 /// What a set is.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
@@ -50,9 +56,12 @@ pub fn seal(store: Store, told: &mut dyn FnMut(u64)) -> Result<Sealed> {
     strip(&paths, &rows)?;
     let mut list = String::new();
     let mut sealed = Sealed { seal: String::new(), files: 0, bytes: 0 };
-    for name in files(&paths)? {
+    let told = &mut |bytes| {
+        told(bytes);
+        true
+    };
+    for (name, (hash, bytes)) in digests(paths.root(), &files(&paths)?, told)? {
         let path = paths.root().join(&name);
-        let (hash, bytes) = digest(&path, told)?;
         File::open(&path).and_then(|file| file.sync_all()).map_err(Error::io("sync", &path))?;
         let _ = writeln!(list, "{hash}  {name}"); // A string takes everything.
         sealed.files += 1;
@@ -99,18 +108,11 @@ pub fn verify(dir: &Path, told: &mut dyn FnMut(u64) -> bool) -> Result<Sealed> {
     }
     let seal = blake3::hash(&list).to_hex().to_string();
     let mut sealed = Sealed { seal, files: there.len() as u64, bytes: 0 };
-    let mut stopped = false;
-    for (name, hash) in &listed {
-        let path = dir.join(name);
-        let (found, bytes) = digest(&path, &mut |bytes| stopped |= !told(bytes))?;
-        if stopped {
-            return Err(Error::Cancelled);
-        }
+    for (name, (found, bytes)) in digests(dir, &there, told)? {
+        let hash = &listed[&name];
         if found != *hash {
-            return Err(refuse(
-                &path,
-                format!("its BLAKE3 is {found}, and was {hash} when the set was sealed"),
-            ));
+            let why = format!("its BLAKE3 is {found}, and was {hash} when the set was sealed");
+            return Err(refuse(&dir.join(name), why));
         }
         sealed.bytes += bytes;
     }
@@ -128,6 +130,7 @@ fn strip(paths: &Paths, rows: &[(ContainerId, ContainerRow)]) -> Result<()> {
             let path = entry.map_err(Error::io("list", &directory))?.path();
             fs::remove_file(&path).map_err(Error::io("remove", &path))?;
         }
+        File::open(&directory).and_then(|dir| dir.sync_all()).map_err(Error::io("sync", &directory))?;
     }
     for (id, row) in rows {
         let path = paths.container(*id);
@@ -161,8 +164,51 @@ fn files(paths: &Paths) -> Result<BTreeSet<String>> {
     Ok(files)
 }
 
-/// BLAKE3 in hex, and length.
-fn digest(path: &Path, told: &mut dyn FnMut(u64)) -> Result<(String, u64)> {
+/// BLAKE3 in hex and length of the files called `names`, by as many threads as there are cores. `told` hears of bytes
+/// that are done, and says whether to go on.
+fn digests(
+    root: &Path,
+    names: &BTreeSet<String>,
+    told: &mut dyn FnMut(u64) -> bool,
+) -> Result<BTreeMap<String, (String, u64)>> {
+    let (names, stop) = (Mutex::new(names.iter()), AtomicBool::new(false));
+    let (sender, receiver) = mpsc::channel();
+    let threads = thread::available_parallelism().map_or(1, NonZero::get).min(THREADS_MAX);
+    thread::scope(|scope| {
+        for _ in 0..threads {
+            let (names, stop, sender) = (&names, &stop, sender.clone());
+            scope.spawn(move || {
+                let next = || names.lock().unwrap_or_else(PoisonError::into_inner).next();
+                while let Some(name) = next().filter(|_| !stop.load(Ordering::Relaxed)) {
+                    let told =
+                        &mut |bytes| sender.send(News::Bytes(bytes)).is_ok() && !stop.load(Ordering::Relaxed);
+                    let digest = digest(&root.join(name), told);
+                    let _ = sender.send(News::Digest(name, digest)); // Somebody listens to the end.
+                }
+            });
+        }
+        drop(sender);
+        let (mut digests, mut trouble) = (BTreeMap::new(), None);
+        for news in receiver {
+            match news {
+                News::Bytes(bytes) if !told(bytes) => trouble = trouble.or(Some(Error::Cancelled)),
+                News::Bytes(_) => {}
+                News::Digest(name, Ok(digest)) => drop(digests.insert(name.clone(), digest)),
+                News::Digest(_, Err(error)) => trouble = trouble.or(Some(error)),
+            }
+            stop.store(trouble.is_some(), Ordering::Relaxed);
+        }
+        trouble.map_or(Ok(digests), Err)
+    })
+}
+
+/// What a thread says.
+enum News<'a> {
+    Bytes(u64),
+    Digest(&'a String, Result<(String, u64)>),
+}
+
+fn digest(path: &Path, told: &mut dyn FnMut(u64) -> bool) -> Result<(String, u64)> {
     let mut file = File::open(path).map_err(Error::io("open", path))?;
     let (mut hasher, mut part, mut len) = (blake3::Hasher::new(), vec![0; PART], 0);
     loop {
@@ -175,6 +221,8 @@ fn digest(path: &Path, told: &mut dyn FnMut(u64)) -> Result<(String, u64)> {
         }
         hasher.update(&part[..count]);
         len += count as u64;
-        told(count as u64);
+        if !told(count as u64) {
+            return Err(Error::Cancelled);
+        }
     }
 }

@@ -53,7 +53,7 @@ fn only_what_is_missing_travels_and_everything_comes_back() {
         assert_eq!((done.was_there, done.bytes, told), (false, bytes.len() as u64, bytes.len() as u64));
         assert!(get(&target, name).unwrap() == *bytes, "{name}");
         assert_eq!(row(&target, name).digest, row(&source, name).digest);
-        sent.push(done.sent_bytes as usize);
+        sent.push(usize::try_from(done.sent_bytes).unwrap());
     }
     assert!((2 * MIB..2 * MIB + MIB / 2).contains(&sent[0]), "what \"half\" did not bring: {sent:?}");
     assert!(sent[1] == 2 * MIB && sent[2] < MIB / 2 && sent[3] < MIB / 2 && sent[4] == 0, "{sent:?}");

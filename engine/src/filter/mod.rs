@@ -270,9 +270,9 @@ impl Filter {
         self.state.load(Ordering::Acquire) == state::TRUSTED
     }
 
-    /// Close cleanly: all insertions have ended, and the index has committed or refused every chunk inserted. A
-    /// filter in doubt is left as it is, to be rebuilt at the next opening. A second call does nothing. It was closed in
-    /// epoch `last`, if the store's was raised while it was open.
+    /// Close cleanly: all insertions have ended, and the index has committed or refused every chunk inserted. A filter
+    /// in doubt is left as it is, to be rebuilt at the next opening. A second call does nothing. It was closed in epoch
+    /// `last`, if the store's was raised while it was open.
     ///
     /// # Errors
     /// Of the operating system; the filter is then rebuilt at the next opening.

@@ -60,8 +60,9 @@ pub fn run(arguments: &args::Copy, options: &Options) -> Result<Outcome> {
     demand_two(&arguments.from, &arguments.to)?;
     let options = half(options);
     super::reading(&arguments.from, &options, |from| {
+        let rows = wanted(from, &arguments.which)?;
         let ((copied, code), notes) = super::writing(&arguments.to, &options, |to| {
-            let copied = between(from, to, &arguments.which, arguments.check, &signals)?;
+            let copied = between(from, to, &rows, arguments.check, &signals)?;
             let code = copied.code(&signals);
             Ok((copied, code))
         })?;
@@ -86,28 +87,36 @@ pub(super) fn demand_two(from: &Path, to: &Path) -> Result<()> {
     }
 }
 
-/// Copy those of the streams of `from` that `which` names to `to`.
+/// The streams of `from` that `which` names.
 ///
 /// # Errors
-/// A name is unknown, or `to` failed. A stream that cannot be copied is in the result.
-pub(super) fn between(
-    from: &Store,
-    to: &Store,
-    which: &Which,
-    check: bool,
-    signals: &Signals,
-) -> Result<Copied> {
-    let started = Instant::now();
+/// A name is unknown, or the store cannot be read.
+pub(super) fn wanted(from: &Store, which: &Which) -> Result<Vec<RecipeRow>> {
     let mut rows = from.list()?;
     if let Some(name) = which.names.iter().find(|name| !rows.iter().any(|row| row.name == **name)) {
         return Err(Error::NoSuchStream(name.clone()).into());
     }
     rows.retain(|row| which.has(&row.name));
+    Ok(rows)
+}
+
+/// Copy the streams of `rows` from `from` to `to`.
+///
+/// # Errors
+/// `to` failed. A stream that cannot be copied is in the result.
+pub(super) fn between(
+    from: &Store,
+    to: &Store,
+    rows: &[RecipeRow],
+    check: bool,
+    signals: &Signals,
+) -> Result<Copied> {
+    let started = Instant::now();
     let numbers = numbers(&to.list()?);
     let mut copied = Copied { streams: rows.len() as u64, ..Copied::default() };
     let (mut done, bar) = (0, Bar::bytes("copy", Some(rows.iter().map(|row| row.logical_bytes).sum())));
     let mut copier = Copier::new(from, to, check)?;
-    for row in &rows {
+    for row in rows {
         let before = done;
         let result = taken(&numbers, row).map_or(Ok(()), Err).and_then(|()| {
             copier.copy(row, &mut |bytes| {

@@ -33,11 +33,12 @@ pub fn export(arguments: &args::Export, options: &Options) -> Result<Outcome> {
     let signals = Signals::note()?;
     copy::demand_two(&arguments.from, &arguments.set)?;
     let from = Store::open(&arguments.from, Access::ReadOnly, &copy::half(options))?;
+    let rows = copy::wanted(&from, &arguments.which)?;
     // One worker fills one container after the other.
     let options = Options { workers: Some(1), ..copy::half(options) };
     Store::init(&arguments.set, &from.core().settings, &options)?;
     let set = Store::open(&arguments.set, Access::ReadWrite, &options)?;
-    let copied = copy::between(&from, &set, &arguments.which, false, &signals)?;
+    let copied = copy::between(&from, &set, &rows, false, &signals)?;
     let code = copied.code(&signals);
     if code != 0 {
         set.close()?;
@@ -74,8 +75,9 @@ pub fn import(arguments: &args::Import, options: &Options) -> Result<Outcome> {
     copy::demand_two(&arguments.set, to)?;
     let options = copy::half(options);
     super::reading(&arguments.set, &options, |set| {
+        let rows = copy::wanted(set, &arguments.which)?;
         let ((copied, code), notes) = super::writing(to, &options, |to| {
-            let copied = copy::between(set, to, &arguments.which, false, &signals)?;
+            let copied = copy::between(set, to, &rows, false, &signals)?;
             let code = copied.code(&signals);
             Ok((copied, code))
         })?;
