@@ -86,15 +86,26 @@ pub struct Budget {
     pub locality: usize,
     /// Segments read for restores.
     pub segments: usize,
+    /// The same for each service of the daemon that gives streams back.
+    pub service_segments: usize,
     /// Batches being filled and written, all workers together.
     pub batches: usize,
 }
+
+/// Less than this, and a stream cannot be read ahead.
+const SERVICE_SEGMENTS_MIN: usize = 8 << 20;
 
 impl Budget {
     /// Divide `bytes`.
     #[must_use]
     pub fn of(bytes: u64) -> Self {
         let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
-        Self { index: bytes / 8, locality: bytes / 8, segments: bytes / 4, batches: bytes / 10 }
+        Self {
+            index: bytes / 8,
+            locality: bytes / 8,
+            segments: bytes / 4,
+            service_segments: (bytes / 16).max(SERVICE_SEGMENTS_MIN),
+            batches: bytes / 10,
+        }
     }
 }

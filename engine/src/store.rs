@@ -187,9 +187,10 @@ impl Store {
         get::recall(&self.core, &self.shelf)
     }
 
-    /// Room of its own for `bytes` of segments, checked up to `trust`; its latencies count with the store's.
+    /// Room for the segments of a service of its own, checked up to `trust`; its latencies count with the store's.
     #[must_use]
-    pub fn another_shelf(&self, bytes: usize, trust: Trust) -> Shelf {
+    pub fn another_shelf(&self, trust: Trust) -> Shelf {
+        let bytes = self.core.budget.service_segments;
         Shelf { latencies: Arc::clone(&self.shelf.latencies), ..Shelf::new(bytes, trust) }
     }
 

@@ -51,18 +51,19 @@ fn main() -> Result<(), Box<dyn Error>> {
 fn head() -> String {
     "# A soak\n\n\
      By `cargo xtask soak`, which says what each cycle does. MB are 10^6 bytes.\n\n\
-     | cycle | MB backed up | new % | MB on disk | MB needed | ratio | RSS MB | put s | restore s | vacuum s | \
-     scrub s | kills |\n\
-     |---|---|---|---|---|---|---|---|---|---|---|---|\n"
+     | cycle | MB backed up | new % | wire % | MB on disk | MB needed | ratio | RSS MB | put s | restore s \
+     | vacuum s | scrub s | kills |\n\
+     |---|---|---|---|---|---|---|---|---|---|---|---|---|\n"
         .to_owned()
 }
 
 fn row(cycle: u64, sample: &Sample) -> String {
     let mb = |bytes: f64| bytes / 1e6;
     format!(
-        "| {cycle} | {:.1} | {:.2} | {:.1} | {:.1} | {:.3} | {:.1} | {:.2} | {:.2} | {:.2} | {:.2} | {:.0} |\n",
+        "| {cycle} | {:.1} | {:.2} | {:.2} | {:.1} | {:.1} | {:.3} | {:.1} | {:.2} | {:.2} | {:.2} | {:.2} | {:.0} |\n",
         mb(sample.backed_up),
         100.0 * sample.new / sample.backed_up.max(1.0),
+        100.0 * sample.wire / sample.remote.max(1.0),
         mb(sample.disk),
         mb(sample.needed),
         sample.disk / sample.needed.max(1.0),

@@ -36,7 +36,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("gdd-benches", &["gdd-engine", "gdd-uring", "gdd-kernels"]),
     ("gdd-rig", &[]),
     ("gdd-shim", &[]),
-    ("gdd-tests", &["gdd-engine", "gdd-rig", "gdd-uring", "gdd-kernels"]),
+    ("gdd-tests", &["gdd-client", "gdd-engine", "gdd-kernels", "gdd-rig", "gdd-uring", "gdd-wire"]),
     ("gdd-plugin-abi", &[]),
     ("gdd-client", &["gdd-fake-daemon", "gdd-kernels", "gdd-wire"]),
     ("gdd-fake-daemon", &["gdd-wire"]),

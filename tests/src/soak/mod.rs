@@ -1,7 +1,8 @@
 //! Soak: days of a backup server in minutes. Each cycle changes the clients' data, backs it up, prunes old backups,
 //! vacuums, scrubs, restores and compares; at times something is killed in the middle.
 //!
-//! The clients are streams of a constant size: what is live does not grow, so the store must not either.
+//! The clients are streams of a constant size, and one more is a client of bothsides mode: what is live does not grow,
+//! so the store must not either.
 //!
 //! # What must hold
 //! - Every backup that was acknowledged and not pruned comes back with its digest.
@@ -9,15 +10,19 @@
 //! - Memory, disk and savings show no trend; see [`verdict`].
 
 pub mod plot;
+pub mod remote;
 pub mod trend;
 pub mod verdict;
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use self::remote::Remote;
+use crate::bothsides::free_port;
 use crate::gdd::{Gdd, piped};
 use crate::json::number;
 use crate::random::Random;
@@ -59,6 +64,10 @@ pub struct Sample {
     pub backed_up: f64,
     /// Of those, new ones.
     pub new: f64,
+    /// Bytes of the remote client's backup.
+    pub remote: f64,
+    /// Bytes that travelled for it, both ways.
+    pub wire: f64,
     /// Time of the backups.
     pub put_seconds: f64,
     /// Time of the restores.
@@ -78,6 +87,8 @@ pub struct Soak {
     daemon: Option<Serving>,
     random: Random,
     clients: Vec<Vec<u8>>,
+    port: u16,
+    remote: Remote,
     /// Digests of the backups that must come back, by name.
     backups: BTreeMap<String, blake3::Hash>,
     cycle: u64,
@@ -99,13 +110,18 @@ impl Soak {
         gdd.init_with(&["--container-size", "1m", "--chunk-size", CHUNKS]);
         let mut random = Random::new(seed);
         let clients = (0..CLIENTS).map(|_| noise(&mut random, CLIENT_SIZE)).collect();
-        let daemon = Some(start(&gdd, folder));
+        let (key, port) = (folder.join("site.key"), free_port());
+        gdd.expect(0, &[OsStr::new("key"), OsStr::new("new"), key.as_os_str()]);
+        let remote = Remote::new(&key, port, noise(&mut random, CLIENT_SIZE));
+        let daemon = Some(start(&gdd, folder, port));
         Self {
             folder: folder.to_owned(),
             gdd,
             daemon,
             random,
             clients,
+            port,
+            remote,
             backups: BTreeMap::new(),
             cycle: 0,
             kills: 0,
@@ -123,12 +139,18 @@ impl Soak {
         let mut sample = Sample::default();
         let started = Instant::now();
         for client in 0..CLIENTS {
-            self.change(client);
+            change(&mut self.random, &mut self.clients[client]);
             let put = self.back_up(client);
             sample.backed_up += put.0;
             sample.new += put.1;
         }
         sample.put_seconds = started.elapsed().as_secs_f64();
+        change(&mut self.random, &mut self.remote.data);
+        if self.is_unlucky() {
+            self.cut_remote();
+        }
+        sample.wire = self.remote.back_up(self.cycle).wire_bytes as f64;
+        sample.remote = self.remote.data.len() as f64;
         self.prune();
         let vacuum = self.upkeep(&["vacuum", "--rate", "0"]);
         sample.vacuum_seconds = vacuum["seconds"].as_f64().unwrap_or(0.0);
@@ -160,19 +182,6 @@ impl Soak {
         self.compared
     }
 
-    /// Blocks here and there, and an insertion for which as much goes at the end.
-    fn change(&mut self, client: usize) {
-        for _ in 0..CHANGED {
-            let at = self.random.place(CLIENT_SIZE / BLOCK) * BLOCK;
-            let block = noise(&mut self.random, BLOCK);
-            self.clients[client][at..at + BLOCK].copy_from_slice(&block);
-        }
-        let (at, len) = (self.random.place(CLIENT_SIZE), 1 + self.random.place(5000));
-        let inserted = noise(&mut self.random, len);
-        self.clients[client].splice(at..at, inserted);
-        self.clients[client].truncate(CLIENT_SIZE);
-    }
-
     /// Back a client up, again if it was killed; returns bytes and new bytes.
     fn back_up(&mut self, client: usize) -> (f64, f64) {
         let (name, bytes) = (format!("client-{client}-{}", self.cycle), self.clients[client].clone());
@@ -200,6 +209,12 @@ impl Soak {
 
     fn prune(&mut self) {
         let Some(old) = self.cycle.checked_sub(KEPT) else { return };
+        if let Some(end) = self.remote.name_end(old) {
+            let name =
+                self.names().into_iter().find(|name| name.ends_with(&end)).expect("a job has a stream");
+            self.gdd.expect(0, &["rm", &name]);
+            self.remote.jobs.remove(&old);
+        }
         for client in 0..CLIENTS {
             let name = format!("client-{client}-{old}");
             if self.backups.remove(&name).is_none() {
@@ -242,6 +257,27 @@ impl Soak {
             assert_eq!(self.gdd.digest(&name).0, self.backups[&name], "cycle {}: {name}", self.cycle);
             self.compared += 1;
         }
+        let mut jobs: Vec<u64> = self.remote.jobs.keys().copied().collect();
+        while jobs.len() > most.div_ceil(CLIENTS) {
+            let at = self.random.place(jobs.len());
+            jobs.swap_remove(at);
+        }
+        for job in jobs {
+            self.remote.restore(job);
+            self.compared += 1;
+        }
+    }
+
+    /// The remote client, or the daemon, dies in the middle of a job.
+    fn cut_remote(&mut self) {
+        self.kills += 1;
+        let bytes = self.random.place(CLIENT_SIZE);
+        let kills_daemon = self.cycle < self.calm_from && self.random.below(2) == 0;
+        let daemon = if kills_daemon { self.daemon.take() } else { None };
+        self.remote.cut(bytes, || daemon.map(Serving::kill).is_some());
+        if kills_daemon {
+            self.daemon = Some(start(&self.gdd, &self.folder, self.port));
+        }
     }
 
     fn names(&self) -> Vec<String> {
@@ -272,7 +308,7 @@ impl Soak {
                     daemon.kill();
                 }
                 let _ = child.wait();
-                self.daemon = Some(start(&self.gdd, &self.folder));
+                self.daemon = Some(start(&self.gdd, &self.folder, self.port));
             } else {
                 let _ = child.kill(); // It may have ended.
                 let _ = child.wait();
@@ -297,8 +333,24 @@ impl Soak {
     }
 }
 
-fn start(gdd: &Gdd, folder: &Path) -> Serving {
-    Serving::arranged(gdd, folder, &["--memory", MEMORY], CONFIGURATION)
+fn start(gdd: &Gdd, folder: &Path, port: u16) -> Serving {
+    let key = folder.join("site.key");
+    let net =
+        format!("[net]\nlisten = [\"127.0.0.1:{port}\"]\n[net.domains.site]\nkey = \"{}\"\n", key.display());
+    Serving::arranged(gdd, folder, &["--memory", MEMORY], &format!("{CONFIGURATION}{net}"))
+}
+
+/// Blocks here and there, and an insertion for which as much goes at the end.
+fn change(random: &mut Random, data: &mut Vec<u8>) {
+    for _ in 0..CHANGED {
+        let at = random.place(CLIENT_SIZE / BLOCK) * BLOCK;
+        let block = noise(random, BLOCK);
+        data[at..at + BLOCK].copy_from_slice(&block);
+    }
+    let (at, len) = (random.place(CLIENT_SIZE), 1 + random.place(5000));
+    let inserted = noise(random, len);
+    data.splice(at..at, inserted);
+    data.truncate(CLIENT_SIZE);
 }
 
 fn noise(random: &mut Random, len: usize) -> Vec<u8> {

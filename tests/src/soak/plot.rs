@@ -8,16 +8,19 @@ use super::Sample;
 
 const WIDTH: u32 = 1000;
 /// Of the picture.
-const HEIGHT: u32 = 1320;
+const HEIGHT: u32 = 1540;
 
 /// A curve: its caption, and what of a sample it shows.
 type Curve = (&'static str, fn(&Sample) -> f64);
 
-const CURVES: [Curve; 6] = [
+const CURVES: [Curve; 7] = [
     ("memory of the daemon, MB resident", |sample| sample.resident / 1e6),
     ("containers on disk, MB", |sample| sample.disk / 1e6),
     ("disk for each needed byte", |sample| sample.disk / sample.needed.max(1.0)),
     ("new of 100 bytes backed up", |sample| 100.0 * sample.new / sample.backed_up.max(1.0)),
+    ("of 100 bytes of the remote client, over the network", |sample| {
+        100.0 * sample.wire / sample.remote.max(1.0)
+    }),
     ("restores of a cycle, seconds", |sample| sample.get_seconds),
     ("killed so far", |sample| sample.kills),
 ];

@@ -32,6 +32,7 @@ pub fn judge(samples: &[Sample]) -> Vec<Verdict> {
         // In the middle third the caches fill.
         no_trend("memory of the daemon", last, |sample| sample.resident),
         no_trend("new bytes of a cycle", &samples[thirds..], |sample| sample.new),
+        no_trend("bytes over the network", &samples[thirds..], |sample| sample.wire),
         no_trend("seconds of the restores", &samples[thirds..], |sample| sample.get_seconds),
         growth(before, last),
         ratio(last),
@@ -88,6 +89,7 @@ mod tests {
                 disk: disk(f64::from(at)) + noise(at),
                 needed: 1e6,
                 new: 5000.0 + noise(at),
+                wire: 9000.0 + noise(at),
                 get_seconds: 1.0 + noise(at) / 1e4,
                 ..Sample::default()
             })

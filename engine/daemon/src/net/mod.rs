@@ -49,8 +49,6 @@ pub struct Limits {
     pub sessions_max: usize,
     /// A client that says nothing for so long, not even an answer to a ping, is ended.
     pub silence_max: Duration,
-    /// Bytes of segments read lately that are kept for all restores together.
-    pub shelf_bytes: usize,
     /// What the clients of each domain may know and take. A domain that is alone needs none: it sees the store.
     pub domains: BTreeMap<String, Rules>,
 }
@@ -62,7 +60,6 @@ impl Default for Limits {
             handshakes_per_address_max: 16,
             sessions_max: 256,
             silence_max: Duration::from_secs(300),
-            shelf_bytes: 64 << 20,
             domains: BTreeMap::new(),
         }
     }
@@ -163,7 +160,7 @@ impl NetService {
             program: format!("gdd {}", env!("CARGO_PKG_VERSION")),
         };
         let shared = Arc::new(Shared {
-            shelf: store.another_shelf(limits.shelf_bytes, Trust::Crc), // The client hashes each chunk itself.
+            shelf: store.another_shelf(Trust::Crc), // The client hashes each chunk itself.
             store,
             ring,
             domains,

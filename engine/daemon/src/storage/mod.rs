@@ -51,8 +51,6 @@ pub struct Limits {
     pub capacity_up: u64,
     /// Bytes of each ring to a driver: a power of two, at least `gdd_link::limits::CAPACITY_DOWN_MIN`.
     pub capacity_down: u64,
-    /// Bytes of segments read lately that are kept for all recalls together.
-    pub shelf_bytes: usize,
 }
 
 impl Default for Limits {
@@ -63,7 +61,6 @@ impl Default for Limits {
             sessions_max: 64,
             capacity_up: gdd_ring::limits::CAPACITY_UP,
             capacity_down: gdd_ring::limits::CAPACITY_DOWN,
-            shelf_bytes: 64 << 20,
         }
     }
 }
@@ -140,7 +137,7 @@ impl StorageService {
         getrandom::fill(&mut boot).map_err(|error| refused(error.to_string()))?;
         let shared = Arc::new(Shared {
             catalog: Catalog::new(&store)?,
-            shelf: store.another_shelf(limits.shelf_bytes, Trust::Crc), // The driver checks each block's XXH3 itself.
+            shelf: store.another_shelf(Trust::Crc), // The driver checks each block's XXH3 itself.
             store,
             limits,
             boot,
