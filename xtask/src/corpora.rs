@@ -3,7 +3,7 @@
 //! - `real.tar`: up to 2 GiB of files from /usr, chosen and ordered by the seed; it depends on what is installed.
 //! - `random-N`: eight files of 512 MiB that nothing compresses.
 //! - `image-a`: 2 GiB of `real.tar`, 1 GiB of random bytes, 1 GiB of zeros, as in a virtual machine's disk.
-//! - `image-b`: the same with 1 % of its 4 KiB blocks replaced by random ones, scattered evenly: what hurts most.
+//! - `image-b`: the same with 1 % of its 4 KiB blocks, chosen at random, replaced by random ones.
 
 use std::fs::{self, File};
 use std::io::{BufWriter, Read, Seek, SeekFrom, Write};
@@ -15,8 +15,8 @@ use crate::shell::Run;
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
 const BLOCK: u64 = 4096;
-/// One block in so many is replaced in `image-b`.
-const CHANGED_SHARE: u64 = 100;
+/// Of so many blocks one is replaced in `image-b`.
+const CHANGED_SHARE: usize = 100;
 
 /// Make the corpora.
 pub fn run(arguments: &[String]) -> Result {
@@ -96,14 +96,19 @@ fn choose(root: &Path, bytes: u64, random: &mut Random, list: &Path) -> std::io:
     Ok((count, total))
 }
 
-/// Replace one block in [`CHANGED_SHARE`], each somewhere in its own hundred blocks; returns how many.
-fn scatter(path: &Path, bytes: u64, random: &mut Random) -> std::io::Result<u64> {
+/// Replace one block in [`CHANGED_SHARE`]; every choice of so many is as likely as any other (Knuth's algorithm S,
+/// volume 2, 3.4.2). Returns how many.
+fn scatter(path: &Path, bytes: u64, random: &mut Random) -> std::io::Result<usize> {
     let mut file = fs::OpenOptions::new().write(true).open(path)?;
-    let changed = bytes / BLOCK / CHANGED_SHARE;
-    for number in 0..changed {
-        let block = number * CHANGED_SHARE + random.next() % CHANGED_SHARE;
-        file.seek(SeekFrom::Start(block * BLOCK))?;
-        noise(&mut file, BLOCK, random)?;
+    let blocks = usize::try_from(bytes / BLOCK).expect("a block's number fits");
+    let changed = blocks / CHANGED_SHARE;
+    let mut left = changed;
+    for block in 0..blocks {
+        if random.below(blocks - block) < left {
+            file.seek(SeekFrom::Start(block as u64 * BLOCK))?;
+            noise(&mut file, BLOCK, random)?;
+            left -= 1;
+        }
     }
     Ok(changed)
 }
