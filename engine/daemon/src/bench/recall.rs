@@ -5,6 +5,7 @@
 //! the chunks end earlier, and only those of the full size are measured.
 //!
 //! - cache hit: a working set that fits the cache is asked for again and again; copied into one buffer, or borrowed.
+//!   Beside it the copy alone, of the same bytes into the same buffer, and one chunk that is asked for all the time.
 //! - read-ahead: a restore whose reader takes half as long again for each chunk as the disk does. A hit is a chunk that
 //!   was there when it was asked for, by the engine's own account; with waits, all behind the first eighth count.
 //! - cold: each chunk is asked for once, in random order, in a store just opened; checked by its record's CRC-32s, as
@@ -135,9 +136,9 @@ fn measure(
     step("cold");
     let cold = bench.cold(&hashes)?;
     step("cache");
-    let [copied, borrowed] = bench.hits(&hashes)?;
+    let hits = bench.hits(&hashes)?;
     std::fs::remove_dir_all(&directory).map_err(Failure::file("remove", &directory))?;
-    let latencies = [borrowed, copied, ahead, waits].into_iter().chain(cold).collect();
+    let latencies = hits.into_iter().chain([ahead, waits]).chain(cold).collect();
     Ok(Sized { size, latencies, restore, restore_by_crc, raw })
 }
 
@@ -271,9 +272,11 @@ impl Bench<'_> {
         Ok(found)
     }
 
-    /// Chunks that are in the cache: copied, and borrowed.
-    fn hits(&self, hashes: &[ChunkHash]) -> Result<[Latencies; 2]> {
-        let mut found = ["cache hit, copied", "cache hit, borrowed"].map(Latencies::new);
+    /// Chunks that are in the cache: borrowed, copied, the copy alone, and one of them again and again.
+    fn hits(&self, hashes: &[ChunkHash]) -> Result<[Latencies; 4]> {
+        let names = ["cache hit, borrowed", "cache hit, copied", "copy alone", "cache hit, copied, one chunk"];
+        let mut found = names.map(Latencies::new);
+        let [borrowed, copied, copy, hot] = &mut found;
         let count = usize::try_from(WORKING_SET / self.size).unwrap_or(1);
         let set = &hashes[..hashes.len().min(count)];
         let store = self.open()?;
@@ -284,21 +287,35 @@ impl Bench<'_> {
             recall.chunk(hash)?;
         }
         let misses = recall.cache().stats().misses;
-        for hash in set.iter().cycle().take(HITS) {
-            let started = Instant::now();
-            recall.chunk_into(hash, &mut buffer)?;
-            found[0].add(started.elapsed());
-            std::hint::black_box(&mut buffer);
-        }
-        for hash in set.iter().cycle().take(HITS) {
+        let again = set.iter().cycle().take(HITS);
+        for hash in again.clone() {
             let started = Instant::now();
             let chunk = recall.chunk(hash)?;
-            found[1].add(started.elapsed());
+            borrowed.add(started.elapsed());
             std::hint::black_box(chunk[0]);
+        }
+        for hash in again.clone() {
+            let started = Instant::now();
+            recall.chunk_into(hash, &mut buffer)?;
+            copied.add(started.elapsed());
+            std::hint::black_box(&mut buffer);
+        }
+        for hash in again {
+            let chunk = recall.chunk(hash)?;
+            let started = Instant::now();
+            buffer.copy_from_slice(&chunk);
+            copy.add(started.elapsed());
+            std::hint::black_box(&mut buffer);
+        }
+        for hash in std::iter::repeat_n(&set[0], HITS) {
+            let started = Instant::now();
+            recall.chunk_into(hash, &mut buffer)?;
+            hot.add(started.elapsed());
+            std::hint::black_box(&mut buffer);
         }
         let missed = recall.cache().stats().misses - misses;
         if missed > 0 {
-            let what = format!("{missed} of {} lookups missed the cache; use more --memory", 2 * HITS);
+            let what = format!("{missed} of {} lookups missed the cache; use more --memory", 4 * HITS);
             return Err(Failure::Failed(what));
         }
         Ok(found)
