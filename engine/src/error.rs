@@ -134,6 +134,12 @@ impl Error {
         }
     }
 
+    /// Whether it is damage: a loss, but for what a newer gdd wrote, which that gdd can read.
+    #[must_use]
+    pub fn is_damage(&self) -> bool {
+        self.is_loss() && !matches!(self, Self::Version { .. })
+    }
+
     /// What happened, without the sentence around an earlier failure: that one is told once, by whoever tells it last.
     #[must_use]
     pub fn cause(&self) -> String {

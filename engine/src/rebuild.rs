@@ -45,6 +45,9 @@ pub struct Rebuilt {
     pub chunks: u64,
     /// Streams found.
     pub streams: u64,
+    /// Those of them whose recipe cannot be read in any copy: they stay listed, and the vacuum frees nothing, until
+    /// they are set aside or given up.
+    pub streams_unreadable: Vec<String>,
     /// Bytes of the containers.
     pub bytes: u64,
     /// How long it took.
@@ -58,7 +61,7 @@ pub struct Rebuilt {
 /// Make the index of the store in `dir` anew.
 ///
 /// # Errors
-/// No store, another process, or the disk failed. Damaged containers and recipes are left out and named in the notes.
+/// No store, another process, or the disk failed. Damage is no error: it is in the notes.
 pub fn rebuild_index(dir: &Path, options: &Options, progress: &mut dyn FnMut(Progress)) -> Result<Rebuilt> {
     let started = Instant::now();
     let paths = Paths::new(dir);
@@ -264,9 +267,11 @@ impl Rebuild<'_> {
     }
 
     fn streams(&mut self) -> Result<()> {
-        let (rows, notes) = recipe::set::rows(self.io, &self.paths.recipes(), self.store)?;
+        let recipe::set::Rows { rows, unreadable, notes } =
+            recipe::set::rows(self.io, &self.paths.recipes(), self.store)?;
         self.rebuilt.notes.extend(notes);
         self.rebuilt.streams = rows.len() as u64;
+        self.rebuilt.streams_unreadable = unreadable;
         self.epoch_last = rows.iter().map(|row| row.created_epoch).fold(self.epoch_last, Epoch::max);
         self.index.commit(Batch { recipes: rows, ..Batch::default() })
     }

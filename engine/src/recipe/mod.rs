@@ -17,6 +17,7 @@ pub mod journal;
 pub mod pair;
 pub mod reader;
 pub mod recover;
+pub mod rest;
 pub mod set;
 #[cfg(test)]
 mod tests;

@@ -55,7 +55,7 @@ impl Plan {
         let recipes_lost = found.streams_affected.iter().filter(|stream| stream.recipe_lost).count() as u64;
         let containers = found.about(Part::Container) + found.about(Part::Chunk);
         let counts = [
-            (Action::RebuildIndex, found.about(Part::Index) + unlisted),
+            (Action::RebuildIndex, found.about(Part::Index) + found.about(Part::RecipeUnlisted) + unlisted),
             (Action::WriteEpoch, found.about(Part::Epoch)),
             (Action::Settle, found.about(Part::Superblock) + found.about(Part::Unsettled)),
             (Action::SetFilesAside, found.about(Part::Foreign)),
