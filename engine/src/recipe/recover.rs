@@ -11,6 +11,7 @@
 //! | row without a file | noted: an acknowledged stream is lost |
 //! | row that was made when the recipe could not be read, and it can | made anew, also after a clean close |
 //! | journal, and its stream has a row | removed |
+//! | journal without, whose start the device cannot read | left alone, and noted |
 //! | journal without | made a recipe, with a row; then removed: others rely on what it says |
 //!
 //! Nothing that may be somebody's only recipe is removed. A stream with a row and without a readable recipe keeps the
@@ -86,7 +87,13 @@ fn salvage(
     for &recipe in listing.journals.iter().rev() {
         let found = match known.contains(&recipe) {
             true => None,
-            false => journal::read(io, recipes, recipe, store)?.filter(|(_, entries)| !entries.is_empty()),
+            false => match journal::read(io, recipes, recipe, store) {
+                Err(error) if error.is_damage() => {
+                    notes.push(format!("the journal of recipe {recipe} is left alone: {error}"));
+                    continue;
+                }
+                other => other?.filter(|(_, entries)| !entries.is_empty()),
+            },
         };
         if let Some((header, entries)) = found {
             let name = header.name.clone();
