@@ -11,7 +11,7 @@ use gdd_engine::fsck;
 use gdd_engine::rebuild::{self, Rebuilt};
 use gdd_engine::store::Store;
 use gdd_engine::vacuum::VacuumReport;
-use place::{MIB, Place, get, noise, options, put};
+use place::{MIB, Place, chunks_of, get, noise, options, put, rot};
 
 fn rebuild(place: &Place) -> Rebuilt {
     rebuild::rebuild_index(&place.dir, &options(), &mut |_| ()).unwrap()
@@ -60,4 +60,45 @@ fn a_stream_that_cannot_be_read_is_not_forgotten() {
     store.remove("hit").unwrap();
     assert!(vacuum(&store).unwrap().freed_bytes > 2 * MIB as u64, "given up, it holds nothing up");
     place.check(store);
+}
+
+/// A chunk that could not be given back is stored again, and that copy rots. The older one was spared after all: a wrong
+/// alarm, say, of a cable.
+#[test]
+fn of_two_copies_the_good_one_is_used() {
+    for (young_rots, old_rots) in [(false, true), (true, false), (true, true), (false, false)] {
+        let place = Place::new();
+        let store = place.open();
+        put(&store, "one", &noise(1, 3 * MIB));
+        let (hash, old) = chunks_of(&store, "one")[20];
+        store.core().suspects.note(hash);
+        put(&store, "again", &noise(1, 3 * MIB));
+        let (again, young) = chunks_of(&store, "one")[20];
+        assert!(again == hash && young != old, "it is stored twice");
+        store.close().unwrap();
+        let store = place.open();
+        if young_rots {
+            rot(&store, &young);
+        }
+        if old_rots {
+            rot(&store, &old);
+        }
+        store.close().unwrap();
+        let rebuilt = rebuild(&place);
+        assert!(rebuilt.chunks_twice >= 1, "{rebuilt:?}");
+        assert_eq!(rebuilt.chunks_rotten, u64::from(young_rots && old_rots), "{rebuilt:?}");
+        let store = place.open();
+        let used = chunks_of(&store, "one")[20].1;
+        let expected = if young_rots && !old_rots { old } else { young };
+        assert_eq!(
+            (used.container, used.offset),
+            (expected.container, expected.offset),
+            "{young_rots} {old_rots}"
+        );
+        assert_eq!(get(&store, "one").is_ok(), !(young_rots && old_rots));
+        let brought = put(&store, "once more", &noise(1, 3 * MIB));
+        assert_eq!(brought > 0, young_rots && old_rots, "what no copy gives back is brought again");
+        assert!(get(&store, "one").unwrap() == noise(1, 3 * MIB));
+        store.close().unwrap();
+    }
 }

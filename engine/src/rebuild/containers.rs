@@ -15,7 +15,7 @@ use crate::format::container::ContainerHeader;
 use crate::format::footer::DirectoryEntry;
 use crate::format::{HEADER_SIZE, Place};
 use crate::ids::ContainerId;
-use crate::index::{Batch, ChunkEntry, ContainerRow, ContainerState, Status};
+use crate::index::{Batch, ContainerRow, ContainerState};
 use crate::paths;
 use crate::progress::Progress;
 
@@ -24,7 +24,7 @@ impl Rebuild<'_> {
         let directory = self.paths.containers();
         let entries = self.io.list(&directory).map_err(Error::io("list", &directory))?;
         self.total = entries.iter().map(|entry| entry.size).sum();
-        // By id, so oldest first: of a chunk that is stored twice, the younger record wins.
+        // By id, so oldest first.
         for entry in entries {
             let Some(id) = paths::container_of(&entry.name) else { continue };
             match self.container(id, entry.size) {
@@ -44,15 +44,16 @@ impl Rebuild<'_> {
     fn container(&mut self, id: ContainerId, len: u64) -> Result<()> {
         let path = self.paths.container(id);
         let file = self.io.open(&path, Open::Read).map_err(Error::io("open", &path))?;
-        let read = self.read(file, &path, id, len);
+        let taken = self.take(file, &path, id, len);
         self.io.close(file);
-        let Some((row, entries)) = read? else { return Ok(()) };
+        taken
+    }
+
+    fn take(&mut self, file: FileId, path: &Path, id: ContainerId, len: u64) -> Result<()> {
+        let Some((row, entries)) = self.read(file, path, id, len)? else { return Ok(()) };
         self.rebuilt.containers += 1;
         self.rebuilt.chunks += entries.len() as u64;
-        let chunks = entries
-            .iter()
-            .map(|entry| (entry.hash, ChunkEntry::new(id, entry, Status::Live, self.epoch_last)))
-            .collect();
+        let chunks = self.choose(id, (file, path), &entries)?;
         self.index.commit(Batch { chunks, containers: vec![(id, row)], ..Batch::default() })
     }
 

@@ -9,8 +9,10 @@
 //! The new index grows beside the old one and takes its name only when it is complete and durable; the old one is kept
 //! as `index.old-N`. Until then nothing has changed. The next opening for writing runs recovery, as after a crash.
 
+mod choose;
 mod containers;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -19,7 +21,7 @@ use gdd_uring::io::Io;
 use crate::error::{Error, Result};
 use crate::filter::Filter;
 use crate::format::StoreId;
-use crate::ids::Epoch;
+use crate::ids::{ChunkHash, Epoch};
 use crate::index::rocks::RocksIndex;
 use crate::index::{Batch, Index};
 use crate::options::{Access, Options};
@@ -42,6 +44,10 @@ pub struct Rebuilt {
     pub containers_salvaged: u64,
     /// Records found; a chunk that is stored twice counts twice.
     pub chunks: u64,
+    /// Chunks that were found again in a younger place: of each a copy that is good is used, if there is one.
+    pub chunks_twice: u64,
+    /// Of those, chunks of which no copy is good: they count as unknown until they are stored again.
+    pub chunks_rotten: u64,
     /// Streams found.
     pub streams: u64,
     /// Those of them whose recipe cannot be read in any copy: they stay listed, and the vacuum frees nothing, until
@@ -103,9 +109,19 @@ fn fill(
     index: &dyn Index,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Rebuilt> {
-    let (rebuilt, epoch_last) = (Rebuilt::default(), Epoch(0));
-    let mut rebuild = Rebuild { io, paths, store, index, rebuilt, epoch_last, progress, total: 0 };
+    let mut rebuild = Rebuild {
+        io,
+        paths,
+        store,
+        index,
+        rebuilt: Rebuilt::default(),
+        epoch_last: Epoch(0),
+        rotten: BTreeSet::new(),
+        progress,
+        total: 0,
+    };
     rebuild.containers()?;
+    rebuild.marks()?;
     rebuild.streams()?;
     rebuild.epoch()?;
     Ok(rebuild.rebuilt)
@@ -132,11 +148,20 @@ struct Rebuild<'a> {
     rebuilt: Rebuilt,
     /// The youngest epoch that any file was made in.
     epoch_last: Epoch,
+    /// Chunks that are stored more than once, and no copy is good.
+    rotten: BTreeSet<ChunkHash>,
     progress: &'a mut dyn FnMut(Progress),
     total: u64,
 }
 
 impl Rebuild<'_> {
+    /// What is known of the data besides where it is.
+    fn marks(&mut self) -> Result<()> {
+        self.rebuilt.chunks_rotten = self.rotten.len() as u64;
+        let suspects: Vec<ChunkHash> = std::mem::take(&mut self.rotten).into_iter().collect();
+        self.index.commit(Batch { suspects, ..Batch::default() })
+    }
+
     fn streams(&mut self) -> Result<()> {
         let recipe::set::Rows { rows, unreadable, notes } =
             recipe::set::rows(self.io, &self.paths.recipes(), self.store)?;
