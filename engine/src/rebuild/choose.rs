@@ -44,9 +44,8 @@ impl Rebuild<'_> {
         let (mut chosen, epoch) = (Vec::with_capacity(found.len()), self.epoch_last);
         for group in groups() {
             let youngest = group.last().expect("a group has a member");
-            let take = |found: &Found| {
-                (found.entry.hash, ChunkEntry::new(id, &found.entry, Status::Live, epoch))
-            };
+            let take =
+                |found: &Found| (found.entry.hash, ChunkEntry::new(id, &found.entry, Status::Live, epoch));
             if !is_twice(group) {
                 chosen.push(take(youngest));
                 continue;

@@ -50,11 +50,19 @@ impl Rebuild<'_> {
     }
 
     fn take(&mut self, file: FileId, path: &Path, id: ContainerId, len: u64) -> Result<()> {
-        let Some((row, entries)) = self.read(file, path, id, len)? else { return Ok(()) };
+        let Some((mut row, entries)) = self.read(file, path, id, len)? else { return Ok(()) };
+        let marks = self.marks.as_ref();
+        if let Some(state) = marks.and_then(|marks| marks.leaving.get(&id)) {
+            // One that was not full is neither filled nor cut any more.
+            row.durable_len = if row.state == ContainerState::Open { len } else { row.durable_len };
+            row.state = *state;
+        }
+        let checked = marks.and_then(|marks| marks.checked.get(&id)).map(|checked| (id, *checked));
         self.rebuilt.containers += 1;
         self.rebuilt.chunks += entries.len() as u64;
         let chunks = self.choose(id, (file, path), &entries)?;
-        self.index.commit(Batch { chunks, containers: vec![(id, row)], ..Batch::default() })
+        let checked = checked.into_iter().collect();
+        self.index.commit(Batch { chunks, containers: vec![(id, row)], checked, ..Batch::default() })
     }
 
     /// A container's row and records; nothing if it was never used.

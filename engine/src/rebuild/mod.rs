@@ -5,12 +5,15 @@
 //! whole, and what lies behind damage in them is found record by record: such a container is not filled or cut any
 //! more, the vacuum empties it.
 //!
+//! What the files do not say, the old index does, if it can be read: [`marks`].
+//!
 //! # Crash consistency
 //! The new index grows beside the old one and takes its name only when it is complete and durable; the old one is kept
 //! as `index.old-N`. Until then nothing has changed. The next opening for writing runs recovery, as after a crash.
 
 mod choose;
 mod containers;
+mod marks;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -23,11 +26,13 @@ use crate::filter::Filter;
 use crate::format::StoreId;
 use crate::ids::{ChunkHash, Epoch};
 use crate::index::rocks::RocksIndex;
-use crate::index::{Batch, Index};
+use crate::index::{Batch, Index, MetaKey};
 use crate::options::{Access, Options};
 use crate::paths::{self, Paths};
 use crate::progress::Progress;
+use crate::unchecked::Unchecked;
 use crate::{recipe, store, superblocks};
+use marks::Marks;
 
 /// An epoch file that is made anew says so much more than the youngest file there is: ids that were given out to files
 /// that are gone are not given out again.
@@ -53,6 +58,11 @@ pub struct Rebuilt {
     /// Those of them whose recipe cannot be read in any copy: they stay listed, and the vacuum frees nothing, until
     /// they are set aside or given up.
     pub streams_unreadable: Vec<String>,
+    /// Chunks that were known not to be given back, and still are.
+    pub suspects: u64,
+    /// Containers of which that is not known any more, since the old index could not be read: what they hold counts as
+    /// unknown until a scrub has read them.
+    pub containers_unchecked: u64,
     /// Bytes of the containers.
     pub bytes: u64,
     /// How long it took.
@@ -80,7 +90,15 @@ pub fn rebuild_index(dir: &Path, options: &Options, progress: &mut dyn FnMut(Pro
     let fresh = paths.root().join("index.new");
     remove_tree(&fresh)?;
     let index = RocksIndex::create(&fresh, superblock.store, options.budget().index)?;
-    let mut rebuilt = fill(io.as_mut(), &paths, superblock.store, &index, progress)?;
+    let marks = Marks::of_old(&paths.index(), superblock.store, options.budget().index);
+    let (marks, lost) = marks.map_or_else(|error| (None, Some(error)), |marks| (Some(marks), None));
+    let mut rebuilt = fill(io.as_mut(), &paths, (superblock.store, &index), marks, progress)?;
+    if let Some(error) = lost {
+        rebuilt.notes.push(format!(
+            "which chunks are damaged cannot be told from the old index ({error}): what was stored counts as unknown \
+             until a scrub has read it"
+        ));
+    }
     index.close()?;
     drop(index);
     swap(io.as_mut(), &paths, &fresh, &mut rebuilt)?;
@@ -98,15 +116,15 @@ pub fn rebuild_index(dir: &Path, options: &Options, progress: &mut dyn FnMut(Pro
 /// As [`rebuild_index`].
 pub fn rebuild_simulated(io: &mut dyn Io, paths: &Paths, index: &dyn Index) -> Result<Rebuilt> {
     let (superblock, _) = superblocks::read(io, paths)?;
-    fill(io, paths, superblock.store, index, &mut |_| {})
+    fill(io, paths, (superblock.store, index), Some(Marks::default()), &mut |_| {})
 }
 
 /// Put everything into `index` that the files say.
 fn fill(
     io: &mut dyn Io,
     paths: &Paths,
-    store: StoreId,
-    index: &dyn Index,
+    (store, index): (StoreId, &dyn Index),
+    marks: Option<Marks>,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Rebuilt> {
     let mut rebuild = Rebuild {
@@ -117,13 +135,14 @@ fn fill(
         rebuilt: Rebuilt::default(),
         epoch_last: Epoch(0),
         rotten: BTreeSet::new(),
+        marks,
         progress,
         total: 0,
     };
     rebuild.containers()?;
-    rebuild.marks()?;
     rebuild.streams()?;
     rebuild.epoch()?;
+    rebuild.marks()?;
     Ok(rebuild.rebuilt)
 }
 
@@ -150,16 +169,32 @@ struct Rebuild<'a> {
     epoch_last: Epoch,
     /// Chunks that are stored more than once, and no copy is good.
     rotten: BTreeSet<ChunkHash>,
+    /// What the old index knew; nothing if it could not be read.
+    marks: Option<Marks>,
     progress: &'a mut dyn FnMut(Progress),
     total: u64,
 }
 
 impl Rebuild<'_> {
-    /// What is known of the data besides where it is.
+    /// What is known of the data besides where it is. Last: nothing is on disk then that is younger than the mark.
     fn marks(&mut self) -> Result<()> {
         self.rebuilt.chunks_rotten = self.rotten.len() as u64;
-        let suspects: Vec<ChunkHash> = std::mem::take(&mut self.rotten).into_iter().collect();
-        self.index.commit(Batch { suspects, ..Batch::default() })
+        let mut batch = Batch { suspects: self.rotten.iter().copied().collect(), ..Batch::default() };
+        match self.marks.take() {
+            Some(marks) => {
+                self.rebuilt.suspects = marks.suspects.len() as u64;
+                batch.suspects.extend(marks.suspects);
+                batch.meta = marks.meta;
+            }
+            None => {
+                self.rebuilt.containers_unchecked = self.rebuilt.containers;
+                let epoch = superblocks::read_epoch(self.io, self.paths, self.store)?;
+                // And a daemon checks them at once.
+                let never = 0_u64.to_le_bytes().to_vec();
+                batch.meta = vec![(MetaKey::Unchecked, Unchecked::mark(epoch)), (MetaKey::Scrubbed, never)];
+            }
+        }
+        self.index.commit(batch)
     }
 
     fn streams(&mut self) -> Result<()> {

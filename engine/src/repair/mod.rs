@@ -79,7 +79,8 @@ pub fn apply(dir: &Path, options: &Options, progress: &mut dyn FnMut(Progress)) 
         let rebuilt = rebuild::rebuild_index(dir, options, progress)?;
         repaired.notes.extend(rebuilt.notes);
         repaired.done.push(step);
-        proposal = settled(dir, options, progress)?;
+        repaired.scrub = settle(dir, options, progress, rebuilt.containers_unchecked > 0)?;
+        proposal = propose(dir, options, progress)?;
         proposal.plan.take(Action::RebuildIndex); // It knows all that the containers say.
     }
     let Proposal { found, plan } = proposal;
@@ -91,10 +92,19 @@ pub fn apply(dir: &Path, options: &Options, progress: &mut dyn FnMut(Progress)) 
     Ok(repaired)
 }
 
-/// After a rebuild the first opening runs recovery, and only then is there something to check.
-fn settled(dir: &Path, options: &Options, progress: &mut dyn FnMut(Progress)) -> Result<Proposal> {
-    Store::open(dir, Access::ReadWrite, options)?.close()?;
-    propose(dir, options, progress)
+/// After a rebuild the first opening runs recovery, and only then is there something to check. With `unchecked`, what
+/// the old index knew of damage is lost, and is found out.
+fn settle(
+    dir: &Path,
+    options: &Options,
+    progress: &mut dyn FnMut(Progress),
+    unchecked: bool,
+) -> Result<Option<ScrubReport>> {
+    let store = Store::open(dir, Access::ReadWrite, options)?;
+    let scrubbed = unchecked.then(|| store.scrub(&ScrubOptions::default(), progress, &mut |_| true));
+    let scrubbed = scrubbed.transpose()?;
+    store.close()?;
+    Ok(scrubbed)
 }
 
 fn work(
