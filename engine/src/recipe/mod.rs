@@ -15,6 +15,7 @@
 
 pub mod journal;
 pub mod pair;
+pub mod pieces;
 pub mod reader;
 pub mod recover;
 pub mod rest;
