@@ -18,6 +18,7 @@ pub mod pair;
 pub mod pieces;
 pub mod reader;
 pub mod recover;
+pub mod renew;
 pub mod rest;
 pub mod set;
 #[cfg(test)]
