@@ -6,6 +6,7 @@
 //! # Invariants
 //! - A stream appears in the other store whole and durable, with the same digest, or not at all.
 //! - A stream of the same name with another content is never touched.
+//! - A stream counts as there when its recipe there can be read; of one that is lost, the recipe is written anew.
 //! - What is remembered of a stream is one batch of its chunks.
 
 use std::sync::atomic::Ordering;
@@ -16,13 +17,14 @@ use crate::core::Core;
 use crate::error::{Error, Result};
 use crate::format::recipe_block::RecipeEntry;
 use crate::ids::{ChunkHash, Epoch};
-use crate::index::{RecipeRow, RecipeState};
+use crate::index::{Batch, RecipeRow, RecipeState};
 use crate::ingest::PutOptions;
 use crate::ingest::front::StreamChunk;
 use crate::ingest::named::NamedPut;
 use crate::recall::Recall;
 use crate::recall::stream::Listed;
-use crate::recipe::RecipeReader;
+use crate::recipe::renew::{Source, renew};
+use crate::recipe::{RecipeReader, rest, set};
 use crate::store::Store;
 use crate::superblocks;
 
@@ -34,6 +36,8 @@ const BATCH: usize = 1 << 13;
 pub struct StreamCopy {
     /// It was there already, with the same content.
     pub was_there: bool,
+    /// Its recipe there could not be read, and was written anew.
+    pub renewed: bool,
     /// Bytes of the stream that were looked at.
     pub bytes: u64,
     /// Their chunks.
@@ -51,6 +55,8 @@ pub struct Copier<'a> {
     /// Asks about each chunk of streams that are there already, and sends what is missing of them.
     check: bool,
     io: Box<dyn Io>,
+    /// A door to the other store.
+    there: Box<dyn Io>,
     recall: Option<Recall>,
 }
 
@@ -71,7 +77,8 @@ impl<'a> Copier<'a> {
         let core = from.core();
         let epoch = superblocks::read_epoch(io.as_mut(), &core.paths, core.store)?;
         raise_epoch(to.core(), epoch)?;
-        Ok(Self { from, to, check, io, recall: None })
+        let there = to.core().open_io()?;
+        Ok(Self { from, to, check, io, there, recall: None })
     }
 
     /// Copy the stream of `row`. After an error, nothing of its name remains there that was not there.
@@ -82,16 +89,20 @@ impl<'a> Copier<'a> {
     /// failed.
     pub fn copy(&mut self, row: &RecipeRow, go_on: &mut GoOn<'_>) -> Result<StreamCopy> {
         let there = self.to.core().index.recipe(&row.name)?.filter(|row| row.state == RecipeState::Live);
-        let was_there = there.is_some();
+        let (was_there, mut lost) = (there.is_some(), None);
         if let Some(there) = there {
-            if (there.digest, there.logical_bytes) != (row.digest, row.logical_bytes) {
+            let is_readable = self.is_readable(&there)?;
+            // What was listed when its recipe could not be read says nothing of its content.
+            let is_known = is_readable || !rest::is_makeshift(&there);
+            if is_known && (there.digest, there.logical_bytes) != (row.digest, row.logical_bytes) {
                 let why = "the other store has a stream of this name with another content; remove that one there, or \
                            leave this one out";
                 return Err(Error::Invalid(format!("{:?}: {why}", row.name)));
             }
-            if !self.check {
+            if is_readable && !self.check {
                 return Ok(StreamCopy { was_there, ..StreamCopy::default() });
             }
+            lost = Some(there).filter(|_| !is_readable);
         }
         let core = self.from.core();
         let mut reader = RecipeReader::open(self.io.as_mut(), &core.paths.recipes(), row.recipe, core.store)?;
@@ -104,14 +115,18 @@ impl<'a> Copier<'a> {
         let passed = self.pass(&mut reader, &mut work, go_on);
         reader.close(self.io.as_mut());
         passed?;
-        let Work { mut put, done } = work;
+        let Work { mut put, mut done } = work;
         if was_there {
-            if done.sent_chunks > 0 {
+            if done.sent_chunks > 0 || lost.is_some() {
                 put.flush();
                 drain(&mut put)?;
                 while put.durable()?.is_none() {
                     put.wait()?;
                 }
+            }
+            if let Some(there) = lost {
+                self.renew(row, &there)?;
+                done.renewed = true;
             }
             return Ok(done);
         }
@@ -122,6 +137,28 @@ impl<'a> Copier<'a> {
             return Err(Error::Invalid(why));
         }
         Ok(done)
+    }
+
+    /// Whether the recipe of a stream of the other store can be read, whole.
+    fn is_readable(&mut self, there: &RecipeRow) -> Result<bool> {
+        let core = self.to.core();
+        match set::check(self.there.as_mut(), &core.paths.recipes(), there.recipe, core.store) {
+            Ok(_) => Ok(true),
+            Err(error) if error.is_damage() => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Write the recipe of a stream of the other store anew; all of its chunks are there, durable.
+    fn renew(&mut self, row: &RecipeRow, there: &RecipeRow) -> Result<()> {
+        let (from, to) = (self.from.core(), self.to.core());
+        let recipes = from.paths.recipes();
+        let mut reader = RecipeReader::open(self.io.as_mut(), &recipes, row.recipe, from.store)?;
+        let source = Source { io: self.io.as_mut(), reader: &mut reader };
+        let recipes = to.paths.recipes();
+        let renewed = renew(self.there.as_mut(), &recipes, to.store, there, source, &to.poison);
+        reader.close(self.io.as_mut());
+        to.index.commit(Batch { recipes: vec![renewed?], ..Batch::default() })
     }
 
     /// Everything of the recipe.

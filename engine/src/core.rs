@@ -31,6 +31,7 @@ use crate::shard::mailbox::Door;
 use crate::shard::{Parts, Shard};
 use crate::suspects::Suspects;
 use crate::tuner::Ladder;
+use crate::unchecked::Unchecked;
 use crate::visits::Visits;
 
 /// What the tasks of one opening are made from. Cheap to clone.
@@ -54,6 +55,8 @@ pub struct Seed {
     pub damaged: Arc<HashSet<ContainerId>>,
     /// Chunks that this process could not give back.
     pub suspects: Suspects,
+    /// Containers that nobody has checked since the index was made anew.
+    pub unchecked: Unchecked,
     /// Containers that are being emptied.
     pub leaving: Leaving,
     /// Who stores and who reads.
@@ -108,6 +111,7 @@ impl Seed {
             filter: Arc::clone(&self.filter),
             damaged: Arc::clone(&self.damaged),
             suspects: self.suspects.clone(),
+            unchecked: self.unchecked.clone(),
             leaving: self.leaving.clone(),
             locality_budget: self.budget.locality / self.workers,
         };

@@ -16,6 +16,10 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// Error numbers that mean that data is lost: EIO, ENXIO, ENOENT, ENODATA, EBADMSG, EILSEQ, EUCLEAN, EREMOTEIO.
 const LOSSES: [i32; 8] = [5, 6, 2, 61, 74, 84, 117, 121];
 
+/// What was tried when an error number may mean that: a write, a sync or a new name that fails loses nothing that was
+/// there, and is a failure whatever its number.
+const READS: [&str; 5] = ["open", "read", "read the length of", "measure", "look at"];
+
 /// Why a store refused or failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -121,17 +125,24 @@ impl Error {
 
     /// Whether what was to be read is gone or not what was written, for good as far as this machine can tell: damage,
     /// not a failure of the work that met it. Of the system's errors those that a device or file system gives for a
-    /// place that it cannot read, or a file that is not there; not those for a lack of memory, descriptors or rights.
+    /// place that it cannot read, or a file that is not there; not those for a lack of memory, descriptors or rights,
+    /// and none that a write or a sync has met.
     #[must_use]
     pub fn is_loss(&self) -> bool {
         match self {
             Self::Corrupt { .. } | Self::Version { .. } | Self::ChunkLost { .. } => true,
-            Self::Io { source, .. } => {
+            Self::Io { action, source, .. } if READS.contains(action) => {
                 source.kind() == io::ErrorKind::UnexpectedEof
                     || source.raw_os_error().is_some_and(|number| LOSSES.contains(&number))
             }
             _ => false,
         }
+    }
+
+    /// Whether it is damage: a loss, but for what a newer gdd wrote, which that gdd can read.
+    #[must_use]
+    pub fn is_damage(&self) -> bool {
+        self.is_loss() && !matches!(self, Self::Version { .. })
     }
 
     /// What happened, without the sentence around an earlier failure: that one is told once, by whoever tells it last.
@@ -167,5 +178,31 @@ fn remedy_of(source: &io::Error) -> &'static str {
         io::ErrorKind::PermissionDenied => "; check the owner and mode of the store directory",
         io::ErrorKind::ReadOnlyFilesystem => "; remount the file system read-write",
         _ => "",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_that_cannot_be_read_is_lost_and_a_failed_write_is_a_failure() {
+        let error = |action, number| Error::Io {
+            action,
+            path: PathBuf::from("f"),
+            source: io::Error::from_raw_os_error(number),
+        };
+        let (eio, enoent, enomem, emfile, eacces) = (5, 2, 12, 24, 13);
+        for action in READS {
+            assert!(error(action, eio).is_loss() && error(action, enoent).is_damage(), "{action}");
+            for number in [enomem, emfile, eacces] {
+                assert!(!error(action, number).is_loss(), "{action} {number}");
+            }
+        }
+        for action in ["write", "sync", "create", "rename", "remove", "truncate", "list"] {
+            assert!(!error(action, eio).is_loss(), "{action}");
+        }
+        let newer = Error::Version { path: PathBuf::from("f"), found: 2, known: 1 };
+        assert!(newer.is_loss() && !newer.is_damage());
     }
 }

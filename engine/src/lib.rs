@@ -50,5 +50,6 @@ pub mod suspects;
 #[cfg(test)]
 mod testing;
 pub mod tuner;
+pub mod unchecked;
 pub mod vacuum;
 pub mod visits;

@@ -26,6 +26,7 @@ use crate::recipe;
 use crate::recover::{Recovered, Recovery};
 use crate::superblocks;
 use crate::suspects::Suspects;
+use crate::unchecked::Unchecked;
 
 /// The value of [`MetaKey::CleanEpoch`] says which opening was closed cleanly.
 fn clean_mark(epoch: Epoch) -> Vec<u8> {
@@ -88,6 +89,14 @@ impl Opening<'_> {
             let count = suspects.count();
             notes.push(format!("{count} chunks are damaged and are stored again when they come again"));
         }
+        let unchecked = Unchecked::of(self.index.as_ref())?;
+        if unchecked.count() > 0 {
+            let count = unchecked.count();
+            notes.push(format!(
+                "{count} containers were not checked since the index was made anew: what they hold is stored again \
+                 when it comes again, until `gdd scrub` has read them"
+            ));
+        }
         Ok(Seed {
             paths: self.paths.clone(),
             store,
@@ -98,6 +107,7 @@ impl Opening<'_> {
             source: self.source,
             damaged: Arc::new(damaged),
             suspects,
+            unchecked,
             leaving: Leaving::of(leaving),
             visits: Default::default(),
             begun,

@@ -7,6 +7,8 @@
 //! # Invariants
 //! - Below the watermark, anything wrong is *damage*: it is reported, nothing is cut off, and what the container held
 //!   counts as unknown from now on, so that the next backup stores it again.
+//! - A place that cannot be read is damage wherever it is: no crash leaves one. It costs what lies there, and does not
+//!   keep the store from opening; the container is neither filled, cut nor reused.
 //! - A container is never filled further after a crash: its good part is sealed.
 //! - What is adopted is written again first: a sync that failed may have left it in a cache only.
 //! - Every repair is durable before the index names it; recovery that crashes is simply run again.
@@ -96,7 +98,7 @@ impl Recovery<'_> {
             }
         }
         if !clean {
-            self.trim(&rows, &files)?;
+            self.trim(&rows, &files, &mut recovered)?;
             let unknown: BTreeSet<ContainerId> =
                 files.keys().filter(|id| !rows.contains_key(id)).copied().collect();
             for id in unknown {
@@ -112,11 +114,18 @@ impl Recovery<'_> {
         &mut self,
         rows: &BTreeMap<ContainerId, ContainerRow>,
         files: &BTreeMap<ContainerId, u64>,
+        recovered: &mut Recovered,
     ) -> Result<()> {
         for (id, row) in rows.iter().filter(|(_, row)| row.state.has_footer()) {
             if files.get(id).is_some_and(|len| *len > row.durable_len) {
                 let path = self.paths.container(*id);
-                let file = self.io.open(&path, Open::Write).map_err(Error::io("open", &path))?;
+                let file = match self.io.open(&path, Open::Write).map_err(Error::io("open", &path)) {
+                    Err(error) if error.is_loss() => {
+                        self.note_damage(recovered, *id, &error.to_string());
+                        continue;
+                    }
+                    other => other?,
+                };
                 let trimmed = self.io.truncate(file, row.durable_len).map_err(Error::io("truncate", &path));
                 self.io.close(file);
                 trimmed?;
@@ -171,21 +180,41 @@ impl Recovery<'_> {
         recovered: &mut Recovered,
     ) -> Result<()> {
         let path = self.paths.container(id);
-        let file = self.io.open(&path, Open::Write).map_err(Error::io("open", &path))?;
-        let scanned = scan::scan(self.io, file, &path, self.store, id, &mut |_| Ok(()));
-        let outcome = match scanned {
-            Ok(scanned) => self.settle_scanned(id, file, &path, row, scanned, recovered),
-            Err(error @ (Error::Corrupt { .. } | Error::Version { .. })) => {
-                self.note_damage(recovered, id, &error.to_string());
-                Ok(Outcome::Kept)
-            }
-            Err(error) => Err(error),
+        let file = match self.io.open(&path, Open::Write).map_err(Error::io("open", &path)) {
+            Err(error) if error.is_loss() => return self.damaged(id, 0, row, &error, recovered),
+            other => other?,
         };
+        let scanned = scan::scan(self.io, file, &path, self.store, id, &mut |_| Ok(()));
+        let settled = scanned
+            .and_then(|scanned| self.settle_scanned(id, file, &path, row, scanned, recovered))
+            .or_else(|error| if error.is_loss() { Ok(Outcome::Damaged(error)) } else { Err(error) });
+        let len = self.io.size(file);
         self.io.close(file);
-        match outcome? {
+        match settled? {
             Outcome::Kept => Ok(()),
             Outcome::Empty => self.free(id, row.is_some()),
+            Outcome::Damaged(error) => self.damaged(id, len.unwrap_or(0), row, &error, recovered),
         }
+    }
+
+    /// What a container of `len` bytes holds cannot be told. One without a row gets one: without it, it would be taken
+    /// for an empty one when the store is closed, and written over.
+    fn damaged(
+        &mut self,
+        id: ContainerId,
+        len: u64,
+        row: Option<&ContainerRow>,
+        error: &Error,
+        recovered: &mut Recovered,
+    ) -> Result<()> {
+        self.note_damage(recovered, id, &error.to_string());
+        if row.is_none() {
+            let state = ContainerState::Quarantined;
+            let row = ContainerRow { state, durable_len: len, ..ContainerRow::empty(len) };
+            self.index.commit(Batch { containers: vec![(id, row)], ..Batch::default() })?;
+            recovered.leaving.push(id);
+        }
+        Ok(())
     }
 
     fn settle_scanned(
@@ -207,15 +236,40 @@ impl Recovery<'_> {
             );
             return Ok(Outcome::Kept);
         }
-        if scanned.entries.is_empty() {
+        if scanned.entries.is_empty() && !scanned.is_unreadable_behind() {
             return Ok(Outcome::Empty);
         }
         let adopted = self.adopt(id, durable_len, &scanned)?;
-        recovered.adopted += adopted.len() as u64;
         self.write_again(file, path, durable_len, scanned.end)?;
-        let row = self.seal(id, file, path, scanned)?;
+        recovered.adopted += adopted.len() as u64;
+        let row = if scanned.is_unreadable_behind() {
+            self.leave(id, file, path, &scanned, recovered)?
+        } else {
+            self.seal(id, file, path, scanned)?
+        };
         self.index.commit(Batch { chunks: adopted, containers: vec![(id, row)], ..Batch::default() })?;
         Ok(Outcome::Kept)
+    }
+
+    /// A container with a place behind its good part that cannot be read stays as it is, for the vacuum to empty.
+    fn leave(
+        &mut self,
+        id: ContainerId,
+        file: FileId,
+        path: &Path,
+        scanned: &Scanned,
+        recovered: &mut Recovered,
+    ) -> Result<ContainerRow> {
+        self.io.sync_all(file).map_err(Error::io("sync", path))?;
+        let why = scanned.stop.as_ref().map_or_else(String::new, Error::to_string);
+        recovered.notes.push(format!(
+            "container {} is kept as it is, and nothing is added to it: {why}; the vacuum empties it",
+            path.display()
+        ));
+        recovered.leaving.push(id);
+        // All of the file: what lies behind the last good batch is not cut off.
+        let durable_len = self.io.size(file).map_err(Error::io("read the length of", path))?;
+        Ok(ContainerRow { state: ContainerState::Draining, durable_len, ..row_of(scanned) })
     }
 
     /// Write what lies above the watermark once more. The last opening may have ended because a sync failed; what is
@@ -258,18 +312,7 @@ impl Recovery<'_> {
 
     /// Write the footer behind the good part, cut the rest off, and make it durable.
     fn seal(&mut self, id: ContainerId, file: FileId, path: &Path, scanned: Scanned) -> Result<ContainerRow> {
-        let row = ContainerRow {
-            state: ContainerState::Open,
-            durable_len: scanned.end,
-            batch_seq: scanned.batch_count,
-            record_count: u32::try_from(scanned.entries.len())
-                .expect("a container holds fewer than 2^32 records"),
-            chain: scanned.chain,
-            capacity: scanned.header.capacity,
-            raw_bytes: scanned.raw_bytes,
-            stored_bytes: scanned.stored_bytes,
-        };
-        let prepared = Prepared { id, contents: Contents::Begun(row, scanned.entries) };
+        let prepared = Prepared { id, contents: Contents::Begun(row_of(&scanned), scanned.entries) };
         let mut writer = Writer::new(prepared, file, path.to_owned());
         let (offset, footer) = writer.seal(self.store);
         let end = offset + footer.len() as u64;
@@ -290,7 +333,23 @@ impl Recovery<'_> {
     }
 }
 
+/// The row of an open container that was walked.
+fn row_of(scanned: &Scanned) -> ContainerRow {
+    ContainerRow {
+        state: ContainerState::Open,
+        durable_len: scanned.end,
+        batch_seq: scanned.batch_count,
+        record_count: u32::try_from(scanned.entries.len())
+            .expect("a container holds fewer than 2^32 records"),
+        chain: scanned.chain,
+        capacity: scanned.header.capacity,
+        raw_bytes: scanned.raw_bytes,
+        stored_bytes: scanned.stored_bytes,
+    }
+}
+
 enum Outcome {
     Kept,
     Empty,
+    Damaged(Error),
 }

@@ -373,6 +373,7 @@ fn read_only_seed(
         source,
         damaged: Arc::default(),
         suspects: Suspects::default(),
+        unchecked: Default::default(),
         leaving: Default::default(),
         visits: Default::default(),
         begun: Vec::new(),

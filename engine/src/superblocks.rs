@@ -58,9 +58,11 @@ pub fn write(io: &mut dyn Io, paths: &Paths, superblock: &Superblock) -> Result<
 pub fn read_epoch(io: &mut dyn Io, paths: &Paths, store: StoreId) -> Result<Epoch> {
     let path = paths.epoch();
     let place = Place::new(&path, 0);
-    let epoch = match read_block(io, &path)? {
-        Some(block) => epoch::decode(&block, store, place),
-        None => Err(place.refuse("epoch file", "a file", "none")),
+    let epoch = match read_block(io, &path) {
+        Ok(Some(block)) => epoch::decode(&block, store, place),
+        Ok(None) => Err(place.refuse("epoch file", "a file", "none")),
+        Err(error) if error.is_loss() => Err(place.refuse("epoch file", "readable", error)),
+        Err(error) => Err(error),
     };
     epoch.map_err(|error| match error {
         Error::Corrupt { path, offset, what, expected, found } => {

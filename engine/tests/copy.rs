@@ -258,3 +258,67 @@ fn what_is_no_set_is_told() {
     let error = verify(&from.dir).unwrap_err().to_string();
     assert!(error.contains("no list of its files"), "{error}");
 }
+
+/// Change a byte of the recipe of a stream, in both copies.
+fn lose_recipe(store: &Store, name: &str, at: usize) {
+    let recipe = row(store, name).recipe;
+    for side in ["a", "b"] {
+        let path = store.core().paths.recipes().join(side).join(format!("{recipe}.gdr"));
+        let mut bytes = fs::read(&path).unwrap();
+        bytes[at] ^= 1;
+        fs::write(path, bytes).unwrap();
+    }
+}
+
+/// The index says that a stream is there; whether its recipe can be read is another question.
+#[test]
+fn a_stream_whose_recipe_is_lost_there_is_copied_again() {
+    let (from, to) = (Place::new(), Place::new());
+    let (source, target) = (from.open(), to.open());
+    let bytes = noise(1, 4 * MIB);
+    put(&source, "one", &bytes);
+    copy(&source, &target, false, "one").unwrap();
+    let before = row(&target, "one");
+    for (at, check) in [(9, false), (4096 + 9, false), (4096 + 9, true)] {
+        lose_recipe(&target, "one", at);
+        assert!(get(&target, "one").is_err());
+        let again = copy(&source, &target, check, "one").unwrap();
+        assert_eq!((again.was_there, again.renewed, again.sent_chunks), (true, true, 0), "{again:?}");
+        assert!(get(&target, "one").unwrap() == bytes);
+        assert_eq!(row(&target, "one"), before);
+        assert!(!copy(&source, &target, check, "one").unwrap().renewed, "it is whole now");
+    }
+    // And what its chunks have suffered meanwhile is brought back with it.
+    let chunks = chunks_of(&target, "one");
+    rot(&target, &chunks[3].1);
+    target.scrub(&Default::default(), &mut |_| (), &mut |_| true).unwrap();
+    lose_recipe(&target, "one", 4096 + 9);
+    let again = copy(&source, &target, false, "one").unwrap();
+    assert_eq!((again.renewed, again.sent_chunks), (true, 1), "{again:?}");
+    assert!(get(&target, "one").unwrap() == bytes);
+    target.vacuum(&Default::default(), &mut |_| (), &mut |_| true).unwrap();
+    to.check(target);
+}
+
+/// After the index there was lost too, the stream has a row that says nothing of its content.
+#[test]
+fn a_stream_that_is_only_listed_there_is_copied_again() {
+    let (from, to) = (Place::new(), Place::new());
+    let (source, target) = (from.open(), to.open());
+    let bytes = noise(1, 4 * MIB);
+    put(&source, "one", &bytes);
+    copy(&source, &target, false, "one").unwrap();
+    let recipe = row(&target, "one").recipe;
+    target.close().unwrap();
+    for side in ["a", "b"] {
+        let path = to.dir.join("recipes").join(side).join(format!("{recipe}.gdr"));
+        let end = fs::metadata(&path).unwrap().len();
+        File::options().write(true).open(&path).unwrap().set_len(end - 4096).unwrap();
+    }
+    gdd_engine::rebuild::rebuild_index(&to.dir, &options(), &mut |_| ()).unwrap();
+    let target = to.open();
+    assert_eq!(row(&target, "one").logical_bytes, 0);
+    assert!(copy(&source, &target, false, "one").unwrap().renewed);
+    assert!(get(&target, "one").unwrap() == bytes);
+    to.check(target);
+}

@@ -166,3 +166,44 @@ fn no_repair_makes_anything_worse() {
     println!("{whole} whole, {partly} with something lost");
     assert!(whole > 0 && partly > 0, "both were met");
 }
+
+/// Without the index, nothing but its recipe says that there was a stream. One that cannot be read is not forgotten.
+#[test]
+fn a_recipe_that_is_lost_with_the_index_is_set_aside_and_named() {
+    Model::new("repair-both").with_copy(|gdd| {
+        let story = "index and recipe";
+        for side in ["a", "b"] {
+            let path = &recipes(gdd.store(), side)[0];
+            let len = fs::metadata(path).unwrap().len();
+            fs::write(path, vec![0; usize::try_from(len).unwrap()]).unwrap();
+        }
+        let lost = restore_all(gdd, story);
+        assert_eq!(lost.len(), 1);
+        fs::remove_dir_all(gdd.store().join("index")).unwrap();
+        let repaired = repair(gdd, story);
+        let done = actions(&repaired, "done");
+        assert_eq!(done[..2], ["rebuild_index", "set_streams_aside"], "{repaired:#}");
+        assert_eq!(set_aside(&repaired).len(), 1, "{repaired:#}");
+        assert_eq!(files(&gdd.store().join("quarantine")).unwrap().len(), 2);
+        assert_eq!(restore_all(gdd, story), lost);
+        heal(gdd, story);
+    });
+}
+
+/// A rebuild alone sets nothing aside: it says so, and the vacuum waits until somebody has decided.
+#[test]
+fn a_rebuild_names_what_it_cannot_read() {
+    Model::new("rebuild-names").with_copy(|gdd| {
+        for side in ["a", "b"] {
+            fs::write(&recipes(gdd.store(), side)[0], [7; 8192]).unwrap();
+        }
+        let rebuilt = gdd.expect(3, &["rebuild-index", "--json"]).json();
+        let name = list(&rebuilt, "streams_unreadable")[0].as_str().unwrap().to_owned();
+        assert!(name.starts_with("unreadable/"), "{rebuilt}");
+        gdd.expect(3, &["fsck"]).demand_said(&[&name]);
+        gdd.expect(2, &["vacuum"]).demand_said(&["nothing is freed", &name]);
+        gdd.expect(0, &["rm", &name]);
+        gdd.expect(0, &["vacuum"]);
+        gdd.expect(0, &["fsck"]);
+    });
+}

@@ -4,6 +4,7 @@ mod bench;
 mod fsck;
 mod init;
 mod offsite;
+mod rebuild;
 mod reconcile;
 mod rehydrate;
 mod scrub;
@@ -25,6 +26,7 @@ pub use bench::{Bench, BenchIngest, BenchIo, BenchRecall, BenchStages, IngestPar
 pub use fsck::Fsck;
 pub use init::Init;
 pub use offsite::{Copy, Export, Import, Which};
+pub use rebuild::RebuildIndex;
 pub use reconcile::Reconcile;
 pub use rehydrate::Rehydrate;
 pub use scrub::Scrub;
@@ -199,7 +201,7 @@ pub enum Command {
     /// Make the index anew from the containers and recipes alone
     ///
     /// The old index, if there is one, is kept beside it as index.old-N until you remove it.
-    RebuildIndex,
+    RebuildIndex(RebuildIndex),
     /// Find streams whose volume or job is gone, and remove them if asked
     Reconcile(Reconcile),
     /// Copy streams to another store; only chunks that it does not have travel

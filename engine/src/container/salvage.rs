@@ -14,7 +14,7 @@ use crate::format::record::RecordHeader;
 use crate::format::{HEADER_SIZE, Place};
 use crate::ids::ContainerId;
 
-/// Bytes looked through at once; a place that the device cannot read costs as many.
+/// Bytes looked through at once.
 const STEP: usize = 64 << 10;
 
 /// The whole records of container `id` behind byte `from`.
@@ -31,14 +31,12 @@ pub fn salvage(
     let mut window = Window::of(io, file, path)?;
     let (mut entries, mut at) = (Vec::new(), from);
     while at + (RecordHeader::SIZE as u64) < window.size {
-        let bytes = match bytes(io, &mut window, at, STEP) {
-            Ok(bytes) => bytes,
-            Err(error) if error.is_loss() => {
-                at += STEP as u64;
-                continue;
-            }
-            Err(error) => return Err(error),
+        let in_block = usize::try_from(at % HEADER_SIZE as u64).unwrap_or_default();
+        let Some(len) = readable(io, &mut window, at, in_block)? else {
+            at += (HEADER_SIZE - in_block) as u64;
+            continue;
         };
+        let bytes = bytes(io, &mut window, at, len)?;
         let magic = RecordHeader::MAGIC;
         let Some(found) = bytes.windows(magic.len()).position(|word| word == magic) else {
             at += (bytes.len() + 1).saturating_sub(magic.len()).max(1) as u64;
@@ -55,6 +53,19 @@ pub fn salvage(
         }
     }
     Ok(entries)
+}
+
+/// How much can be read from `at` on, `in_block` bytes behind the start of a block: a step, or around a place that
+/// cannot be read two blocks or one. Two, since what is looked for may lie across their border.
+fn readable(io: &mut dyn Io, window: &mut Window<'_>, at: u64, in_block: usize) -> Result<Option<usize>> {
+    for len in [STEP, 2 * HEADER_SIZE - in_block, HEADER_SIZE - in_block] {
+        match bytes(io, window, at, len) {
+            Ok(_) => return Ok(Some(len)),
+            Err(error) if error.is_loss() => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(None)
 }
 
 /// The record at `at`, and its length.

@@ -43,6 +43,15 @@ pub struct Scanned {
     pub stop: Option<Error>,
 }
 
+impl Scanned {
+    /// Whether the walk ended at a place that the device cannot read: no crash leaves one, so what is behind it may be
+    /// as good as what is before.
+    #[must_use]
+    pub fn is_unreadable_behind(&self) -> bool {
+        matches!(self.stop, Some(Error::Io { .. }))
+    }
+}
+
 /// Walk container `id` of `store`, open as `file`. `visit` sees every record whose payload matches its CRC-32; an error
 /// of it ends the walk as damage.
 ///
@@ -73,7 +82,7 @@ pub fn scan(
     while scanned.end + (BatchHeader::SIZE as u64) < window.size {
         match next_batch(io, &mut window, &mut scanned, id, visit) {
             Ok(()) => {}
-            Err(error @ (Error::Corrupt { .. } | Error::Version { .. } | Error::ChunkLost { .. })) => {
+            Err(error) if error.is_loss() => {
                 scanned.stop = Some(error);
                 break;
             }
@@ -136,13 +145,15 @@ pub(super) struct Window<'a> {
     path: &'a Path,
     /// Bytes of the file.
     pub(super) size: u64,
+    /// Before this byte there is a place that cannot be read: only what is asked for is read.
+    narrow_until: u64,
 }
 
 impl<'a> Window<'a> {
     /// Nothing of `file` yet.
     pub(super) fn of(io: &mut dyn Io, file: FileId, path: &'a Path) -> Result<Self> {
         let size = io.size(file).map_err(Error::io("read the length of", path))?;
-        Ok(Self { start: 0, bytes: IoBuf::zeroed(0), file, path, size })
+        Ok(Self { start: 0, bytes: IoBuf::zeroed(0), file, path, size, narrow_until: 0 })
     }
 
     /// `len` bytes at `offset`, a multiple of the block; fewer at the end of the file.
@@ -150,8 +161,20 @@ impl<'a> Window<'a> {
         let inside = offset >= self.start && offset + len as u64 <= self.start + self.bytes.len() as u64;
         if !inside {
             let left = usize::try_from(self.size - offset.min(self.size)).unwrap_or(usize::MAX);
-            let wanted = len.max(WINDOW_SIZE).min(left).next_multiple_of(HEADER_SIZE);
-            self.bytes = io::read_at(io, self.file, offset, wanted).map_err(Error::io("read", self.path))?;
+            let needed = len.min(left).next_multiple_of(HEADER_SIZE);
+            let wide = len.max(WINDOW_SIZE).min(left).next_multiple_of(HEADER_SIZE);
+            let wanted = if offset < self.narrow_until { needed } else { wide };
+            let mut read =
+                |len| io::read_at(io, self.file, offset, len).map_err(Error::io("read", self.path));
+            let bytes = match read(wanted) {
+                Err(error) if error.is_loss() && wanted > needed => {
+                    // One place that cannot be read must not hide what is before it.
+                    self.narrow_until = offset + wanted as u64;
+                    read(needed)
+                }
+                other => other,
+            };
+            self.bytes = bytes?;
             self.start = offset;
         }
         let from = usize::try_from(offset - self.start).expect("it lies inside the window");

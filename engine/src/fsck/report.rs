@@ -33,6 +33,8 @@ pub enum Part {
     RecipeCopy,
     /// A recipe, in both copies.
     Recipe,
+    /// A recipe that the index does not know, in both copies.
+    RecipeUnlisted,
     /// What a crash left; the next opening for writing settles it.
     Unsettled,
     /// A file that is none of this store's.

@@ -9,7 +9,7 @@ use crate::format::recipe_block::RecipeEntry;
 use crate::ids::{ChunkHash, RecipeId};
 use crate::index::{RecipeRow, RecipeState, Status};
 use crate::recipe::journal::JOURNAL_EXTENSION;
-use crate::recipe::{RecipeReader, Side, set};
+use crate::recipe::{RecipeReader, Side, rest, set};
 
 impl Check<'_> {
     pub(super) fn streams(&mut self) -> Result<()> {
@@ -29,9 +29,7 @@ impl Check<'_> {
         }
         let known: BTreeSet<RecipeId> = rows.iter().map(|row| row.recipe).collect();
         for recipe in listing.recipes.keys().filter(|recipe| !known.contains(recipe)) {
-            let path = Side::A.file(&self.paths.recipes(), *recipe);
-            let what = "belongs to no stream: the next opening for writing settles it";
-            self.report.warn(Part::Unsettled, &path, 0, what.to_owned());
+            self.unlisted(*recipe)?;
         }
         for row in rows.iter().filter(|row| row.state == RecipeState::Live) {
             self.report.streams += 1;
@@ -39,6 +37,27 @@ impl Check<'_> {
             if self.level >= 3 {
                 self.chunks_of(row)?;
             }
+        }
+        Ok(())
+    }
+
+    /// A recipe that the index does not know: of a stream that was not acknowledged when the store crashed, or one that
+    /// the index has lost. No crash leaves one that cannot be read.
+    fn unlisted(&mut self, recipe: RecipeId) -> Result<()> {
+        let recipes = self.paths.recipes();
+        let path = Side::A.file(&recipes, recipe);
+        let read = (self.level > 0).then(|| set::check(self.io, &recipes, recipe, self.store));
+        match read.transpose() {
+            Ok(_) => {
+                let what =
+                    "belongs to no stream: the next opening after a crash, or `gdd rebuild-index`, adopts it";
+                self.report.warn(Part::Unsettled, &path, 0, what.to_owned());
+            }
+            Err(error) if error.is_loss() => {
+                let what = format!("belongs to no stream, and cannot be read: {error}");
+                self.report.damage(Part::RecipeUnlisted, &path, 0, what);
+            }
+            Err(error) => return Err(error),
         }
         Ok(())
     }
@@ -54,7 +73,8 @@ impl Check<'_> {
                 Some(_) if self.level == 0 => None,
                 Some(_) => match set::check_copy(self.io, &recipes, row.recipe, self.store, side) {
                     Ok(()) => None,
-                    Err(error) => Some(error.to_string()),
+                    Err(error) if error.is_loss() => Some(error.to_string()),
+                    Err(error) => return Err(error),
                 },
             };
             match what {
@@ -83,7 +103,15 @@ impl Check<'_> {
         let outcome = self.entries_of(row, &mut reader);
         reader.close(self.io);
         match outcome {
-            Ok((0, 0)) => Ok(()),
+            Ok((0, 0)) => {
+                if rest::is_makeshift(row) {
+                    let path = Side::A.file(&self.paths.recipes(), row.recipe);
+                    let what =
+                        format!("{:?} can be read again: the next opening for writing says so", row.name);
+                    self.report.warn(Part::Unsettled, &path, 0, what);
+                }
+                Ok(())
+            }
             Ok((bytes, chunks)) => {
                 self.lost(row, bytes, chunks, false);
                 Ok(())
@@ -130,19 +158,12 @@ impl Check<'_> {
 
     fn unreadable(&mut self, row: &RecipeRow, error: Error) -> Result<()> {
         let path = Side::A.file(&self.paths.recipes(), row.recipe);
-        match error {
-            Error::Corrupt { .. } | Error::Version { .. } | Error::Io { .. } => {
-                self.report.damage(Part::Recipe, &path, 0, format!("recipe of {:?}: {error}", row.name));
-                self.lost(
-                    row,
-                    row.logical_bytes,
-                    row.chunk_count,
-                    error.is_loss() && !matches!(error, Error::Version { .. }),
-                );
-                Ok(())
-            }
-            other => Err(other),
+        if !error.is_loss() {
+            return Err(error);
         }
+        self.report.damage(Part::Recipe, &path, 0, format!("recipe of {:?}: {error}", row.name));
+        self.lost(row, row.logical_bytes, row.chunk_count, error.is_damage());
+        Ok(())
     }
 
     fn lost(&mut self, row: &RecipeRow, bytes_lost: u64, chunks_lost: u64, recipe_lost: bool) {

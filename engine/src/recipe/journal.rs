@@ -131,14 +131,15 @@ fn file(side: Side, recipes: &Path, recipe: RecipeId) -> PathBuf {
 /// What a journal says: up to its first bad block, of the copy that has more.
 ///
 /// # Errors
-/// A newer gdd wrote it, or the disk failed. Nothing when no copy has a good header: then nothing was secured.
+/// A newer gdd wrote it, neither copy's header can be read, or the disk failed. Nothing when there is one to be read in
+/// both that is none: then nothing was secured.
 pub fn read(
     io: &mut dyn Io,
     recipes: &Path,
     recipe: RecipeId,
     store: StoreId,
 ) -> Result<Option<(RecipeHeader, Vec<RecipeEntry>)>> {
-    let mut best: Option<(RecipeHeader, Vec<RecipeEntry>)> = None;
+    let (mut best, mut unreadable): (Option<(RecipeHeader, Vec<RecipeEntry>)>, _) = (None, None);
     for side in Side::BOTH {
         let path = file(side, recipes, recipe);
         let copy = match io.open(&path, Open::Read) {
@@ -153,10 +154,28 @@ pub fn read(
                 best = Some(found);
             }
             Ok(_) | Err(Error::Corrupt { .. }) => {}
+            // No crash leaves a place that the device cannot read: it may have been a good header.
+            Err(error) if error.is_damage() => unreadable = Some(error),
             Err(error) => return Err(error),
         }
     }
-    Ok(best)
+    match unreadable {
+        Some(error) if best.is_none() => Err(error),
+        _ => Ok(best),
+    }
+}
+
+/// The longest stretch of blocks at the start of `len` bytes that `read` gives; nothing when not even the first can be
+/// read.
+fn readable<T>(mut read: impl FnMut(usize) -> Result<T>, len: usize) -> Result<Option<T>> {
+    for blocks in (1..=len / HEADER_SIZE).rev() {
+        match read(blocks * HEADER_SIZE) {
+            Ok(bytes) => return Ok(Some(bytes)),
+            Err(error) if error.is_loss() => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(None)
 }
 
 /// Bytes of the stream that `entries` are.
@@ -186,7 +205,7 @@ fn read_copy(
             break;
         }
         let count = entries.len();
-        let block = read(offset, left)?;
+        let Some(block) = readable(|len| read(offset, len), left)? else { break };
         match recipe_block::decode(&block, recipe, block_seq, &mut entries, Place::new(path, offset)) {
             Ok(block) => offset += u64::from(block.length),
             Err(Error::Corrupt { .. }) => {

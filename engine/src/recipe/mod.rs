@@ -15,8 +15,11 @@
 
 pub mod journal;
 pub mod pair;
+pub mod pieces;
 pub mod reader;
 pub mod recover;
+pub mod renew;
+pub mod rest;
 pub mod set;
 #[cfg(test)]
 mod tests;

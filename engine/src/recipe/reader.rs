@@ -193,11 +193,15 @@ impl Copies {
         io: &mut dyn Io,
         mut read: impl FnMut(&mut dyn Io, &Copy) -> Result<T>,
     ) -> Result<T> {
-        let mut last = None;
+        let (mut last, mut failure) = (None, None);
         for _ in 0..self.open.len() {
             match read(io, &self.open[0]) {
                 Ok(value) => return Ok(value),
                 Err(error @ Error::Version { .. }) => return Err(error),
+                Err(error) if !error.is_loss() => {
+                    self.open.rotate_left(1);
+                    failure = Some(error);
+                }
                 Err(error) => {
                     let side = self.open[0].side;
                     self.open.rotate_left(1);
@@ -207,6 +211,11 @@ impl Copies {
                     }
                 }
             }
+        }
+        // A copy that could not be tried, for want of descriptors or memory, may be good: nothing is known to be lost.
+        let untried = self.damage.iter().position(|(_, error)| !error.is_loss());
+        if let Some(error) = failure.or_else(|| untried.map(|at| self.damage.swap_remove(at).1)) {
+            return Err(error);
         }
         // Every copy was refused: the error is either here or, when it was the first one of its copy, among the
         // damage.

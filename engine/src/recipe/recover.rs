@@ -5,14 +5,17 @@
 //! | temporary file | removed: it was never acknowledged |
 //! | stream being removed | its files go, then its row |
 //! | recipe without a row, whole | adopted: its chunks were durable before its files were |
-//! | recipe without a row, not whole in any copy | left alone, and noted: it was never acknowledged, or it is damage |
+//! | recipe without a row, not whole in any copy | noted, and given a row: no crash leaves one, so it is damage |
 //! | recipe whose name another stream has | left alone, and noted |
 //! | one copy missing or of another length | written anew from the other |
 //! | row without a file | noted: an acknowledged stream is lost |
+//! | row that was made when the recipe could not be read, and it can | made anew, also after a clean close |
 //! | journal, and its stream has a row | removed |
+//! | journal without, whose start the device cannot read | left alone, and noted |
 //! | journal without | made a recipe, with a row; then removed: others rely on what it says |
 //!
-//! Nothing that may be somebody's only recipe is removed. It may crash anywhere and be run again.
+//! Nothing that may be somebody's only recipe is removed. A stream with a row and without a readable recipe keeps the
+//! vacuum from freeing what it may need, until it is set aside (`gdd fsck --repair --apply`) or given up (`gdd rm`). It may crash anywhere and be run again.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -27,10 +30,10 @@ use crate::planted::{self, Bug};
 use crate::poison::Poison;
 
 use super::set::{self, Listing};
-use super::{RecipeTotals, RecipeWriter, journal};
+use super::{RecipeTotals, RecipeWriter, journal, rest};
 
-/// Bring recipe files and rows together; after a clean close there is nothing to do but to end removals. Findings for
-/// the operator go to `notes`.
+/// Bring recipe files and rows together; after a clean close there is nothing to do but to end removals, and to look
+/// again at what could not be read before. Findings for the operator go to `notes`.
 ///
 /// # Errors
 /// The disk or the index failed.
@@ -52,6 +55,7 @@ pub fn recover(
         let removed_recipes = deleting.into_iter().map(|row| row.name).collect();
         index.commit(Batch { removed_recipes, ..Batch::default() })?;
     }
+    look_again(io, recipes, store, index, &live, notes)?;
     if clean {
         return Ok(());
     }
@@ -83,7 +87,13 @@ fn salvage(
     for &recipe in listing.journals.iter().rev() {
         let found = match known.contains(&recipe) {
             true => None,
-            false => journal::read(io, recipes, recipe, store)?.filter(|(_, entries)| !entries.is_empty()),
+            false => match journal::read(io, recipes, recipe, store) {
+                Err(error) if error.is_damage() => {
+                    notes.push(format!("the journal of recipe {recipe} is left alone: {error}"));
+                    continue;
+                }
+                other => other?.filter(|(_, entries)| !entries.is_empty()),
+            },
         };
         if let Some((header, entries)) = found {
             let name = header.name.clone();
@@ -107,6 +117,31 @@ fn salvage(
     set::sync(io, recipes)
 }
 
+/// Recipes that could not be read when their rows were made: a disk may give again what it did not.
+fn look_again(
+    io: &mut dyn Io,
+    recipes: &Path,
+    store: StoreId,
+    index: &dyn Index,
+    live: &[RecipeRow],
+    notes: &mut Vec<String>,
+) -> Result<()> {
+    for row in live.iter().filter(|row| rest::is_makeshift(row)) {
+        let now = match set::check(io, recipes, row.recipe, store) {
+            Ok(checked) => RecipeRow::new(&checked.header, &checked.trailer),
+            Err(error) if error.is_damage() => continue,
+            Err(error) => return Err(error),
+        };
+        if now.name != row.name && live.iter().any(|other| other.name == now.name) {
+            continue; // Its own name is another stream's.
+        }
+        notes.push(format!("stream {:?} can be read again, as {:?}", row.name, now.name));
+        let removed_recipes = vec![row.name.clone()];
+        index.commit(Batch { removed_recipes, recipes: vec![now], ..Batch::default() })?;
+    }
+    Ok(())
+}
+
 fn adopt(
     io: &mut dyn Io,
     recipes: &Path,
@@ -118,16 +153,17 @@ fn adopt(
     let mut names: BTreeMap<String, RecipeId> =
         live.iter().map(|row| (row.name.clone(), row.recipe)).collect();
     let known: BTreeSet<_> = live.iter().map(|row| row.recipe).collect();
-    let mut adopted = Vec::new();
+    let (mut adopted, mut lost) = (Vec::new(), Vec::new());
     // Ids grow with time: of several recipes with one name the newest comes first, and stands.
     for &recipe in listing.recipes.keys().rev().filter(|recipe| !known.contains(recipe)) {
         let checked = match set::check(io, recipes, recipe, store) {
             Ok(checked) => checked,
-            Err(error @ Error::Version { .. }) => return Err(error),
-            Err(error) => {
+            Err(error) if error.is_damage() => {
                 notes.push(format!("recipe {recipe} belongs to no stream and is not whole: {error}"));
+                lost.push(recipe);
                 continue;
             }
+            Err(error) => return Err(error),
         };
         let name = checked.header.name.clone();
         if let Some(other) = names.get(&name) {
@@ -137,15 +173,26 @@ fn adopt(
         names.insert(name, recipe);
         adopted.push(RecipeRow::new(&checked.header, &checked.trailer));
     }
+    let whole = adopted.len();
+    for recipe in lost {
+        let row = rest::row(io, recipes, recipe, store, &|name| names.contains_key(name))?;
+        names.insert(row.name.clone(), recipe);
+        adopted.push(row);
+    }
     if adopted.is_empty() {
         return Ok(());
     }
     if !planted::has(Bug::AdoptUnsyncedNames) {
         set::sync(io, recipes)?; // Their names may be as fresh as their last rename.
     }
+    let (kept, unreadable) = adopted.split_at(whole);
     notes.extend(
-        adopted.iter().map(|row| format!("stream {:?} was whole but not yet acknowledged: kept", row.name)),
+        kept.iter().map(|row| format!("stream {:?} was whole but not yet acknowledged: kept", row.name)),
     );
+    notes.extend(unreadable.iter().map(|row| {
+        let (name, recipe) = (&row.name, row.recipe);
+        format!("stream {name:?} has recipe {recipe}, which cannot be read: until that is set aside nothing is freed")
+    }));
     index.commit(Batch { recipes: adopted, ..Batch::default() })
 }
 

@@ -16,7 +16,7 @@ use crate::paths::TEMPORARY_EXTENSION;
 use crate::poison::Poison;
 
 use super::journal::{self, JOURNAL_EXTENSION};
-use super::{RECIPE_EXTENSION, RecipeReader, RecipeTotals, RecipeWriter, Side};
+use super::{RECIPE_EXTENSION, RecipeReader, RecipeTotals, RecipeWriter, Side, rest};
 
 /// Both directories below `recipes`.
 #[must_use]
@@ -122,8 +122,8 @@ pub fn repair(io: &mut dyn Io, recipes: &Path, recipe: RecipeId, store: StoreId)
     for side in Side::BOTH {
         match check_copy(io, recipes, recipe, store, side) {
             Ok(()) => {}
-            Err(error @ Error::Version { .. }) => return Err(error),
-            Err(_) => bad.push(side),
+            Err(error) if error.is_damage() => bad.push(side),
+            Err(error) => return Err(error),
         }
     }
     if bad.is_empty() {
@@ -179,24 +179,35 @@ fn copy_entries(io: &mut dyn Io, reader: &mut RecipeReader, writer: &mut RecipeW
     Ok(())
 }
 
-/// The streams that the recipe files make, for an index that is being rebuilt, with a note for each file that is left
-/// out or had to be read from its other copy. Of recipes with one name the newest stands.
+/// The streams that the recipe files make, for an index that is being rebuilt.
+#[derive(Debug, Default)]
+pub struct Rows {
+    /// By name. Of recipes with one name the newest that can be read stands.
+    pub rows: Vec<RecipeRow>,
+    /// Those of them whose recipe cannot be read. They have a row all the same: what they need is not known, and while
+    /// there is a stream of which that is so, the vacuum frees nothing.
+    pub unreadable: Vec<String>,
+    /// One for each file that is left out, cannot be read, or had to be read from its other copy.
+    pub notes: Vec<String>,
+}
+
+/// See [`Rows`].
 ///
 /// # Errors
-/// A directory cannot be read, or a newer gdd wrote a recipe.
-pub fn rows(io: &mut dyn Io, recipes: &Path, store: StoreId) -> Result<(Vec<RecipeRow>, Vec<String>)> {
+/// A directory cannot be read, a newer gdd wrote a recipe, or something failed that says nothing about the data.
+pub fn rows(io: &mut dyn Io, recipes: &Path, store: StoreId) -> Result<Rows> {
     let listing = list(io, recipes)?;
     let mut notes: Vec<_> =
         listing.foreign.iter().map(|path| format!("{}: not ours", path.display())).collect();
-    let mut rows = BTreeMap::<String, RecipeRow>::new();
+    let (mut rows, mut lost) = (BTreeMap::<String, RecipeRow>::new(), Vec::new());
     for &recipe in listing.recipes.keys() {
         let checked = match check(io, recipes, recipe, store) {
             Ok(checked) => checked,
-            Err(error @ Error::Version { .. }) => return Err(error),
-            Err(error) => {
-                notes.push(format!("recipe {recipe} is lost: {error}"));
+            Err(error) if error.is_damage() => {
+                lost.push((recipe, error));
                 continue;
             }
+            Err(error) => return Err(error),
         };
         notes.extend(checked.damage.iter().map(|(_, error)| format!("recipe {recipe}, one copy: {error}")));
         // Ids grow with time, and the listing is sorted by them.
@@ -205,7 +216,18 @@ pub fn rows(io: &mut dyn Io, recipes: &Path, store: StoreId) -> Result<(Vec<Reci
             notes.push(format!("recipe {} of {:?} is left out: {recipe} is newer", older.recipe, older.name));
         }
     }
-    Ok((rows.into_values().collect(), notes))
+    let mut unreadable = Vec::new();
+    for (recipe, error) in lost {
+        let row = rest::row(io, recipes, recipe, store, &|name| rows.contains_key(name))?;
+        notes.push(format!(
+            "recipe {recipe} cannot be read: {error}; its stream {:?} stays listed, and the vacuum frees nothing until \
+             `gdd fsck --repair --apply` has set it aside",
+            row.name
+        ));
+        unreadable.push(row.name.clone());
+        rows.insert(row.name.clone(), row);
+    }
+    Ok(Rows { rows: rows.into_values().collect(), unreadable, notes })
 }
 
 pub(super) fn unlink(io: &mut dyn Io, path: &Path) -> Result<()> {

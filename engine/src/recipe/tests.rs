@@ -170,13 +170,14 @@ fn an_index_is_rebuilt_from_what_is_there() {
     }
     std::fs::write(recipes.join("a/notes.txt"), b"?").unwrap();
     std::fs::remove_file(Side::A.file(recipes, RecipeId(1))).unwrap();
-    let (rows, notes) = set::rows(io, recipes, STORE).unwrap();
-    assert_eq!(rows, [etc, usr]);
+    let set::Rows { rows, unreadable, notes } = set::rows(io, recipes, STORE).unwrap();
+    assert_eq!(rows[..2], [etc, usr]);
+    assert_eq!((unreadable.len(), rows.len(), &rows[2].name), (1, 3, &unreadable[0]));
     for word in [
         "notes.txt",
         "0000000000000001, one copy",
         "0000000000000002 of \"usr\" is left out",
-        "0000000000000004 is lost",
+        "0000000000000004 cannot be read",
     ] {
         assert!(notes.iter().any(|note| note.contains(word)), "{word}: {notes:?}");
     }

@@ -9,6 +9,7 @@ use crate::core::Core;
 use crate::error::{Error, Result};
 use crate::fsck::{Part, Report};
 use crate::index::Batch;
+use crate::recipe::pieces::{self, Piece};
 use crate::recipe::{Side, set};
 
 /// Files that are none of the store's. Of more than a report lists, the next repair takes the rest.
@@ -18,21 +19,37 @@ pub(super) fn foreign(core: &Core, found: &Report) -> Result<Vec<PathBuf>> {
     files.filter_map(|finding| set_aside(core, io.as_mut(), &finding.file).transpose()).collect()
 }
 
-/// A stream of whose recipe no copy can be read, unless recovery has mended it meanwhile: then there is nothing. A
-/// crash between leaves a stream without files, which is set aside again.
-pub(super) fn stream(core: &Core, name: &str) -> Result<Option<Vec<PathBuf>>> {
+/// A stream whose recipe was set aside.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct Aside {
+    /// Its name.
+    pub name: String,
+    /// Its length, as far as that could be read.
+    pub bytes: Option<u64>,
+    /// What of it is kept, as streams of their own.
+    pub pieces: Vec<Piece>,
+    /// Where its recipe's files lie now.
+    pub files: Vec<PathBuf>,
+}
+
+/// A stream of whose recipe no copy can be read, nor both together, unless recovery has mended it meanwhile: then there
+/// is nothing. First its good parts become streams, so that nothing frees what they need. A crash between leaves a
+/// stream that is set aside again.
+pub(super) fn stream(core: &Core, name: &str) -> Result<Option<Aside>> {
     let Some(row) = core.index.recipe(name)? else { return Ok(None) };
     let mut io = core.open_io()?;
     match set::check(io.as_mut(), &core.paths.recipes(), row.recipe, core.store) {
         Ok(_) => return Ok(None),
-        Err(error) if error.is_loss() => {}
+        Err(error) if error.is_damage() => {}
         Err(error) => return Err(error),
     }
+    let pieces = pieces::keep(core, io.as_mut(), name, row.recipe)?;
     let files = Side::BOTH.map(|side| side.file(&core.paths.recipes(), row.recipe));
     let moved = files.iter().filter_map(|file| set_aside(core, io.as_mut(), file).transpose());
-    let moved = moved.collect::<Result<Vec<_>>>()?;
+    let files = moved.collect::<Result<Vec<_>>>()?;
     core.index.commit(Batch { removed_recipes: vec![name.to_owned()], ..Batch::default() })?;
-    Ok(Some(moved))
+    let bytes = Some(row.logical_bytes).filter(|bytes| *bytes > 0);
+    Ok(Some(Aside { name: name.to_owned(), bytes, pieces, files }))
 }
 
 /// Where `file` lies now; nothing when it is not there.

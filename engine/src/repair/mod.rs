@@ -7,7 +7,9 @@
 //! # Invariants
 //! - Nothing is deleted that may be evidence: files go to `quarantine/`, an old index stays beside the new one.
 //! - No step makes anything unreadable that was readable: each is what the store does by itself, or sets aside what
-//!   cannot be read in any copy.
+//!   cannot be read in any copy. Of a recipe that is good in parts, these stay, as streams `salvaged/...`.
+//! - It frees nothing but damaged containers, and those only into `quarantine/`: what else nobody needs any more is left
+//!   to the vacuum, so that whoever reads the report still has a choice.
 //! - Every step may be cut off and run again.
 
 mod aside;
@@ -23,6 +25,7 @@ use crate::rebuild;
 use crate::scrub::{ScrubOptions, ScrubReport};
 use crate::store::Store;
 use crate::vacuum::{VacuumOptions, VacuumReport};
+pub use aside::Aside;
 pub use plan::{Action, Plan, Step};
 
 /// Runs of the vacuum, at most: moving out of one container may seal another that is to be emptied.
@@ -44,8 +47,11 @@ pub struct Repaired {
     pub done: Vec<Step>,
     /// Files that lie in `quarantine/` now.
     pub set_aside: Vec<PathBuf>,
-    /// Streams that are gone: nobody can say what they consisted of. Their recipes' files are among those set aside.
+    /// Streams that are gone as such: nobody can say all that they consisted of. Their recipes' files are among those set
+    /// aside.
     pub streams_set_aside: Vec<String>,
+    /// Of each of those, what is kept of it. What only its lost parts needed is freed by the next vacuum.
+    pub salvaged: Vec<Aside>,
     /// What the scrub found, and wrote anew.
     pub scrub: Option<ScrubReport>,
     /// What the last run of the vacuum did.
@@ -79,7 +85,8 @@ pub fn apply(dir: &Path, options: &Options, progress: &mut dyn FnMut(Progress)) 
         let rebuilt = rebuild::rebuild_index(dir, options, progress)?;
         repaired.notes.extend(rebuilt.notes);
         repaired.done.push(step);
-        proposal = settled(dir, options, progress)?;
+        repaired.scrub = settle(dir, options, progress, rebuilt.containers_unchecked > 0)?;
+        proposal = propose(dir, options, progress)?;
         proposal.plan.take(Action::RebuildIndex); // It knows all that the containers say.
     }
     let Proposal { found, plan } = proposal;
@@ -91,10 +98,19 @@ pub fn apply(dir: &Path, options: &Options, progress: &mut dyn FnMut(Progress)) 
     Ok(repaired)
 }
 
-/// After a rebuild the first opening runs recovery, and only then is there something to check.
-fn settled(dir: &Path, options: &Options, progress: &mut dyn FnMut(Progress)) -> Result<Proposal> {
-    Store::open(dir, Access::ReadWrite, options)?.close()?;
-    propose(dir, options, progress)
+/// After a rebuild the first opening runs recovery, and only then is there something to check. With `unchecked`, what
+/// the old index knew of damage is lost, and is found out.
+fn settle(
+    dir: &Path,
+    options: &Options,
+    progress: &mut dyn FnMut(Progress),
+    unchecked: bool,
+) -> Result<Option<ScrubReport>> {
+    let store = Store::open(dir, Access::ReadWrite, options)?;
+    let scrubbed = unchecked.then(|| store.scrub(&ScrubOptions::default(), progress, &mut |_| true));
+    let scrubbed = scrubbed.transpose()?;
+    store.close()?;
+    Ok(scrubbed)
 }
 
 fn work(
@@ -115,9 +131,10 @@ fn work(
     }
     if plan.has(Action::SetStreamsAside) {
         for stream in found.streams_affected.iter().filter(|stream| stream.recipe_lost) {
-            if let Some(files) = aside::stream(store.core(), &stream.name)? {
-                repaired.set_aside.extend(files);
+            if let Some(aside) = aside::stream(store.core(), &stream.name)? {
+                repaired.set_aside.extend(aside.files.iter().cloned());
                 repaired.streams_set_aside.push(stream.name.clone());
+                repaired.salvaged.push(aside);
             }
         }
     }
@@ -131,7 +148,8 @@ fn work(
     // A container that was being filled is emptied only when it was given up, at an opening.
     let store = Store::open(dir, Access::ReadWrite, options)?;
     for _ in 0..VACUUMS_MAX {
-        let report = store.vacuum(&VacuumOptions::default(), progress, &mut |_| true)?;
+        let options = VacuumOptions { broken_only: true, ..VacuumOptions::default() };
+        let report = store.vacuum(&options, progress, &mut |_| true)?;
         let is_over = report.chosen == 0 && report.waiting_bytes == 0;
         repaired.vacuum = Some(report);
         if is_over {

@@ -55,7 +55,7 @@ impl Plan {
         let recipes_lost = found.streams_affected.iter().filter(|stream| stream.recipe_lost).count() as u64;
         let containers = found.about(Part::Container) + found.about(Part::Chunk);
         let counts = [
-            (Action::RebuildIndex, found.about(Part::Index) + unlisted),
+            (Action::RebuildIndex, found.about(Part::Index) + found.about(Part::RecipeUnlisted) + unlisted),
             (Action::WriteEpoch, found.about(Part::Epoch)),
             (Action::Settle, found.about(Part::Superblock) + found.about(Part::Unsettled)),
             (Action::SetFilesAside, found.about(Part::Foreign)),
@@ -103,8 +103,9 @@ impl Action {
             Self::Settle => "open the store for writing, which settles what a crash left; no data is touched",
             Self::SetFilesAside => "move files that are none of this store's to quarantine/",
             Self::SetStreamsAside => {
-                "move recipes that cannot be read in either copy to quarantine/, and forget their streams: until then \
-                 no vacuum runs, since nobody knows what they need"
+                "move recipes that cannot be read in either copy to quarantine/, and forget their streams; what can be \
+                 read of them stays as streams salvaged/NAME/1 and so on. Until then no vacuum runs, since nobody knows \
+                 what they need; the next one frees what only the lost parts needed"
             }
             Self::MarkChunks => {
                 "read everything, and note which chunks cannot be given back: the next backup that carries them \

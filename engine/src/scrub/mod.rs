@@ -102,7 +102,12 @@ impl Scrub<'_> {
         self.by_index()?;
         self.recipes()?;
         let now = self.core.unix_seconds().to_le_bytes().to_vec();
-        self.commit(Batch { meta: vec![(MetaKey::Scrubbed, now)], ..Batch::default() })
+        let marked = self.core.index.meta(MetaKey::Unchecked)?.is_some_and(|mark| !mark.is_empty());
+        let all = marked.then(|| (MetaKey::Unchecked, Vec::new()));
+        let meta = [(MetaKey::Scrubbed, now)].into_iter().chain(all);
+        self.commit(Batch { meta: meta.collect(), ..Batch::default() })?;
+        self.core.unchecked.clear();
+        Ok(())
     }
 
     /// Containers to check, those first that were never checked or longest ago.
@@ -134,7 +139,9 @@ impl Scrub<'_> {
             CheckedRow { unix: self.core.unix_seconds(), bad: u32::try_from(wrong).unwrap_or(u32::MAX) };
         self.report.containers += 1;
         self.report.containers_damaged += u64::from(wrong > 0);
-        self.commit(Batch { checked: vec![(id, row)], ..Batch::default() })
+        self.commit(Batch { checked: vec![(id, row)], ..Batch::default() })?;
+        self.core.unchecked.checked(id);
+        Ok(())
     }
 
     fn commit(&self, batch: Batch) -> Result<()> {

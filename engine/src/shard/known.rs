@@ -6,7 +6,7 @@
 //!
 //! # Invariants
 //! - "Known" is said only of a chunk whose bytes are durable or will be durable with this worker's next round.
-//! - A doubt (damaged container, one that the vacuum empties, entry marked corrupted, length that differs) is never
+//! - A doubt (damaged container, unchecked one, one that the vacuum empties, entry marked corrupted, length that differs) is never
 //!   "known".
 
 use std::collections::{HashMap, HashSet};
@@ -31,6 +31,7 @@ use crate::paths::Paths;
 use crate::planted::{self, Bug};
 use crate::shard::mailbox::Wanted;
 use crate::suspects::Suspects;
+use crate::unchecked::Unchecked;
 
 /// Directory loads under way at once.
 const LOADS_MAX: usize = 2;
@@ -55,6 +56,7 @@ pub struct Known {
     filter: Arc<Filter>,
     damaged: Arc<HashSet<ContainerId>>,
     suspects: Suspects,
+    unchecked: Unchecked,
     leaving: Leaving,
     locality: LocalityCache,
     /// Appended and not yet durable in the index: never forgotten before it is.
@@ -88,6 +90,8 @@ pub struct Sources {
     pub damaged: Arc<HashSet<ContainerId>>,
     /// Chunks that could not be given back: the same.
     pub suspects: Suspects,
+    /// Containers that nobody has checked since the index was made anew: the same.
+    pub unchecked: Unchecked,
     /// Containers that are being emptied: the same.
     pub leaving: Leaving,
     /// Bytes that container directories may take.
@@ -107,6 +111,7 @@ impl Known {
             filter: sources.filter,
             damaged: sources.damaged,
             suspects: sources.suspects,
+            unchecked: sources.unchecked,
             leaving: sources.leaving,
             locality: LocalityCache::new(sources.locality_budget),
             pending: HashMap::default(),
@@ -196,7 +201,9 @@ impl Known {
                 self.filter.was_false();
                 continue;
             };
-            let gone = self.damaged.contains(&entry.container) || leaves(&self.leaving, entry.container);
+            let gone = self.damaged.contains(&entry.container)
+                || self.unchecked.has(entry.container)
+                || leaves(&self.leaving, entry.container);
             if entry.status != Status::Live || gone {
                 continue;
             }

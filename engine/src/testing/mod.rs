@@ -57,6 +57,7 @@ pub fn stepped(
         source,
         damaged: Arc::new(HashSet::new()),
         suspects: crate::suspects::Suspects::default(),
+        unchecked: Default::default(),
         leaving: Default::default(),
         visits: Default::default(),
         begun: Vec::new(),

@@ -51,7 +51,11 @@ impl Vacuum<'_> {
     }
 
     /// The records of a container; nothing if that cannot be read.
-    fn directory(&mut self, id: ContainerId, row: &ContainerRow) -> Result<Option<Vec<DirectoryEntry>>> {
+    pub(super) fn directory(
+        &mut self,
+        id: ContainerId,
+        row: &ContainerRow,
+    ) -> Result<Option<Vec<DirectoryEntry>>> {
         if !row.state.has_footer() && row.state != ContainerState::Quarantined {
             return Ok(None);
         }

@@ -49,6 +49,8 @@ pub struct VacuumOptions {
     pub rate: Option<u64>,
     /// Only say what would be done.
     pub dry_run: bool,
+    /// Only empty containers in which something is damaged: for a repair, which frees nothing else.
+    pub broken_only: bool,
 }
 
 impl VacuumOptions {
@@ -58,7 +60,7 @@ impl VacuumOptions {
 
 impl Default for VacuumOptions {
     fn default() -> Self {
-        Self { dead_share: Self::DEAD_SHARE_DEFAULT, rate: None, dry_run: false }
+        Self { dead_share: Self::DEAD_SHARE_DEFAULT, rate: None, dry_run: false, broken_only: false }
     }
 }
 
@@ -138,10 +140,13 @@ impl Vacuum<'_> {
             self.mark()?;
         }
         self.broken = self.broken()?;
-        let left = self.left()?;
+        let mut left = self.left()?;
+        if options.broken_only {
+            self.keep_broken(&mut left)?;
+        }
         let ready = self.ready(&left);
         self.mark_after_grace()?;
-        let chosen = self.survey(options.dead_share)?;
+        let chosen = self.survey(options)?;
         if !options.dry_run {
             self.empty(&left, &ready)?;
         }
@@ -170,6 +175,18 @@ impl Vacuum<'_> {
         let rows = self.core.index.containers()?;
         let begun = [ContainerState::Draining, ContainerState::Quarantined];
         Ok(rows.into_iter().filter(|(_, row)| begun.contains(&row.state)).collect())
+    }
+
+    /// Of containers that earlier runs have begun to empty, those in which something is damaged.
+    fn keep_broken(&mut self, left: &mut BTreeMap<ContainerId, ContainerRow>) -> Result<()> {
+        let mut whole = Vec::new();
+        for (id, row) in
+            left.iter().filter(|(id, row)| row.state == ContainerState::Draining && !self.broken.contains(id))
+        {
+            whole.extend(self.directory(*id, row)?.map(|_| *id));
+        }
+        left.retain(|id, _| !whole.contains(id));
+        Ok(())
     }
 
     /// Those that no open stream relies on: nobody was told that something in them is known, and has not said yet what

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use super::Vacuum;
+use super::{Vacuum, VacuumOptions};
 use crate::error::Result;
 use crate::format::record::RecordHeader;
 use crate::ids::ContainerId;
@@ -14,8 +14,8 @@ use crate::progress::Progress;
 const CHECK_EVERY: u64 = 1 << 16;
 
 impl Vacuum<'_> {
-    /// The sealed containers of whose bytes more than `limit`, a share, is dead.
-    pub(super) fn survey(&mut self, limit: f64) -> Result<BTreeMap<ContainerId, ContainerRow>> {
+    /// The sealed containers of whose bytes more than a share is dead, and those in which something is damaged.
+    pub(super) fn survey(&mut self, options: &VacuumOptions) -> Result<BTreeMap<ContainerId, ContainerRow>> {
         let started = Instant::now();
         let mut needed: BTreeMap<ContainerId, u64> = BTreeMap::new();
         let (total, mut seen) = (self.core.index.chunk_count_estimate()?, 0);
@@ -50,7 +50,7 @@ impl Vacuum<'_> {
             self.report.container_bytes += row.durable_len;
             self.report.needed_bytes += live;
             self.report.dead_bytes += used - live;
-            if broken || share(used - live, used) > limit {
+            if broken || (!options.broken_only && share(used - live, used) > options.dead_share) {
                 self.report.chosen += 1;
                 self.report.chosen_dead_bytes += used - live;
                 chosen.insert(id, row);

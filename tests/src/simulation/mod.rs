@@ -15,6 +15,7 @@ mod cut_index;
 mod model;
 mod rig;
 pub mod scripts;
+pub mod sectors;
 mod shift;
 pub mod sweep;
 mod weather;

@@ -22,7 +22,7 @@ pub struct Doubt {
 const TWIN_LEN: usize = 48;
 
 /// Bytes that nothing compresses.
-fn noise(random: &mut Rng, len: usize) -> Vec<u8> {
+pub(super) fn noise(random: &mut Rng, len: usize) -> Vec<u8> {
     let mut bytes: Vec<u8> = (0..len.div_ceil(8)).flat_map(|_| random.bits().to_le_bytes()).collect();
     bytes.truncate(len);
     bytes

@@ -27,7 +27,7 @@ use gdd_uring::sim::SimDisk;
 
 use super::cut_index::CutIndex;
 
-const ROOT: &str = "/store";
+pub(super) const ROOT: &str = "/store";
 
 /// Chunks for which the filter has room at first: few, so that it grows in a run.
 const FILTER_CAPACITY: u64 = 64;

@@ -246,7 +246,8 @@ impl<'a> Shift<'a> {
     /// One run, during which others go on.
     fn vacuum(&mut self) -> Result<(), String> {
         let dead_share = [0.0, 0.0, 0.05, 0.3][self.random.index(4)];
-        let options = VacuumOptions { dead_share, dry_run: self.random.below(16) == 0, rate: None };
+        let dry_run = self.random.below(16) == 0;
+        let options = VacuumOptions { dead_share, dry_run, ..VacuumOptions::default() };
         let patience = if self.random.below(4) == 0 { self.random.below(60) } else { u64::MAX };
         self.vacuum_with(options, patience)
     }

@@ -8,7 +8,9 @@ use clap::Args;
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Both stores are directories of this machine, and no daemon is at work on either: stop it, or copy from a snapshot. What
-is there already under the same name is left out. A copy that was stopped goes on when it is run again; of what is
+is there already under the same name is left out, if its recipe there can be read; else that is written anew. Whether
+its chunks are there is asked with --check: TO answers by its index, which knows of damage that a scrub or a restore has
+met there. With --scrub everything in TO is read first. A copy that was stopped goes on when it is run again; of what is
 there, nothing is ever removed or changed. Names, owners and lineages come along; the time of storing is the copy's.
 
 Streams of storage mode keep their numbers, by which volumes refer to them. So a store that takes copies should have
@@ -18,7 +20,8 @@ Examples:
   gdd init /mnt/second/store                              once
   gdd copy /srv/store /mnt/second/store                   everything that is not there yet
   gdd copy /srv/store /mnt/second/store --prefix sd/      streams of storage mode only
-  gdd copy /mnt/second/store /srv/store --check           bring back what a scrub has found damaged")]
+  gdd copy /mnt/second/store /srv/store --check           bring back what a scrub has found damaged
+  gdd copy /srv/store /mnt/second/store --scrub           and find what is damaged first, by reading all of TO")]
 pub struct Copy {
     /// The store that has the streams
     pub from: PathBuf,
@@ -27,9 +30,12 @@ pub struct Copy {
     /// Which streams.
     #[command(flatten)]
     pub which: Which,
-    /// Ask about each chunk of streams that are there already, and send those that are missing or damaged
+    /// Ask about each chunk of streams that are there already, and send those that are missing or known to be damaged
     #[arg(long)]
     pub check: bool,
+    /// Before that, read and check everything that is there, as gdd scrub does; implies --check
+    #[arg(long)]
+    pub scrub: bool,
 }
 
 /// Which streams.

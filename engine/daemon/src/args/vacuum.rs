@@ -40,7 +40,7 @@ impl Vacuum {
     #[must_use]
     pub fn options(&self) -> VacuumOptions {
         let dead_share = f64::from(self.dead_percent) / 100.0;
-        VacuumOptions { dead_share, rate: self.rate, dry_run: self.dry_run }
+        VacuumOptions { dead_share, rate: self.rate, dry_run: self.dry_run, broken_only: false }
     }
 
     /// As a daemon is asked.

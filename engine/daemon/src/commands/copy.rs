@@ -9,6 +9,7 @@ use gdd_engine::copy::{Copier, StreamCopy};
 use gdd_engine::error::Error;
 use gdd_engine::index::RecipeRow;
 use gdd_engine::options::Options;
+use gdd_engine::scrub::{ScrubOptions, ScrubReport};
 use gdd_engine::store::Store;
 use serde::Serialize;
 
@@ -19,6 +20,8 @@ use crate::output::Outcome;
 use crate::progress::Bar;
 use crate::signals::Signals;
 use crate::size::{grouped, show};
+
+use super::scrub;
 
 /// A stream that was not copied.
 #[derive(Debug, Serialize)]
@@ -38,8 +41,12 @@ pub(super) struct Copied {
     copied: u64,
     /// Streams that were there, with the same content.
     present: u64,
-    /// Those of them that had lost chunks, and were given them again.
+    /// Those of them that had lost chunks, or their recipe, and were given them again.
     healed: u64,
+    /// Those of them whose recipe could not be read there, and was written anew.
+    renewed: u64,
+    /// What was found when all of the other store was read first, if it was.
+    scrub: Option<ScrubReport>,
     /// Streams that are not there now.
     pub(super) failed: Vec<Failed>,
     /// Bytes of the streams that were copied or checked.
@@ -62,7 +69,12 @@ pub fn run(arguments: &args::Copy, options: &Options) -> Result<Outcome> {
     super::reading(&arguments.from, &options, |from| {
         let rows = wanted(from, &arguments.which)?;
         let ((copied, code), notes) = super::writing(&arguments.to, &options, |to| {
-            let copied = between(from, to, &rows, arguments.check, &signals)?;
+            let mut scrubbed = None;
+            if arguments.scrub {
+                scrubbed = Some(scrub_there(to, &signals)?);
+            }
+            let mut copied = between(from, to, &rows, arguments.check || arguments.scrub, &signals)?;
+            copied.scrub = scrubbed;
             let code = copied.code(&signals);
             Ok((copied, code))
         })?;
@@ -70,6 +82,15 @@ pub fn run(arguments: &args::Copy, options: &Options) -> Result<Outcome> {
         outcome.code = code;
         Ok(outcome)
     })
+}
+
+/// Read all of the store that gets copies, so that it knows what it has lost.
+fn scrub_there(to: &Store, signals: &Signals) -> Result<ScrubReport> {
+    let mut bar = Bar::bytes("scrub", None);
+    Ok(to.scrub(&ScrubOptions::default(), &mut |progress| bar.follow(progress), &mut |wait| {
+        std::thread::sleep(wait);
+        signals.check().is_ok()
+    })?)
 }
 
 /// Two stores share what one may take.
@@ -169,7 +190,8 @@ impl Copied {
     fn add(&mut self, stream: StreamCopy) {
         let count = if stream.was_there { &mut self.present } else { &mut self.copied };
         *count += 1;
-        self.healed += u64::from(stream.was_there && stream.sent_chunks > 0);
+        self.healed += u64::from(stream.was_there && (stream.sent_chunks > 0 || stream.renewed));
+        self.renewed += u64::from(stream.renewed);
         self.bytes += stream.bytes;
         self.sent_chunks += stream.sent_chunks;
         self.sent_bytes += stream.sent_bytes;
@@ -197,8 +219,12 @@ impl Copied {
         row("streams", grouped(self.streams));
         row("copied", format!("{}, now there and durable", grouped(self.copied)));
         row("present", format!("{}, there before", grouped(self.present)));
+        if let Some(report) = &self.scrub {
+            row("scrubbed", scrub::line(report));
+        }
         if self.healed > 0 {
-            row("healed", format!("{} of them, which had lost chunks", grouped(self.healed)));
+            let (healed, renewed) = (grouped(self.healed), grouped(self.renewed));
+            row("healed", format!("{healed} of them, which had lost chunks, or their recipe ({renewed})"));
         }
         let (chunks, sent) = (grouped(self.sent_chunks), show(self.sent_bytes));
         row("sent", format!("{chunks} chunks with {sent}, of {}", show(self.bytes)));

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use gdd_engine::fsck::{self, AffectedStream, Report};
 use gdd_engine::options::Options;
-use gdd_engine::repair::{self, Proposal, Repaired, Step};
+use gdd_engine::repair::{self, Aside, Proposal, Repaired, Step};
 
 use crate::args;
 use crate::failure::{CODE_DAMAGE, Result};
@@ -22,7 +22,8 @@ pub fn run(arguments: &args::Fsck, dir: &Path, options: &Options) -> Result<Outc
     let mut progress = |progress| bar.follow(progress);
     let (mut outcome, damaged) = if arguments.apply {
         let repaired = repair::apply(dir, options, &mut progress)?;
-        let damaged = repaired.left.as_ref().is_none_or(Report::is_damaged);
+        let lost = !repaired.streams_set_aside.is_empty();
+        let damaged = lost || repaired.left.as_ref().is_none_or(Report::is_damaged);
         (Outcome::new(&repaired, repaired_text(&repaired))?, damaged)
     } else if arguments.repair {
         let proposal = repair::propose(dir, options, &mut progress)?;
@@ -75,14 +76,32 @@ fn repaired_text(repaired: &Repaired) -> String {
     for file in &repaired.set_aside {
         let _ = writeln!(out, "set aside: {}", file.display());
     }
-    for stream in &repaired.streams_set_aside {
-        let _ = writeln!(out, "stream {stream} is gone: its recipe could not be read in either copy");
+    for aside in &repaired.salvaged {
+        out.push_str(&salvaged(aside));
+    }
+    if !repaired.salvaged.is_empty() {
+        out.push_str("the next vacuum frees what only the lost parts of these streams needed; a daemon runs one a day\n");
     }
     if let Some(left) = &repaired.left {
         out.push_str("now: ");
         out.push_str(&text(left));
     }
     out
+}
+
+/// What is left of a stream.
+fn salvaged(aside: &Aside) -> String {
+    let name = &aside.name;
+    let Some((first, last)) = aside.pieces.first().zip(aside.pieces.last()) else {
+        return format!("stream {name} is gone: nothing of its recipe could be read in either copy\n");
+    };
+    let kept = show(aside.pieces.iter().map(|piece| piece.bytes).sum());
+    let of = aside.bytes.map_or_else(String::new, |bytes| format!(" of {}", show(bytes)));
+    let names = if first == last { first.name.clone() } else { format!("{} to {}", first.name, last.name) };
+    format!(
+        "stream {name} is gone as such: its recipe could not be read whole; {kept}{of} are kept as {names}, exact \
+         stretches of it in their order, until `gdd rm` gives them up\n"
+    )
 }
 
 fn steps(steps: &[Step]) -> String {

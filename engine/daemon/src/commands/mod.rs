@@ -60,7 +60,7 @@ pub fn run(cli: &Cli) -> Result<Outcome> {
         Command::Fsck(arguments) => fsck::run(arguments, &store, &options),
         Command::Scrub(arguments) => scrub::run(arguments, &store, &options),
         Command::Vacuum(arguments) => vacuum::run(arguments, &store, &options),
-        Command::RebuildIndex => rebuild_index::run(&store, &options),
+        Command::RebuildIndex(arguments) => rebuild_index::run(arguments, &store, &options),
         Command::Reconcile(arguments) => reconcile::run(arguments, common, &store, &options),
         Command::Copy(arguments) => copy::run(arguments, &options),
         Command::Export(arguments) => export::export(arguments, &options),

@@ -1,24 +1,67 @@
 //! `gdd rebuild-index`.
 
+use std::fmt::Write;
 use std::path::Path;
 
 use gdd_engine::options::Options;
-use gdd_engine::rebuild;
+use gdd_engine::rebuild::{self, Rebuilt};
+use gdd_engine::scrub::{ScrubOptions, ScrubReport};
+use serde_json::json;
 
-use crate::failure::Result;
+use crate::args;
+use crate::failure::{CODE_DAMAGE, Result};
 use crate::output::Outcome;
 use crate::progress::Bar;
+use crate::signals::Signals;
 use crate::size::{grouped, show};
 
-/// Make the index anew from containers and recipes.
+use super::scrub;
+
+/// Make the index anew from containers and recipes; where the old one did not say what is damaged, find out.
 ///
 /// # Errors
-/// No store, another process, or the disk failed.
-pub fn run(dir: &Path, options: &Options) -> Result<Outcome> {
+/// No store, another process, or the disk failed. What is damaged is no error here, but exit code 3.
+pub fn run(arguments: &args::RebuildIndex, dir: &Path, options: &Options) -> Result<Outcome> {
+    let signals = Signals::note()?;
     let mut bar = Bar::bytes("rebuild", None);
     let rebuilt = rebuild::rebuild_index(dir, options, &mut |progress| bar.follow(progress))?;
     drop(bar);
-    let text = format!(
+    let (mut text, mut notes) = (text(&rebuilt), rebuilt.notes.clone());
+    let mut damaged = !rebuilt.streams_unreadable.is_empty() || rebuilt.suspects + rebuilt.chunks_rotten > 0;
+    let mut checked = None;
+    if rebuilt.containers_unchecked > 0 && !arguments.scrub_later {
+        let (report, more) = check(dir, options, &signals)?;
+        notes.extend(more);
+        damaged |= report.is_damaged();
+        text.push_str(&format!("{}\n", scrub::line(&report)));
+        checked = Some(report);
+    }
+    let mut value = json!(rebuilt);
+    value["notes"] = json!(notes);
+    value["scrub"] = json!(checked);
+    let mut outcome = Outcome::new(&value, text)?.with_notes(notes);
+    outcome.code = match signals.check() {
+        Err(failure) => failure.code(),
+        Ok(()) if damaged => CODE_DAMAGE,
+        Ok(()) => 0,
+    };
+    Ok(outcome)
+}
+
+fn check(dir: &Path, options: &Options, signals: &Signals) -> Result<(ScrubReport, Vec<String>)> {
+    let mut bar = Bar::bytes("scrub", None);
+    super::writing(dir, options, |store| {
+        let report =
+            store.scrub(&ScrubOptions::default(), &mut |progress| bar.follow(progress), &mut |wait| {
+                std::thread::sleep(wait);
+                signals.check().is_ok()
+            })?;
+        Ok(report)
+    })
+}
+
+fn text(rebuilt: &Rebuilt) -> String {
+    let mut text = format!(
         "made the index anew: {} chunks in {} containers ({}), {} streams\n{:.2} s, {:.2} s for each GB\n",
         grouped(rebuilt.chunks),
         grouped(rebuilt.containers),
@@ -27,5 +70,12 @@ pub fn run(dir: &Path, options: &Options) -> Result<Outcome> {
         rebuilt.seconds,
         rebuilt.seconds_per_gigabyte,
     );
-    Ok(Outcome::new(&rebuilt, text)?.with_notes(rebuilt.notes))
+    for name in &rebuilt.streams_unreadable {
+        let _ = writeln!(text, "stream {name} cannot be read: see the notes"); // A string takes everything.
+    }
+    if rebuilt.containers_unchecked > 0 {
+        let count = grouped(rebuilt.containers_unchecked);
+        let _ = writeln!(text, "{count} containers have to be checked before what they hold counts as known");
+    }
+    text
 }

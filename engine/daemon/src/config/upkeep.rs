@@ -68,6 +68,7 @@ impl Vacuum {
             dead_share: f64::from(self.dead_percent) / 100.0,
             rate: Some(self.rate.0),
             dry_run: false,
+            broken_only: false,
         }
     }
 }

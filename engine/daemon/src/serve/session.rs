@@ -88,7 +88,8 @@ fn perform(
         Request::Vacuum { dry_run, dead_percent, rate } => {
             let config = &state.config.vacuum;
             let rate = rate.or(Some(config.rate.0));
-            let options = VacuumOptions { dead_share: f64::from(dead_percent) / 100.0, rate, dry_run };
+            let dead_share = f64::from(dead_percent) / 100.0;
+            let options = VacuumOptions { dead_share, rate, dry_run, broken_only: false };
             vacuum::run(state, &options, &mut |progress| tell(to, progress))
         }
         Request::Scrub { report, rate, older_than } => {

@@ -95,6 +95,21 @@ pub fn of_key(key: &[u8], place: Place<'_>) -> Result<ContainerId> {
 }
 
 impl ContainerRow {
+    /// Of a container of `capacity` bytes in which nothing is known to be durable, not even its header.
+    #[must_use]
+    pub fn empty(capacity: u64) -> Self {
+        Self {
+            state: ContainerState::Open,
+            durable_len: 0,
+            batch_seq: 0,
+            record_count: 0,
+            chain: [0; 32],
+            capacity,
+            raw_bytes: 0,
+            stored_bytes: 0,
+        }
+    }
+
     /// Encode the row of `id`.
     #[must_use]
     pub fn encode(&self, id: ContainerId) -> [u8; SIZE] {

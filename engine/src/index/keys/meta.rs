@@ -19,11 +19,15 @@ pub enum MetaKey {
     Vacuumed = 3,
     /// When the last scrub went through all containers that were due, in the same form.
     Scrubbed = 4,
+    /// The epoch in which the index was made anew without its predecessor's marks, 4 bytes little-endian: what
+    /// containers up to it hold counts as unknown until they are checked. Empty when all are.
+    Unchecked = 5,
 }
 
 impl MetaKey {
     /// Every key.
-    pub const ALL: [Self; 4] = [Self::Store, Self::CleanEpoch, Self::Vacuumed, Self::Scrubbed];
+    pub const ALL: [Self; 5] =
+        [Self::Store, Self::CleanEpoch, Self::Vacuumed, Self::Scrubbed, Self::Unchecked];
 
     /// The key of its row.
     #[must_use]

@@ -1,6 +1,8 @@
 //! One copy damaged: nobody notices but the report. Both damaged: what is good of both, or a refusal.
 
 use super::*;
+use crate::index::simulated::SimulatedIndex;
+use crate::index::{Batch, Index};
 
 /// Change a byte of one copy.
 fn flip(bench: &Bench, side: Side, at: usize) {
@@ -107,4 +109,87 @@ fn another_recipe_in_its_place_is_refused() {
         RecipeReader::open(io, recipes, RecipeId(2), StoreId([8; 16])),
         Err(Error::Corrupt { .. })
     ));
+}
+
+/// A recipe of three full blocks and a short one, with these bytes changed in both copies.
+fn ruined(at: &[usize]) -> Bench {
+    let (bench, _) = stored(4500);
+    for side in Side::BOTH {
+        at.iter().for_each(|at| flip(&bench, side, *at));
+    }
+    bench
+}
+
+#[test]
+fn a_stream_whose_recipe_cannot_be_read_keeps_its_row() {
+    let trailer = 4096 + 3 * 65536 + encoded_len(4500 - 3 * RECIPE_BLOCK_ENTRIES);
+    for (at, name) in [(4096 + 9, "etc"), (trailer + 9, "etc"), (9, "unreadable/0000000000000001")] {
+        let mut bench = ruined(&[at]);
+        let (io, recipes) = (bench.io.as_mut(), bench.recipes.as_path());
+        let older = write(io, recipes, header(2, "usr"), &entries(3)).unwrap();
+        let rows = set::rows(io, recipes, STORE).unwrap();
+        assert_eq!(rows.unreadable, [name], "byte {at}");
+        let names: Vec<_> = rows.rows.iter().map(|row| row.name.as_str()).collect();
+        assert_eq!(names, [name, "usr"], "byte {at}");
+        assert!(rows.rows[1] == older && rows.notes.len() == 1, "{:?}", rows.notes);
+        assert_eq!(
+            rows.rows[0].logical_bytes > 0,
+            at != trailer + 9,
+            "byte {at}: what is known of it is said"
+        );
+    }
+}
+
+/// One that has the name of a readable one does not take its place, and is not left out either.
+#[test]
+fn an_unreadable_recipe_never_hides_a_readable_one() {
+    let mut bench = ruined(&[4096 + 9]);
+    let (io, recipes) = (bench.io.as_mut(), bench.recipes.as_path());
+    let readable = write(io, recipes, header(2, "etc"), &entries(3)).unwrap();
+    let rows = set::rows(io, recipes, STORE).unwrap();
+    assert_eq!(rows.unreadable, ["unreadable/0000000000000001"]);
+    assert_eq!(rows.rows[0], readable);
+}
+
+/// What cannot be opened for want of descriptors, rights or memory is not lost: here, a link to itself.
+#[test]
+fn a_failure_that_says_nothing_of_the_data_ends_it() {
+    for sides in [&[Side::A][..], &[Side::B], &Side::BOTH] {
+        let (mut bench, row) = stored(1400);
+        let other = Side::BOTH.into_iter().find(|side| !sides.contains(side));
+        for side in sides {
+            let path = side.file(&bench.recipes, RecipeId(1));
+            std::fs::remove_file(&path).unwrap();
+            std::os::unix::fs::symlink(&path, &path).unwrap();
+        }
+        if other.is_some() {
+            assert_eq!(set::rows(bench.io.as_mut(), &bench.recipes, STORE).unwrap().rows, [row]);
+        }
+        other.iter().for_each(|side| flip(&bench, *side, 4096 + 9));
+        let (io, recipes) = (bench.io.as_mut(), bench.recipes.as_path());
+        assert!(matches!(set::rows(io, recipes, STORE), Err(Error::Io { .. })), "{sides:?}");
+        assert!(matches!(set::repair(io, recipes, RecipeId(1), STORE), Err(Error::Io { .. })), "{sides:?}");
+        let index = SimulatedIndex::new(1);
+        let recovered = recover::recover(io, recipes, STORE, &index, false, &mut Vec::new());
+        assert!(matches!(recovered, Err(Error::Io { .. })), "{sides:?}");
+    }
+}
+
+/// A disk may give again what it did not give once: the row that was made meanwhile says too little.
+#[test]
+fn what_can_be_read_again_gets_its_row_back() {
+    let index = SimulatedIndex::new(1);
+    for at in [9, 4096 + 3 * 65536 + encoded_len(4500 - 3 * RECIPE_BLOCK_ENTRIES) + 9] {
+        let mut bench = ruined(&[at]);
+        let (io, recipes) = (bench.io.as_mut(), bench.recipes.clone());
+        recover::recover(io, &recipes, STORE, &index, false, &mut Vec::new()).unwrap();
+        assert!(rest::is_makeshift(&index.recipes().unwrap()[0]), "byte {at}");
+        Side::BOTH.into_iter().for_each(|side| flip(&bench, side, at));
+        let io = bench.io.as_mut();
+        recover::recover(io, &recipes, STORE, &index, true, &mut Vec::new()).unwrap();
+        let row = read(io, &recipes, 1).unwrap().0;
+        assert_eq!(index.recipes().unwrap(), [row], "byte {at}");
+        let removed_recipes = vec!["etc".to_owned()];
+        index.commit(Batch { removed_recipes, ..Default::default() }).unwrap();
+    }
 }

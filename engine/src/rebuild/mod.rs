@@ -5,28 +5,34 @@
 //! whole, and what lies behind damage in them is found record by record: such a container is not filled or cut any
 //! more, the vacuum empties it.
 //!
+//! What the files do not say, the old index does, if it can be read: [`marks`].
+//!
 //! # Crash consistency
 //! The new index grows beside the old one and takes its name only when it is complete and durable; the old one is kept
 //! as `index.old-N`. Until then nothing has changed. The next opening for writing runs recovery, as after a crash.
 
+mod choose;
+mod containers;
+mod marks;
+
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use gdd_uring::io::{self, FileId, Io, Open};
+use gdd_uring::io::Io;
 
-use crate::container::{salvage, scan, tail};
 use crate::error::{Error, Result};
 use crate::filter::Filter;
-use crate::format::container::ContainerHeader;
-use crate::format::footer::DirectoryEntry;
-use crate::format::{HEADER_SIZE, Place, StoreId};
-use crate::ids::{ContainerId, Epoch};
+use crate::format::StoreId;
+use crate::ids::{ChunkHash, Epoch};
 use crate::index::rocks::RocksIndex;
-use crate::index::{Batch, ChunkEntry, ContainerRow, ContainerState, Index, Status};
+use crate::index::{Batch, Index, MetaKey};
 use crate::options::{Access, Options};
 use crate::paths::{self, Paths};
 use crate::progress::Progress;
+use crate::unchecked::Unchecked;
 use crate::{recipe, store, superblocks};
+use marks::Marks;
 
 /// An epoch file that is made anew says so much more than the youngest file there is: ids that were given out to files
 /// that are gone are not given out again.
@@ -43,8 +49,20 @@ pub struct Rebuilt {
     pub containers_salvaged: u64,
     /// Records found; a chunk that is stored twice counts twice.
     pub chunks: u64,
+    /// Chunks that were found again in a younger place: of each a copy that is good is used, if there is one.
+    pub chunks_twice: u64,
+    /// Of those, chunks of which no copy is good: they count as unknown until they are stored again.
+    pub chunks_rotten: u64,
     /// Streams found.
     pub streams: u64,
+    /// Those of them whose recipe cannot be read in any copy: they stay listed, and the vacuum frees nothing, until
+    /// they are set aside or given up.
+    pub streams_unreadable: Vec<String>,
+    /// Chunks that were known not to be given back, and still are.
+    pub suspects: u64,
+    /// Containers of which that is not known any more, since the old index could not be read: what they hold counts as
+    /// unknown until a scrub has read them.
+    pub containers_unchecked: u64,
     /// Bytes of the containers.
     pub bytes: u64,
     /// How long it took.
@@ -58,7 +76,7 @@ pub struct Rebuilt {
 /// Make the index of the store in `dir` anew.
 ///
 /// # Errors
-/// No store, another process, or the disk failed. Damaged containers and recipes are left out and named in the notes.
+/// No store, another process, or the disk failed. Damage is no error: it is in the notes.
 pub fn rebuild_index(dir: &Path, options: &Options, progress: &mut dyn FnMut(Progress)) -> Result<Rebuilt> {
     let started = Instant::now();
     let paths = Paths::new(dir);
@@ -72,20 +90,15 @@ pub fn rebuild_index(dir: &Path, options: &Options, progress: &mut dyn FnMut(Pro
     let fresh = paths.root().join("index.new");
     remove_tree(&fresh)?;
     let index = RocksIndex::create(&fresh, superblock.store, options.budget().index)?;
-    let mut rebuild = Rebuild {
-        io: io.as_mut(),
-        paths: &paths,
-        store: superblock.store,
-        index: &index,
-        rebuilt: Rebuilt::default(),
-        epoch_last: Epoch(0),
-        progress,
-        total: 0,
-    };
-    rebuild.containers()?;
-    rebuild.streams()?;
-    rebuild.epoch()?;
-    let mut rebuilt = rebuild.rebuilt;
+    let marks = Marks::of_old(&paths.index(), superblock.store, options.budget().index);
+    let (marks, lost) = marks.map_or_else(|error| (None, Some(error)), |marks| (Some(marks), None));
+    let mut rebuilt = fill(io.as_mut(), &paths, (superblock.store, &index), marks, progress)?;
+    if let Some(error) = lost {
+        rebuilt.notes.push(format!(
+            "which chunks are damaged cannot be told from the old index ({error}): what was stored counts as unknown \
+             until a scrub has read it"
+        ));
+    }
     index.close()?;
     drop(index);
     swap(io.as_mut(), &paths, &fresh, &mut rebuilt)?;
@@ -95,6 +108,42 @@ pub fn rebuild_index(dir: &Path, options: &Options, progress: &mut dyn FnMut(Pro
     let gigabytes = rebuilt.bytes as f64 / 1e9;
     rebuilt.seconds_per_gigabyte = if gigabytes > 0.0 { rebuilt.seconds / gigabytes } else { 0.0 };
     Ok(rebuilt)
+}
+
+/// The same for a store of the simulation, which brings its own disk and an empty index.
+///
+/// # Errors
+/// As [`rebuild_index`].
+pub fn rebuild_simulated(io: &mut dyn Io, paths: &Paths, index: &dyn Index) -> Result<Rebuilt> {
+    let (superblock, _) = superblocks::read(io, paths)?;
+    fill(io, paths, (superblock.store, index), Some(Marks::default()), &mut |_| {})
+}
+
+/// Put everything into `index` that the files say.
+fn fill(
+    io: &mut dyn Io,
+    paths: &Paths,
+    (store, index): (StoreId, &dyn Index),
+    marks: Option<Marks>,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Rebuilt> {
+    let mut rebuild = Rebuild {
+        io,
+        paths,
+        store,
+        index,
+        rebuilt: Rebuilt::default(),
+        epoch_last: Epoch(0),
+        rotten: BTreeSet::new(),
+        marks,
+        progress,
+        total: 0,
+    };
+    rebuild.containers()?;
+    rebuild.streams()?;
+    rebuild.epoch()?;
+    rebuild.marks()?;
+    Ok(rebuild.rebuilt)
 }
 
 /// Make the epoch file of the store in `dir` anew, if it is lost or damaged. Returns what an operator should know.
@@ -118,155 +167,42 @@ struct Rebuild<'a> {
     rebuilt: Rebuilt,
     /// The youngest epoch that any file was made in.
     epoch_last: Epoch,
+    /// Chunks that are stored more than once, and no copy is good.
+    rotten: BTreeSet<ChunkHash>,
+    /// What the old index knew; nothing if it could not be read.
+    marks: Option<Marks>,
     progress: &'a mut dyn FnMut(Progress),
     total: u64,
 }
 
 impl Rebuild<'_> {
-    fn containers(&mut self) -> Result<()> {
-        let directory = self.paths.containers();
-        let entries = self.io.list(&directory).map_err(Error::io("list", &directory))?;
-        self.total = entries.iter().map(|entry| entry.size).sum();
-        // By id, so oldest first: of a chunk that is stored twice, the younger record wins.
-        for entry in entries {
-            let Some(id) = paths::container_of(&entry.name) else { continue };
-            match self.container(id, entry.size) {
-                Ok(()) => {}
-                Err(error @ (Error::Corrupt { .. } | Error::Version { .. })) => {
-                    self.rebuilt.notes.push(format!("left out: {error}"));
-                }
-                Err(error) => return Err(error),
+    /// What is known of the data besides where it is. Last: nothing is on disk then that is younger than the mark.
+    fn marks(&mut self) -> Result<()> {
+        self.rebuilt.chunks_rotten = self.rotten.len() as u64;
+        let mut batch = Batch { suspects: self.rotten.iter().copied().collect(), ..Batch::default() };
+        match self.marks.take() {
+            Some(marks) => {
+                self.rebuilt.suspects = marks.suspects.len() as u64;
+                batch.suspects.extend(marks.suspects);
+                batch.meta = marks.meta;
             }
-            self.rebuilt.bytes += entry.size;
-            let (done, total) = (self.rebuilt.bytes, Some(self.total));
-            (self.progress)(Progress { stage: "read", done, total });
-        }
-        Ok(())
-    }
-
-    fn container(&mut self, id: ContainerId, len: u64) -> Result<()> {
-        let path = self.paths.container(id);
-        let file = self.io.open(&path, Open::Read).map_err(Error::io("open", &path))?;
-        let read = self.read(file, &path, id, len);
-        self.io.close(file);
-        let Some((row, entries)) = read? else { return Ok(()) };
-        self.rebuilt.containers += 1;
-        self.rebuilt.chunks += entries.len() as u64;
-        let chunks = entries
-            .iter()
-            .map(|entry| (entry.hash, ChunkEntry::new(id, entry, Status::Live, self.epoch_last)))
-            .collect();
-        self.index.commit(Batch { chunks, containers: vec![(id, row)], ..Batch::default() })
-    }
-
-    /// A container's row and records; nothing if it was never used.
-    fn read(
-        &mut self,
-        file: FileId,
-        path: &Path,
-        id: ContainerId,
-        len: u64,
-    ) -> Result<Option<(ContainerRow, Vec<DirectoryEntry>)>> {
-        self.epoch_last = self.epoch_last.max(id.epoch());
-        let block = io::read_at(self.io, file, 0, HEADER_SIZE).map_err(Error::io("read", path))?;
-        let place = Place::new(path, 0);
-        let header = match ContainerHeader::decode(&block, place) {
-            Ok(header) => {
-                header.expect(self.store, id, place)?; // One of another store is left out.
-                Some(header)
+            None => {
+                self.rebuilt.containers_unchecked = self.rebuilt.containers;
+                let epoch = superblocks::read_epoch(self.io, self.paths, self.store)?;
+                // And a daemon checks them at once.
+                let never = 0_u64.to_le_bytes().to_vec();
+                batch.meta = vec![(MetaKey::Unchecked, Unchecked::mark(epoch)), (MetaKey::Scrubbed, never)];
             }
-            Err(error @ Error::Version { .. }) => return Err(error),
-            Err(error) => {
-                self.rebuilt.notes.push(error.to_string());
-                None
-            }
-        };
-        let capacity = header.as_ref().map_or(len, |header| header.capacity);
-        match self.by_footer(file, path, id, len, capacity) {
-            Ok(found) => Ok(Some(found)),
-            Err(Error::Corrupt { .. } | Error::Version { .. }) => {
-                self.by_walk(file, path, id, (header.is_some(), len))
-            }
-            Err(error) => Err(error),
         }
-    }
-
-    fn by_footer(
-        &mut self,
-        file: FileId,
-        path: &Path,
-        id: ContainerId,
-        end: u64,
-        capacity: u64,
-    ) -> Result<(ContainerRow, Vec<DirectoryEntry>)> {
-        let footer = tail::read(self.io, (file, path), (self.store, id), end, &mut |_| {})?;
-        let summary = &footer.summary;
-        let row = ContainerRow {
-            state: ContainerState::Sealed,
-            durable_len: end,
-            batch_seq: summary.batch_count,
-            record_count: count(&footer.entries),
-            chain: summary.chain,
-            capacity,
-            raw_bytes: summary.raw_bytes,
-            stored_bytes: summary.stored_bytes,
-        };
-        Ok((row, footer.entries))
-    }
-
-    fn by_walk(
-        &mut self,
-        file: FileId,
-        path: &Path,
-        id: ContainerId,
-        (has_header, len): (bool, u64),
-    ) -> Result<Option<(ContainerRow, Vec<DirectoryEntry>)>> {
-        self.rebuilt.containers_walked += 1;
-        let mut row = ContainerRow {
-            state: ContainerState::Open,
-            durable_len: HEADER_SIZE as u64,
-            batch_seq: 0,
-            record_count: 0,
-            chain: [0; 32],
-            capacity: len,
-            raw_bytes: 0,
-            stored_bytes: 0,
-        };
-        let mut entries = Vec::new();
-        if has_header {
-            let scanned = scan::scan(self.io, file, path, self.store, id, &mut |_| Ok(()))?;
-            row = ContainerRow {
-                durable_len: scanned.end,
-                batch_seq: scanned.batch_count,
-                chain: scanned.chain,
-                capacity: scanned.header.capacity,
-                ..row
-            };
-            entries = scanned.entries;
-        }
-        let behind = salvage::salvage(self.io, file, path, id, row.durable_len)?;
-        if !behind.is_empty() {
-            self.rebuilt.containers_salvaged += 1;
-            let (found, end) = (behind.len(), row.durable_len);
-            let place = path.display();
-            self.rebuilt.notes.push(format!("{place}: {found} records lie behind damage at byte {end}"));
-            // As it is: recovery would cut off what it does not understand.
-            (row.state, row.durable_len) = (ContainerState::Draining, len);
-            entries.extend(behind);
-        }
-        if entries.is_empty() {
-            return Ok(None);
-        }
-        row.record_count = count(&entries);
-        row.raw_bytes = entries.iter().map(|entry| u64::from(entry.raw_len)).sum();
-        row.stored_bytes = entries.iter().map(|entry| u64::from(entry.stored_len)).sum();
-        Ok(Some((row, entries)))
+        self.index.commit(batch)
     }
 
     fn streams(&mut self) -> Result<()> {
-        let (rows, notes) = recipe::set::rows(self.io, &self.paths.recipes(), self.store)?;
+        let recipe::set::Rows { rows, unreadable, notes } =
+            recipe::set::rows(self.io, &self.paths.recipes(), self.store)?;
         self.rebuilt.notes.extend(notes);
         self.rebuilt.streams = rows.len() as u64;
+        self.rebuilt.streams_unreadable = unreadable;
         self.epoch_last = rows.iter().map(|row| row.created_epoch).fold(self.epoch_last, Epoch::max);
         self.index.commit(Batch { recipes: rows, ..Batch::default() })
     }
@@ -298,10 +234,6 @@ fn renew_epoch(io: &mut dyn Io, paths: &Paths, store: StoreId, last: Epoch) -> R
     let epoch = Epoch(last.0.saturating_add(EPOCH_MARGIN));
     superblocks::write_epoch(io, paths, store, epoch)?;
     Ok(Some(format!("the epoch file was made anew with epoch {}", epoch.0)))
-}
-
-fn count(entries: &[DirectoryEntry]) -> u32 {
-    u32::try_from(entries.len()).expect("a container holds fewer than 2^32 records")
 }
 
 /// Put the new index in the old one's place; the old one is kept.

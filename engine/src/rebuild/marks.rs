@@ -1,0 +1,56 @@
+//! What an index knows that no file says: which chunks cannot be given back, which containers are on their way out and
+//! when each was checked.
+//!
+//! A rebuild takes it over from the old index, if that can be read to the end. If it cannot, nothing is known of the
+//! containers: they count as unchecked ([`crate::unchecked`]).
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use crate::error::Result;
+use crate::format::StoreId;
+use crate::ids::{ChunkHash, ContainerId};
+use crate::index::rocks::RocksIndex;
+use crate::index::{CheckedRow, ContainerState, Index, MetaKey};
+
+/// See the module.
+#[derive(Debug, Default)]
+pub struct Marks {
+    /// Chunks that are suspect.
+    pub suspects: Vec<ChunkHash>,
+    /// What was found in which container, and when.
+    pub checked: BTreeMap<ContainerId, CheckedRow>,
+    /// Containers that are being emptied, or are quarantined.
+    pub leaving: BTreeMap<ContainerId, ContainerState>,
+    /// When upkeep was last done, and what was unchecked already.
+    pub meta: Vec<(MetaKey, Vec<u8>)>,
+}
+
+impl Marks {
+    /// Those of the index of `store` in the directory `path`.
+    ///
+    /// # Errors
+    /// It is not there, or cannot be read.
+    pub fn of_old(path: &Path, store: StoreId, cache_bytes: usize) -> Result<Self> {
+        Self::read(&RocksIndex::open_read_only(path, store, cache_bytes)?)
+    }
+
+    /// Those of `index`.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn read(index: &dyn Index) -> Result<Self> {
+        let leaving = index.containers()?.into_iter().map(|(id, row)| (id, row.state));
+        let states = [ContainerState::Draining, ContainerState::Quarantined];
+        let mut meta = Vec::new();
+        for key in [MetaKey::Vacuumed, MetaKey::Scrubbed, MetaKey::Unchecked] {
+            meta.extend(index.meta(key)?.map(|value| (key, value)));
+        }
+        Ok(Self {
+            suspects: index.suspects()?,
+            checked: index.checked()?.into_iter().collect(),
+            leaving: leaving.filter(|(_, state)| states.contains(state)).collect(),
+            meta,
+        })
+    }
+}
