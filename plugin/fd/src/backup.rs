@@ -298,12 +298,13 @@ pub fn end(context: &Context, job: &mut Job) -> Answer {
 
 /// The line for the job's log.
 fn report(receipt: &crate::store::Receipt) -> String {
-    let (logical, costs) = (receipt.totals.bytes, receipt.costs);
-    let ratio = logical as f64 / costs.stored.max(1) as f64;
-    let savings = if logical == 0 { 0.0 } else { 100.0 - costs.stored as f64 * 100.0 / logical as f64 };
-    let ratio = if costs.stored == 0 { "all known".to_owned() } else { format!("{ratio:.2}:1") };
-    format!(
-        "gdd: {} files, logical {logical} B, wire {} B, new {} B, stored {} B, ratio {ratio}, savings {savings:.2} %",
-        receipt.totals.files, costs.wire, costs.new, costs.stored
-    )
+    let (Totals { files, bytes, .. }, costs) = (&receipt.totals, receipt.costs);
+    let report = gdd_wire::Report {
+        files: *files,
+        logical_bytes: *bytes,
+        wire_bytes: costs.wire,
+        new_bytes: costs.new,
+        stored_bytes: costs.stored,
+    };
+    format!("gdd: {report}")
 }

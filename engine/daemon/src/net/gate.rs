@@ -110,7 +110,8 @@ fn greet(shared: &Shared, stream: TcpStream, peer: SocketAddr, trying: Trying) {
         domain: domain.clone(),
         key: key.to_string(),
         client: introduction.client,
-        job: introduction.job,
+        job: introduction.job.clone(),
+        run: introduction.job,
         program: introduction.program,
         ..SessionStatus::default()
     };
