@@ -13,6 +13,7 @@
 mod backup;
 mod domain;
 mod gate;
+mod ledger;
 mod line;
 mod past;
 mod refusals;
