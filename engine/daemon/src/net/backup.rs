@@ -96,6 +96,8 @@ pub(super) struct About<'a> {
     pub client: &'a str,
     pub job_name: &'a str,
     pub file_set: &'a str,
+    /// See [`Past::of`].
+    pub window_chunks: u64,
 }
 
 /// The name of a stream in the store.
@@ -109,7 +111,7 @@ pub(super) fn hex(stream: [u8; 16]) -> String {
 
 impl Backup {
     pub(super) fn begin(store: &Store, stream: [u8; 16], about: &About<'_>) -> Result<Self, Trouble> {
-        let About { domain, client, job_name, file_set } = about;
+        let About { domain, client, job_name, file_set, window_chunks } = about;
         let prefix = domain.prefix();
         let lineage = format!("{prefix}{client}/{job_name}/{file_set}");
         let failed = |error| trouble::store(&error);
@@ -120,7 +122,7 @@ impl Backup {
             }
             Err(quota) => return Err(trouble::quota(&domain.name, quota)),
         };
-        let past = Past::of(store.core(), &lineage, &prefix).map_err(failed)?;
+        let past = Past::of(store.core(), &lineage, &prefix, *window_chunks).map_err(failed)?;
         let options = PutOptions { lineage: Some(lineage), owner: Owner::Job, ..PutOptions::default() };
         let put = store.put_named(&name, options).map_err(|error| match error {
             gdd_engine::error::Error::Invalid(why) => trouble::malformed(&why),

@@ -51,8 +51,11 @@ pub struct Limits {
     pub handshakes_per_address_max: usize,
     /// Sessions at once.
     pub sessions_max: usize,
-    /// A client that says nothing for so long, not even an answer to a ping, is ended.
+    /// A client that says nothing for so long, not even an answer to a ping, or takes nothing of what it is sent, is
+    /// ended.
     pub silence_max: Duration,
+    /// Chunks of a job's last backup that a session holds to find its segments in: 36 bytes each.
+    pub window_chunks: u64,
     /// What the clients of each domain may know and take. A domain that is alone needs none: it sees the store.
     pub domains: BTreeMap<String, Rules>,
 }
@@ -64,6 +67,7 @@ impl Default for Limits {
             handshakes_per_address_max: 16,
             sessions_max: 256,
             silence_max: Duration::from_secs(300),
+            window_chunks: 1 << 19, // 8 GiB of a stream of 16 KiB chunks.
             domains: BTreeMap::new(),
         }
     }

@@ -189,7 +189,8 @@ impl Talk<'_> {
         self.began = true;
         let mut stream = [0; 16];
         getrandom::fill(&mut stream).map_err(|error| End::Gone(error.to_string()))?;
-        let about = About { domain: self.domain, client, job_name, file_set };
+        let window_chunks = self.shared.limits.window_chunks;
+        let about = About { domain: self.domain, client, job_name, file_set, window_chunks };
         let store = &self.shared.store;
         self.backup = Some((stream, Backup::begin(store, stream, &about)?));
         let mut status = lock(&self.status);
