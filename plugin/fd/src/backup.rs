@@ -24,6 +24,20 @@ use crate::store::{Purpose, Totals};
 
 /// Bytes of one read.
 const BLOCK: usize = 1 << 20;
+/// What opening a file says when its device or file system is in trouble (errno(3)), and not the file: it has vanished
+/// or may not be read in no case of these.
+const AWAY: &[i32] = &[
+    libc::EIO,
+    libc::ENXIO,
+    libc::ENODEV,
+    libc::ESTALE,
+    libc::ENOTCONN,
+    libc::ESHUTDOWN,
+    libc::ETIMEDOUT,
+    libc::EHOSTDOWN,
+    libc::EREMOTEIO,
+    libc::EUCLEAN,
+];
 
 /// An entry of the FileSet, as Bacula shows it.
 #[derive(Debug)]
@@ -100,12 +114,25 @@ pub fn entry(context: &Context, job: &mut Job, entry: &Entry<'_>) -> Answer {
 /// # Errors
 /// The number of the error, for Bacula's own message.
 pub fn open(context: &Context, job: &mut Job, path: &[u8]) -> Result<(), i32> {
-    let current = match &mut job.backup.current {
+    let Backup { current, breaker, .. } = &mut job.backup;
+    let current = match current {
         Some(current) if !context.is_dead() => current,
         _ => return Err(unexpected(context, "opened")),
     };
-    let file = open_quietly(Path::new(OsStr::from_bytes(path)))
-        .map_err(|error| error.raw_os_error().unwrap_or(libc::EIO))?;
+    let file = match open_quietly(Path::new(OsStr::from_bytes(path))) {
+        Ok(file) => file,
+        Err(error) => {
+            let number = error.raw_os_error().unwrap_or(libc::EIO);
+            if !AWAY.contains(&number) {
+                return Err(number);
+            }
+            // It ends the job, or Bacula says what it says of its own files.
+            let Trouble::File(_) = lost_file(context, breaker, current.size, error) else {
+                return Err(libc::EIO);
+            };
+            return Err(number);
+        }
+    };
     // Advice is only that: a file system without it reads as well.
     let _ = fadvise(&file, 0, None, Advice::Sequential);
     current.file = Some(file);
@@ -120,7 +147,8 @@ fn open_quietly(path: &Path) -> io::Result<File> {
         Err(error) if error.raw_os_error() == Some(libc::EPERM) => open(flags)?,
         other => other?,
     };
-    if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::from_raw_os_error(libc::ESTALE)) }
+    // Something else has its name now: the file that Bacula looked at is gone.
+    if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::from_raw_os_error(libc::ENOENT)) }
 }
 
 fn unexpected(context: &Context, what: &str) -> i32 {
