@@ -4,8 +4,11 @@
 use std::fs;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use gdd_rig::{JobResult, Level, Release, Rig};
+use serde_json::Value;
 
 use crate::bacula::assert_failed;
 use crate::client::ClientSite;
@@ -227,6 +230,28 @@ impl BothSides {
         let job = rig.run("files", Level::Full).expect("a job runs").demand_ok().expect("it ends well");
         let report = Report::of(&job);
         (job, report)
+    }
+}
+
+impl BothSides {
+    /// What `gdd status --json` says of a job that has ended, as soon as its session has.
+    ///
+    /// # Panics
+    /// When it says nothing within a minute.
+    #[must_use]
+    #[track_caller]
+    pub fn told(&self, job: &JobResult) -> Value {
+        let start = Instant::now();
+        loop {
+            let status = self.gdd.json(&["status"]);
+            let jobs = status["services"]["net"]["jobs"].as_array().cloned().unwrap_or_default();
+            let is_it = |told: &Value| told["run"].as_str().is_some_and(|run| job.log.contains(run));
+            if let Some(told) = jobs.into_iter().find(is_it) {
+                return told;
+            }
+            assert!(start.elapsed() < Duration::from_secs(60), "no word of the job in {status}");
+            thread::sleep(Duration::from_millis(20));
+        }
     }
 }
 

@@ -5,16 +5,30 @@
 use std::fs;
 use std::path::Path;
 
-use gdd_rig::{Level, Release};
+use gdd_rig::{JobResult, Level, Release};
 use gdd_tests::bacula::assert_restored;
-use gdd_tests::bothsides::BothSides;
+use gdd_tests::bothsides::{BothSides, Report};
 use gdd_tests::meter::Meter;
 use gdd_tests::snapshot::Snapshot;
 use gdd_tests::tree::{self, Shape};
+use serde_json::Value;
 
 fn fill(site: &BothSides) {
     let shape = Shape { files: 600, xattrs: true, ..Shape::SMALL };
     tree::build(&site.client.tree().join("built"), 11, shape).unwrap();
+}
+
+/// What the daemon says of a job is what the job's log says: the same numbers, and for people the same words.
+fn assert_told(told: &Value, job: &JobResult, report: Report) {
+    let number = |field: &str| told[field].as_u64().unwrap();
+    let [logical, wire, new, stored] =
+        ["logical_bytes", "wire_bytes", "new_bytes", "stored_bytes"].map(number);
+    assert_eq!(Report { logical, wire, new, stored }, report, "{told}");
+    assert_eq!((&told["kind"], &told["outcome"]), (&"backup".into(), &"receipt".into()), "{told}");
+    assert!(number("files") > 0 && number("sent_bytes") + number("received_bytes") >= wire, "{told}");
+    assert!(told["seconds"].as_f64().unwrap() > 0.0 && told["domain"] == "site", "{told}");
+    let words = job.log.split("gdd: ").nth(1).and_then(|rest| rest.lines().next()).unwrap();
+    assert!(words.starts_with(&format!("{} files, ", number("files"))), "{words}");
 }
 
 fn a_tree(release: Release) {
@@ -24,6 +38,9 @@ fn a_tree(release: Release) {
     let rig = site.client.start(&site.string_at(meter.port(), ""), &[]);
     let (first, report) = site.full(&rig);
     assert!(report.new > 0 && report.wire > report.stored / 2, "{report:?}");
+    let told = site.told(&first);
+    assert_told(&told, &first, report);
+    assert!(told["ratio"].as_f64().unwrap() >= 1.0, "{told}");
     assert_restored(&rig, &[&first], &site.client.tree());
     let before = meter.bytes();
     let (second, report) = site.full(&rig);
@@ -32,6 +49,9 @@ fn a_tree(release: Release) {
     // The plugin counts before it says goodbye.
     assert!((report.wire..report.wire + 1000).contains(&counted), "{counted} counted, {report:?}");
     assert_eq!((report.new, report.stored), (0, 0), "{report:?}");
+    let told = site.told(&second);
+    assert_told(&told, &second, report);
+    assert!(told["ratio"].is_null() && told["savings_percent"] == 100.0, "{told}");
     assert!(report.wire * 300 < report.logical, "{report:?}");
     assert_restored(&rig, &[&second], &site.client.tree());
     // After a restart of the daemon everything is still there, and still known.
@@ -49,6 +69,11 @@ fn a_tree(release: Release) {
     assert_eq!(differences, Vec::<String>::new());
     let (_, report) = site.full(&rig);
     assert!(report.new <= 100_000 && report.wire * 100 < report.logical, "{report:?}");
+    let text = site.gdd.expect(0, &["status"]).stdout;
+    let words = first.log.split("gdd: ").nth(1).and_then(|rest| rest.lines().next()).unwrap();
+    assert!(!text.contains(words.trim()), "a daemon that was restarted has forgotten");
+    assert!(text.contains(&format!("logical {} B, wire {} B", report.logical, report.wire)), "{text}");
+    assert!(text.contains("since the start: 2 backups"), "{text}");
     site.stop_and_check();
 }
 

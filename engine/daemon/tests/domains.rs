@@ -87,13 +87,7 @@ impl Client {
     }
 
     fn save(&self, file: &[u8]) -> Result<(Place, Outcome), ClientError> {
-        let mut backup = self.begin()?;
-        backup.file_start()?;
-        for part in file.chunks(64 << 10) {
-            backup.write(part)?;
-        }
-        let place = backup.file_end()?;
-        Ok((place, backup.commit(1, [9; 32])?))
+        bring(self.begin()?, file)
     }
 
     fn load(&self, place: &Place) -> Result<Vec<u8>, ClientError> {
@@ -107,6 +101,15 @@ impl Client {
             }
         }
     }
+}
+
+fn bring(mut backup: Backup<TcpStream>, file: &[u8]) -> Result<(Place, Outcome), ClientError> {
+    backup.file_start()?;
+    for part in file.chunks(64 << 10) {
+        backup.write(part)?;
+    }
+    let place = backup.file_end()?;
+    Ok((place, backup.commit(1, [9; 32])?))
 }
 
 fn noise(seed: u64, len: usize) -> Vec<u8> {
@@ -186,6 +189,36 @@ fn a_quota_ends_a_backup_and_harms_no_other_domain() {
     rig.client("site", "one").save(&noise(5, 20_000_000)).unwrap();
     let names: Vec<String> = rig.store.list().unwrap().into_iter().map(|stream| stream.name).collect();
     assert_eq!(names.iter().filter(|name| name.starts_with("net/guest/")).count(), 2, "{names:?}");
+    rig.stop();
+}
+
+#[test]
+fn backups_at_once_share_one_quota() {
+    let rig = Rig::new(|rules| rules.quota = Some(15_000_000));
+    let guest = rig.client("guest", "one");
+    let mut slow = guest.begin().unwrap();
+    let others: Vec<_> = (0..3).map(|_| guest.begin().unwrap()).collect();
+    slow.file_start().unwrap();
+    noise(7, 12_000_000).chunks(64 << 10).for_each(|part| slow.write(part).unwrap());
+    let place = slow.file_end().unwrap();
+    let counted = || rig.service.sessions().iter().map(|session| session.logical_bytes).max().unwrap_or(0);
+    while counted() < 6_000_000 {
+        thread::sleep(Duration::from_millis(5));
+    }
+    // Each of the others alone would fit; with the first none does, whether it began before or begins now.
+    for (seed, other) in (8..).zip(others) {
+        assert_eq!(told(bring(other, &noise(seed, 10_000_000))).0, "GDD-NET-0015");
+    }
+    assert_eq!(told(guest.save(&noise(11, 10_000_000))).0, "GDD-NET-0015");
+    slow.commit(1, [9; 32]).unwrap();
+    while !rig.service.sessions().is_empty() {
+        thread::sleep(Duration::from_millis(5));
+    }
+    // What the refused had taken is free again.
+    guest.save(&noise(12, 3_000_000)).unwrap();
+    assert!(guest.load(&place).unwrap() == noise(7, 12_000_000));
+    let held: u64 = rig.store.list().unwrap().iter().map(|stream| stream.logical_bytes).sum();
+    assert_eq!(held, 15_000_000);
     rig.stop();
 }
 

@@ -202,6 +202,27 @@ fn only_what_is_new_travels_and_all_of_it_comes_back() {
     rig.stop();
 }
 
+/// A job that is many times as long as what a session holds of the one before.
+#[test]
+fn the_window_slides_over_a_stream_that_is_longer() {
+    let rig = Rig::with(Limits { window_chunks: 800, ..Limits::default() });
+    let client = rig.client();
+    let mut tree = vec![noise(1, 60_000_000), noise(2, 140_000_000)];
+    let (_, costs) = save(&client, &tree).unwrap();
+    assert!(costs.totals.chunks > 10 * 800, "{costs:?}");
+    let (saved, costs) = save(&client, &tree).unwrap();
+    println!("the same: {costs:?}");
+    assert!(costs.new_bytes == 0 && costs.wire_bytes < 12_000, "segments alone: {costs:?}");
+    assert_comes_back(&client, &saved);
+    // Behind what is new the old segments are found again: names of all chunks there would be 300 kB.
+    tree.insert(1, noise(3, 10_000_000));
+    let (saved, costs) = save(&client, &tree).unwrap();
+    println!("10 MB in the middle: {costs:?}");
+    assert!((10_000_000..10_100_000).contains(&costs.wire_bytes), "{costs:?}");
+    assert_comes_back(&client, &saved);
+    rig.stop();
+}
+
 #[test]
 fn an_empty_job_gets_its_receipt() {
     let rig = Rig::new();

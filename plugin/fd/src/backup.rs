@@ -24,6 +24,20 @@ use crate::store::{Purpose, Totals};
 
 /// Bytes of one read.
 const BLOCK: usize = 1 << 20;
+/// What opening a file says when its device or file system is in trouble (errno(3)), and not the file: it has vanished
+/// or may not be read in no case of these.
+const AWAY: &[i32] = &[
+    libc::EIO,
+    libc::ENXIO,
+    libc::ENODEV,
+    libc::ESTALE,
+    libc::ENOTCONN,
+    libc::ESHUTDOWN,
+    libc::ETIMEDOUT,
+    libc::EHOSTDOWN,
+    libc::EREMOTEIO,
+    libc::EUCLEAN,
+];
 
 /// An entry of the FileSet, as Bacula shows it.
 #[derive(Debug)]
@@ -100,12 +114,25 @@ pub fn entry(context: &Context, job: &mut Job, entry: &Entry<'_>) -> Answer {
 /// # Errors
 /// The number of the error, for Bacula's own message.
 pub fn open(context: &Context, job: &mut Job, path: &[u8]) -> Result<(), i32> {
-    let current = match &mut job.backup.current {
+    let Backup { current, breaker, .. } = &mut job.backup;
+    let current = match current {
         Some(current) if !context.is_dead() => current,
         _ => return Err(unexpected(context, "opened")),
     };
-    let file = open_quietly(Path::new(OsStr::from_bytes(path)))
-        .map_err(|error| error.raw_os_error().unwrap_or(libc::EIO))?;
+    let file = match open_quietly(Path::new(OsStr::from_bytes(path))) {
+        Ok(file) => file,
+        Err(error) => {
+            let number = error.raw_os_error().unwrap_or(libc::EIO);
+            if !AWAY.contains(&number) {
+                return Err(number);
+            }
+            // It ends the job, or Bacula says what it says of its own files.
+            let Trouble::File(_) = lost_file(context, breaker, current.size, error) else {
+                return Err(libc::EIO);
+            };
+            return Err(number);
+        }
+    };
     // Advice is only that: a file system without it reads as well.
     let _ = fadvise(&file, 0, None, Advice::Sequential);
     current.file = Some(file);
@@ -120,7 +147,8 @@ fn open_quietly(path: &Path) -> io::Result<File> {
         Err(error) if error.raw_os_error() == Some(libc::EPERM) => open(flags)?,
         other => other?,
     };
-    if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::from_raw_os_error(libc::ESTALE)) }
+    // Something else has its name now: the file that Bacula looked at is gone.
+    if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::from_raw_os_error(libc::ENOENT)) }
 }
 
 fn unexpected(context: &Context, what: &str) -> i32 {
@@ -298,12 +326,13 @@ pub fn end(context: &Context, job: &mut Job) -> Answer {
 
 /// The line for the job's log.
 fn report(receipt: &crate::store::Receipt) -> String {
-    let (logical, costs) = (receipt.totals.bytes, receipt.costs);
-    let ratio = logical as f64 / costs.stored.max(1) as f64;
-    let savings = if logical == 0 { 0.0 } else { 100.0 - costs.stored as f64 * 100.0 / logical as f64 };
-    let ratio = if costs.stored == 0 { "all known".to_owned() } else { format!("{ratio:.2}:1") };
-    format!(
-        "gdd: {} files, logical {logical} B, wire {} B, new {} B, stored {} B, ratio {ratio}, savings {savings:.2} %",
-        receipt.totals.files, costs.wire, costs.new, costs.stored
-    )
+    let (Totals { files, bytes, .. }, costs) = (&receipt.totals, receipt.costs);
+    let report = gdd_wire::Report {
+        files: *files,
+        logical_bytes: *bytes,
+        wire_bytes: costs.wire,
+        new_bytes: costs.new,
+        stored_bytes: costs.stored,
+    };
+    format!("gdd: {report}")
 }

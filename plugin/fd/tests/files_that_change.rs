@@ -214,6 +214,28 @@ fn files_without_data_in_a_row_open_the_breaker_and_all_later_ones_are_refused()
     assert!(!rig.has_said(Severity::Info), "a dead job has no report");
 }
 
+/// A socket opens as a device that has gone away does: with ENXIO.
+#[test]
+fn files_that_a_device_in_trouble_does_not_open_count_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let (away, vanished) = (folder.path().join("socket"), folder.path().join("vanished"));
+    let _socket = std::os::unix::net::UnixListener::bind(&away).unwrap();
+    let rig = Rig::new(Counting::default());
+    // Files that are gone are an ordinary thing, however many.
+    for _ in 0..20 {
+        assert_eq!(rig.entry(&vanished, 1000, "gdd:"), Answer::Done);
+        assert_eq!(rig.open(&vanished), Err(libc::ENOENT));
+    }
+    assert!(!rig.has_said(Severity::Fatal));
+    for number in 1..=8 {
+        assert_eq!(rig.entry(&away, 1000, "gdd:"), Answer::Done);
+        assert_eq!(rig.open(&away), Err(if number < 8 { libc::ENXIO } else { libc::EIO }));
+        assert_eq!(rig.has_said(Severity::Fatal), number == 8, "after {number}");
+    }
+    rig.assert_said(Severity::Fatal, "GDD-FD-0204");
+    assert_eq!((rig.entry(&vanished, 1000, "gdd:"), rig.end()), (Answer::Failed, Answer::Failed));
+}
+
 #[test]
 fn a_receipt_for_something_else_is_none() {
     let (_folder, path) = file(&[1; 1000]);

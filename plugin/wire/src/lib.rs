@@ -21,6 +21,7 @@ pub mod key;
 pub mod limits;
 pub mod message;
 pub mod record;
+pub mod report;
 pub mod segment;
 pub mod suite;
 mod transport;
@@ -32,4 +33,5 @@ pub use handshake::{
 };
 pub use key::{Domain, Key, KeyError, KeyId, KeyRing};
 pub use record::{Reader, Writer};
+pub use report::Report;
 pub use transport::Transport;

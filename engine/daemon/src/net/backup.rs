@@ -24,6 +24,7 @@ use gdd_engine::store::Store;
 use gdd_wire::message::{BitmapBuffer, Cut, Entry, Receipt, Rows, SegmentQuery, Totals};
 
 use super::domain::{Domain, Sees};
+use super::ledger::Share;
 use super::past::Past;
 use super::trouble::{self, Trouble};
 
@@ -69,28 +70,14 @@ pub(super) enum Answer<'a> {
     Durable(u64),
 }
 
-/// What a domain with a quota may still have.
-struct Room {
-    domain: String,
-    quota: u64,
-    left: u64,
-}
-
-impl Room {
-    fn of(domain: &Domain, store: &Store) -> Result<Option<Self>, Trouble> {
-        let Some(quota) = domain.rules.quota else { return Ok(None) };
-        let held = domain.held_bytes(store).map_err(|error| trouble::store(&error))?;
-        let left = quota.saturating_sub(held);
-        let domain = domain.name.clone();
-        if left == 0 { Err(trouble::quota(&domain, quota)) } else { Ok(Some(Self { domain, quota, left })) }
-    }
-}
-
 /// See the module.
 pub(super) struct Backup {
     put: NamedPut,
     sees: Sees,
-    room: Option<Room>,
+    /// Of a domain with a quota: its name, the quota, and this backup's part of it.
+    share: Option<(String, u64, Share)>,
+    /// The quota is used up.
+    full: bool,
     past: Past,
     slots: VecDeque<Slot>,
     /// The first slots have their answer: so many.
@@ -109,6 +96,8 @@ pub(super) struct About<'a> {
     pub client: &'a str,
     pub job_name: &'a str,
     pub file_set: &'a str,
+    /// See [`Past::of`].
+    pub window_chunks: u64,
 }
 
 /// The name of a stream in the store.
@@ -122,14 +111,20 @@ pub(super) fn hex(stream: [u8; 16]) -> String {
 
 impl Backup {
     pub(super) fn begin(store: &Store, stream: [u8; 16], about: &About<'_>) -> Result<Self, Trouble> {
-        let About { domain, client, job_name, file_set } = about;
+        let About { domain, client, job_name, file_set, window_chunks } = about;
         let prefix = domain.prefix();
         let lineage = format!("{prefix}{client}/{job_name}/{file_set}");
         let failed = |error| trouble::store(&error);
-        let room = Room::of(domain, store)?;
-        let past = Past::of(store.core(), &lineage, &prefix).map_err(failed)?;
+        let name = name_of(domain, stream);
+        let share = match domain.share(store, &name).map_err(failed)? {
+            Ok(share) => {
+                share.zip(domain.rules.quota).map(|(share, quota)| (domain.name.clone(), quota, share))
+            }
+            Err(quota) => return Err(trouble::quota(&domain.name, quota)),
+        };
+        let past = Past::of(store.core(), &lineage, &prefix, *window_chunks).map_err(failed)?;
         let options = PutOptions { lineage: Some(lineage), owner: Owner::Job, ..PutOptions::default() };
-        let put = store.put_named(&name_of(domain, stream), options).map_err(|error| match error {
+        let put = store.put_named(&name, options).map_err(|error| match error {
             gdd_engine::error::Error::Invalid(why) => trouble::malformed(&why),
             error => trouble::store(&error),
         })?;
@@ -140,7 +135,8 @@ impl Backup {
         Ok(Self {
             put,
             sees: domain.rules.sees,
-            room,
+            share,
+            full: false,
             past,
             slots: VecDeque::new(),
             decided: 0,
@@ -226,11 +222,14 @@ impl Backup {
     }
 
     fn count(&mut self, chunks: &[StreamChunk]) {
+        let before = self.bytes;
         for chunk in chunks {
             self.digest.update(&chunk.hash.0);
             self.digest.update(&chunk.len.to_le_bytes());
             self.bytes += u64::from(chunk.len);
         }
+        let more = self.bytes - before;
+        self.full |= self.share.as_ref().is_some_and(|(_, _, share)| !share.take(more));
         self.chunks += chunks.len() as u64;
     }
 
@@ -320,10 +319,10 @@ impl Backup {
         self.put.so_far()
     }
 
-    /// Refused when it is more than its domain may have. Backups at the same time do not count each other.
+    /// Refused when its domain would have more than it may, with what others of it are bringing.
     pub(super) fn fits(&self) -> Result<(), Trouble> {
-        match &self.room {
-            Some(room) if self.bytes > room.left => Err(trouble::quota(&room.domain, room.quota)),
+        match &self.share {
+            Some((domain, quota, _)) if self.full => Err(trouble::quota(domain, *quota)),
             _ => Ok(()),
         }
     }
@@ -352,6 +351,9 @@ impl Backup {
     /// Make it durable and name it. The files are the client's to count.
     pub(super) fn finish(self, sent: &Totals, wire_bytes: u64) -> Result<(Receipt, NamedSummary), Trouble> {
         let done = self.put.finish().map_err(|error| trouble::backup(&error))?;
+        if let Some((_, _, share)) = self.share {
+            share.named();
+        }
         let totals = Totals {
             bytes: done.bytes,
             chunks: done.chunks,

@@ -9,6 +9,7 @@ use gdd_engine::ids::DomainTag;
 use gdd_engine::index::RecipeState;
 use gdd_engine::store::Store;
 
+use super::ledger::{Ledger, Share};
 use super::lock;
 
 /// What a domain that was idle may take at once, in time of its rate.
@@ -52,6 +53,7 @@ pub(super) struct Domain {
     pub rules: Rules,
     /// When everything taken so far would have been taken at the domain's rate.
     paid_until: Mutex<Instant>,
+    ledger: Ledger,
 }
 
 /// The domains called `names`, which is each domain that clients have keys of.
@@ -70,7 +72,8 @@ pub(super) fn all(names: &[&str], rules: &BTreeMap<String, Rules>) -> Result<BTr
         let rules = rules.get(*name).cloned().or(alone);
         let rules =
             rules.ok_or_else(|| Error::Invalid(format!("domain {name:?}: what it sees was not said")))?;
-        let domain = Domain { name: (*name).to_owned(), rules, paid_until: Mutex::new(Instant::now()) };
+        let (name_owned, paid_until) = ((*name).to_owned(), Mutex::new(Instant::now()));
+        let domain = Domain { name: name_owned, rules, paid_until, ledger: Ledger::default() };
         Ok(((*name).to_owned(), domain))
     };
     names.iter().map(one).collect()
@@ -87,12 +90,18 @@ impl Domain {
         format!("net/{}/", self.name)
     }
 
-    /// Bytes that its backups have, before deduplication.
-    pub(super) fn held_bytes(&self, store: &Store) -> Result<u64> {
+    /// A backup that will be called `name` begins: its share of the quota, where there is one. `Err` with the quota when
+    /// nothing is left of it.
+    pub(super) fn share(&self, store: &Store, name: &str) -> Result<std::result::Result<Option<Share>, u64>> {
+        let Some(quota) = self.rules.quota else { return Ok(Ok(None)) };
         let prefix = self.prefix();
-        let rows = store.core().index.recipes()?;
-        let live = rows.iter().filter(|row| row.state == RecipeState::Live && row.name.starts_with(&prefix));
-        Ok(live.map(|row| row.logical_bytes).sum())
+        let streams = || {
+            let rows = store.core().index.recipes()?.into_iter();
+            let live =
+                rows.filter(move |row| row.state == RecipeState::Live && row.name.starts_with(&prefix));
+            Ok(live.map(|row| (row.name, row.logical_bytes)))
+        };
+        Ok(self.ledger.begin(name.to_owned(), quota, streams)?.map(Some).ok_or(quota))
     }
 
     /// Its sessions take `bytes` more: how long they must wait before they go on (the generic cell rate algorithm of

@@ -10,7 +10,6 @@ use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::Duration;
 
 use gdd_wire::limits::HANDSHAKE_TIME_MAX;
 use gdd_wire::message::FromDaemon;
@@ -23,9 +22,6 @@ use super::refusals::reason;
 use super::session::{self, End, LOOK};
 use super::trouble::{self, Trouble};
 use super::{Session, SessionStatus, Shared, lock};
-
-/// How long a write waits for a client that does not read.
-const WRITE_MAX: Duration = Duration::from_secs(300);
 
 /// An address that tries a handshake.
 struct Trying {
@@ -110,7 +106,8 @@ fn greet(shared: &Shared, stream: TcpStream, peer: SocketAddr, trying: Trying) {
         domain: domain.clone(),
         key: key.to_string(),
         client: introduction.client,
-        job: introduction.job,
+        job: introduction.job.clone(),
+        run: introduction.job,
         program: introduction.program,
         ..SessionStatus::default()
     };
@@ -118,7 +115,8 @@ fn greet(shared: &Shared, stream: TcpStream, peer: SocketAddr, trying: Trying) {
     let domain = shared.domains.get(&domain).expect("each domain of the ring has its rules");
     let status = Arc::new(Mutex::new(status));
     let Channel { reader, mut writer } = channel;
-    if let Err(error) = reader.transport().set_timeouts(LOOK, WRITE_MAX) {
+    // A client that takes nothing is as silent as one that says nothing.
+    if let Err(error) = reader.transport().set_timeouts(LOOK, shared.limits.silence_max) {
         return shared.refusals.note("closed", &format!("{about}: {error}"));
     }
     let crowd = {

@@ -13,9 +13,11 @@
 mod backup;
 mod domain;
 mod gate;
+mod ledger;
 mod line;
 mod past;
 mod refusals;
+mod report;
 mod restore;
 mod session;
 mod trouble;
@@ -34,9 +36,11 @@ use gdd_engine::store::Store;
 use gdd_wire::{BootId, Identity, KeyRing, StoreId};
 
 pub use domain::{Rules, Sees};
+pub use report::{Counts, JobReport, REPORTS_MAX, SessionStatus};
 
 use domain::Domain;
 use refusals::Refusals;
+use report::Book;
 
 /// What clients may take.
 #[derive(Clone, Debug)]
@@ -47,8 +51,11 @@ pub struct Limits {
     pub handshakes_per_address_max: usize,
     /// Sessions at once.
     pub sessions_max: usize,
-    /// A client that says nothing for so long, not even an answer to a ping, is ended.
+    /// A client that says nothing for so long, not even an answer to a ping, or takes nothing of what it is sent, is
+    /// ended.
     pub silence_max: Duration,
+    /// Chunks of a job's last backup that a session holds to find its segments in: 36 bytes each.
+    pub window_chunks: u64,
     /// What the clients of each domain may know and take. A domain that is alone needs none: it sees the store.
     pub domains: BTreeMap<String, Rules>,
 }
@@ -60,61 +67,10 @@ impl Default for Limits {
             handshakes_per_address_max: 16,
             sessions_max: 256,
             silence_max: Duration::from_secs(300),
+            window_chunks: 1 << 19, // 8 GiB of a stream of 16 KiB chunks.
             domains: BTreeMap::new(),
         }
     }
-}
-
-/// A session, for people.
-#[derive(Clone, Debug, Default, serde::Serialize)]
-pub struct SessionStatus {
-    /// Where the client is.
-    pub address: String,
-    /// The domain of its key.
-    pub domain: String,
-    /// The key's id.
-    pub key: String,
-    /// The client, as it says.
-    pub client: String,
-    /// Its job, as it says.
-    pub job: String,
-    /// Its program, as it says.
-    pub program: String,
-    /// The stream of its backup, 32 hex digits, or nothing.
-    pub stream: String,
-    /// Bytes of the backup so far.
-    pub logical_bytes: u64,
-    /// Bytes that came over the connection.
-    pub wire_bytes: u64,
-    /// Bytes that went over it.
-    pub sent_bytes: u64,
-    /// Bytes of chunks that the store did not have.
-    pub new_bytes: u64,
-    /// What they take on disk.
-    pub stored_bytes: u64,
-    /// Bytes given back.
-    pub bytes_back: u64,
-    /// Time in which its domain's rate held it up.
-    pub held_up_seconds: f64,
-    /// Since it connected.
-    pub seconds: f64,
-}
-
-/// What came of all sessions since the start.
-#[derive(Clone, Debug, Default, serde::Serialize)]
-pub struct Counts {
-    /// Backups with a receipt.
-    pub receipts: u64,
-    /// Sessions that did not end well.
-    pub broken: u64,
-    /// Bytes of the backups with a receipt.
-    pub logical_bytes: u64,
-    /// What of them came over the network.
-    pub wire_bytes: u64,
-    /// Bytes of chunks that the store did not have.
-    pub new_bytes: u64,
-    /// What they take on disk.
-    pub stored_bytes: u64,
 }
 
 type Session = (Arc<Mutex<SessionStatus>>, Option<TcpStream>);
@@ -130,7 +86,7 @@ struct Shared {
     stop: AtomicBool,
     trying: Mutex<Vec<IpAddr>>,
     refusals: Refusals,
-    counts: Mutex<Counts>,
+    book: Mutex<Book>,
     sessions: Mutex<Vec<Session>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
@@ -169,7 +125,7 @@ impl NetService {
             stop: AtomicBool::new(false),
             trying: Mutex::default(),
             refusals: Refusals::default(),
-            counts: Mutex::default(),
+            book: Mutex::default(),
             sessions: Mutex::default(),
             threads: Mutex::default(),
         });
@@ -207,7 +163,13 @@ impl NetService {
     /// What came of those that were.
     #[must_use]
     pub fn counts(&self) -> Counts {
-        lock(&self.shared.counts).clone()
+        lock(&self.shared.book).counts().clone()
+    }
+
+    /// The last of them, the latest last; [`REPORTS_MAX`] at most.
+    #[must_use]
+    pub fn reports(&self) -> Vec<JobReport> {
+        lock(&self.shared.book).reports().cloned().collect()
     }
 
     /// Connections that did not become sessions, by reason.

@@ -5,7 +5,8 @@
 //! segment counts as unknown, and its chunks are asked for by name: more hashes travel, and no more data.
 //!
 //! # Invariants
-//! - At most [`WINDOW_CHUNKS`] chunks and one block of a recipe are held, however long the stream is.
+//! - At most [`Limits::window_chunks`](super::Limits::window_chunks) chunks, a segment and one block of a recipe are held,
+//!   however long the stream is.
 //! - A recipe that cannot be read ends the window, not the backup.
 
 use std::cmp::Reverse;
@@ -23,14 +24,14 @@ use gdd_uring::io::Io;
 use gdd_wire::message::SegmentQuery;
 use gdd_wire::segment::{Segment, Segmenter};
 
-/// Some 19 MiB a session; 8 GiB of a stream of 16 KiB chunks.
-const WINDOW_CHUNKS: u64 = 1 << 19;
 /// Recipes that are tried.
 const TRIES: usize = 3;
 
 /// See the module.
 #[derive(Default)]
 pub(super) struct Past {
+    /// Chunks that are held.
+    window: u64,
     source: Option<(RecipeReader, Box<dyn Io>)>,
     /// Entries of a block, with how often each is still to come.
     ahead: VecDeque<(StreamChunk, u32)>,
@@ -45,18 +46,19 @@ pub(super) struct Past {
 }
 
 impl Past {
-    /// Of the latest stream of `lineage` whose name begins with `prefix`; empty where there is none.
+    /// Of the latest stream of `lineage` whose name begins with `prefix`, `window` chunks of it at a time; empty where
+    /// there is none.
     ///
     /// # Errors
     /// The index or the disk failed.
-    pub(super) fn of(core: &Core, lineage: &str, prefix: &str) -> Result<Self> {
+    pub(super) fn of(core: &Core, lineage: &str, prefix: &str, window: u64) -> Result<Self> {
         let mark = lineage_mark(lineage);
         let mut rows = core.index.recipes()?;
         rows.retain(|row| {
             row.state == RecipeState::Live && row.lineage_mark == mark && row.name.starts_with(prefix)
         });
         rows.sort_by_key(|row| Reverse(row.recipe)); // Ids grow with time.
-        let mut past = Self::default();
+        let mut past = Self { window, ..Self::default() };
         for row in rows.iter().take(TRIES) {
             let mut io = core.open_io()?;
             match RecipeReader::open(io.as_mut(), &core.paths.recipes(), row.recipe, core.store) {
@@ -106,7 +108,7 @@ impl Past {
 
     /// Keep the window full.
     fn fill(&mut self) {
-        while self.held + (self.loose.len() as u64) < WINDOW_CHUNKS && self.source.is_some() {
+        while self.held + (self.loose.len() as u64) < self.window && self.source.is_some() {
             if let Err(error) = self.step() {
                 tracing::warn!("the last stream's recipe does not help further: {error}");
                 self.source = None;

@@ -12,11 +12,12 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use gdd_wire::message::{FromClient, FromDaemon, Totals};
-use gdd_wire::{Reader, WireError, Writer};
+use gdd_wire::{Reader, Report, WireError, Writer};
 
 use super::backup::{About, Answer, Backup, hex, name_of};
 use super::domain::Domain;
 use super::line::Line;
+use super::report::JobReport;
 use super::restore::{self, Reading};
 use super::trouble::{self, Trouble};
 use super::{SessionStatus, Shared, backup, lock};
@@ -58,6 +59,8 @@ pub(super) struct Talk<'a> {
     backup: Option<([u8; 16], Backup)>,
     /// A backup was begun: a connection has one.
     began: bool,
+    /// What it amounted to, once it has its receipt.
+    report: Option<Report>,
     reading: Option<Reading>,
     head: Vec<u8>,
     /// When the client was heard last, and whether it was pinged since.
@@ -83,6 +86,7 @@ pub(super) fn serve(
         status: Arc::clone(status),
         backup: None,
         began: false,
+        report: None,
         reading: None,
         head: Vec::new(),
         heard: Instant::now(),
@@ -97,18 +101,12 @@ pub(super) fn serve(
     };
     // The stream's name is free again before the client hears of it.
     let left = talk.backup.take().map(|(stream, backup)| (stream, backup.so_far().bytes));
-    match (&end, left) {
-        (End::Done, None) => {}
-        (_, left) => {
-            let mut service = lock(&shared.counts);
-            service.broken += 1;
-            drop(service);
-            if let Some((stream, bytes)) = left {
-                let stream = hex(stream);
-                tracing::warn!("stream {stream} was left after {bytes} bytes; nothing of its name remains");
-            }
-        }
+    if let Some((stream, bytes)) = left {
+        let stream = hex(stream);
+        tracing::warn!("stream {stream} was left after {bytes} bytes; nothing of its name remains");
     }
+    talk.show(reader.bytes());
+    talk.close(&end);
     if let End::Told(trouble) = &end {
         let _ = talk.tell(trouble, true); // It may have gone.
     }
@@ -191,7 +189,8 @@ impl Talk<'_> {
         self.began = true;
         let mut stream = [0; 16];
         getrandom::fill(&mut stream).map_err(|error| End::Gone(error.to_string()))?;
-        let about = About { domain: self.domain, client, job_name, file_set };
+        let window_chunks = self.shared.limits.window_chunks;
+        let about = About { domain: self.domain, client, job_name, file_set, window_chunks };
         let store = &self.shared.store;
         self.backup = Some((stream, Backup::begin(store, stream, &about)?));
         let mut status = lock(&self.status);
@@ -235,14 +234,6 @@ impl Talk<'_> {
         let (receipt, done) = finished.inspect_err(|_| {
             tracing::warn!("stream {} has no receipt; nothing of its name remains", hex(stream));
         })?;
-        {
-            let mut counts = lock(&self.shared.counts);
-            counts.receipts += 1;
-            counts.logical_bytes += done.bytes;
-            counts.wire_bytes += wire;
-            counts.new_bytes += done.new_bytes;
-            counts.stored_bytes += done.stored_bytes;
-        }
         tracing::info!(
             "stream {} is stored: {} bytes, {} new, {} on disk, {wire} over the network",
             hex(stream),
@@ -250,7 +241,31 @@ impl Talk<'_> {
             done.new_bytes,
             done.stored_bytes
         );
-        self.send(&FromDaemon::Receipt(receipt))
+        let sent = self.send(&FromDaemon::Receipt(receipt));
+        let sent = sent.and_then(|()| Ok(self.writer.flush()?));
+        // It is a backup now, whether the client hears of it or not.
+        let report = Report {
+            files: receipt.totals.files,
+            logical_bytes: done.bytes,
+            wire_bytes: wire + self.writer.bytes(),
+            new_bytes: receipt.new_bytes,
+            stored_bytes: receipt.stored_bytes,
+        };
+        lock(&self.shared.book).receipt(&report, &done);
+        self.report = Some(report);
+        sent
+    }
+
+    /// The session is over: it is counted, and what became of its job is remembered.
+    fn close(&self, end: &End) {
+        let trouble = match end {
+            End::Done => None,
+            End::Gone(why) => Some(why.clone()),
+            End::Told(trouble) => Some(trouble.to_string()),
+        };
+        let broken = trouble.is_some();
+        let report = JobReport::new(lock(&self.status).clone(), self.began, self.report, trouble);
+        lock(&self.shared.book).close(report, broken);
     }
 
     fn fetch(&mut self, number: u64, stream: [u8; 16], range: (u64, u64)) -> Result<(), End> {
@@ -315,8 +330,8 @@ impl Talk<'_> {
 
     fn show(&mut self, wire: u64) {
         let mut status = lock(&self.status);
-        status.wire_bytes = wire;
-        status.sent_bytes = self.writer.bytes();
+        (status.received_bytes, status.sent_bytes) = (wire, self.writer.bytes());
+        status.wire_bytes = status.received_bytes + status.sent_bytes;
         status.seconds = self.since.elapsed().as_secs_f64();
         if let Some((_, backup)) = &self.backup {
             let done = backup.so_far();

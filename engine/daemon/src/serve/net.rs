@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
-use gdd_daemon::net::{Limits, NetService};
+use gdd_daemon::net::{Counts, Limits, NetService, SessionStatus};
 use gdd_wire::{Domain, Key, KeyRing};
 use serde_json::{Value, json};
 
@@ -16,6 +16,8 @@ use crate::size::grouped;
 
 /// Sessions that are told to end get this long at least.
 const TELL_LIMIT: Duration = Duration::from_secs(5);
+/// Jobs that people are shown; programs get all that are remembered.
+const LAST_JOBS: usize = 10;
 
 /// The keys of the configuration; none when nobody can connect.
 ///
@@ -65,39 +67,57 @@ impl Service for NetService {
     fn status(&self) -> Value {
         json!({
             "listen": self.addresses(), "sessions": self.sessions(), "refused": self.refusals(),
-            "done": self.counts(),
+            "done": self.counts(), "jobs": self.reports(),
         })
     }
 
     fn lines(&self) -> Vec<String> {
-        let (sessions, done) = (self.sessions(), self.counts());
-        let refused = self.refusals();
+        let (sessions, refused) = (self.sessions(), self.refusals());
         let reasons: Vec<_> = refused.iter().map(|(reason, count)| format!("{reason} {count}")).collect();
         let head = format!(
-            "{} sessions, {} backups done, {} sessions broken, refused: {}",
+            "{} sessions, refused: {}",
             sessions.len(),
-            grouped(done.receipts),
-            grouped(done.broken),
             if reasons.is_empty() { "none".to_owned() } else { reasons.join(", ") },
         );
-        let lines = sessions.iter().map(|session| {
-            format!(
-                "{}, client {}, job {}: {} bytes, {} over the network, {} new, {} on disk, {} given back",
-                session.address,
-                session.client,
-                session.job,
-                grouped(session.logical_bytes),
-                grouped(session.wire_bytes),
-                grouped(session.new_bytes),
-                grouped(session.stored_bytes),
-                grouped(session.bytes_back),
-            )
-        });
-        std::iter::once(head).chain(lines).collect()
+        let reports = self.reports();
+        let last = reports.iter().rev().take(LAST_JOBS).map(|report| format!("done: {}", report.line()));
+        [head, done(&self.counts())].into_iter().chain(sessions.iter().map(session)).chain(last).collect()
     }
 
     fn stop(self: Box<Self>, deadline: Instant) -> bool {
         let left = deadline.saturating_duration_since(Instant::now());
         NetService::stop(*self, left.max(TELL_LIMIT))
     }
+}
+
+fn done(done: &Counts) -> String {
+    format!(
+        "since the start: {} backups of {} files and {} bytes, {} over the network, {} new, {} on disk; {} restores, {} \
+         bytes given back; {} sessions broken; held up {:.1} s",
+        grouped(done.receipts),
+        grouped(done.files),
+        grouped(done.logical_bytes),
+        grouped(done.wire_bytes),
+        grouped(done.new_bytes),
+        grouped(done.stored_bytes),
+        grouped(done.restores),
+        grouped(done.bytes_back),
+        grouped(done.broken),
+        done.held_up_seconds,
+    )
+}
+
+fn session(session: &SessionStatus) -> String {
+    format!(
+        "{}, client {}, job {}: {} bytes, {} over the network, {} new, {} on disk, {} given back, held up {:.1} s",
+        session.address,
+        session.client,
+        session.job,
+        grouped(session.logical_bytes),
+        grouped(session.wire_bytes),
+        grouped(session.new_bytes),
+        grouped(session.stored_bytes),
+        grouped(session.bytes_back),
+        session.held_up_seconds,
+    )
 }
