@@ -2,11 +2,8 @@
 
 use super::field::{FIELD, Origin, Rival};
 use super::options::Options;
-use super::piece;
-use crate::shell::{Run, has, root};
+use crate::shell::{Run, TOOLS, has, root, search_path};
 use crate::{Result, setup};
-
-const TOOLS: &str = "target/tools";
 
 /// What the crates' C libraries need, beside what our own build needs.
 const LIBRARIES: &str = "libsodium-dev pkg-config cmake";
@@ -45,7 +42,7 @@ fn one(rival: &Rival, install: bool) -> Result<String> {
             }
         }
     }
-    let version = Run::new("sh").arg("-c").arg(rival.version).env("PATH", piece::path()).answer();
+    let version = Run::new("sh").arg("-c").arg(rival.version).env("PATH", search_path()).answer();
     match version.lines().next().map(str::trim) {
         Some(line) if !line.is_empty() => Ok(line.replace('\t', " ")),
         _ => Err(format!("`{}` says nothing", rival.version)),

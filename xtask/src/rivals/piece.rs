@@ -12,7 +12,7 @@ use super::corpus::{self, Corpus};
 use super::field::{ENVIRONMENT, Rival};
 use super::record::{Record, Step};
 use super::usage;
-use crate::shell::{Run, root};
+use crate::shell::{Run, search_path};
 use crate::{Result, tree};
 
 const DROP_CACHES: &str = "/proc/sys/vm/drop_caches";
@@ -107,7 +107,7 @@ impl Piece<'_> {
         sync(&self.place.scratch)?;
         if restores && fs::write(DROP_CACHES, "3").is_ok() {
             // The program itself comes back, as it would be after any use of it.
-            Run::new("sh").arg("-c").arg(self.rival.version).env("PATH", path()).answer();
+            Run::new("sh").arg("-c").arg(self.rival.version).env("PATH", search_path()).answer();
         }
         if !restores {
             corpus::warm(source).map_err(|error| format!("{}: {error}", source.display()))?;
@@ -119,7 +119,7 @@ impl Piece<'_> {
         let text = |path: &Path| path.to_string_lossy().into_owned();
         let (repo, target) = (text(&self.repo), text(&self.target()));
         let (home, source) = (text(&self.place.scratch.join("home")), text(source));
-        let path = path();
+        let path = search_path();
         let mut environment = vec![
             ("REPO", repo.as_str()),
             ("SOURCE", &source),
@@ -155,12 +155,6 @@ impl Piece<'_> {
 /// Whether restores begin with an empty page cache.
 pub fn restores_cold() -> bool {
     fs::OpenOptions::new().write(true).open(DROP_CACHES).is_ok()
-}
-
-/// The search path, with what was built here before what is installed.
-pub fn path() -> String {
-    let ours = ["target/release", "target/tools/bin"].map(|folder| root().join(folder).display().to_string());
-    format!("{}:{}", ours.join(":"), std::env::var("PATH").unwrap_or_default())
 }
 
 /// Wait until the file system of `folder` has written everything; returns the seconds that it took.

@@ -29,7 +29,8 @@ pub fn markdown(rows: &[Row], setting: &Setting) -> String {
     let cold = if setting.cold { "empty" } else { "as the backup left it" };
     let _ = writeln!(
         text,
-        "Corpora of {} MiB each; medians of {runs} runs, in turns; sources in memory, the page cache before a restore {cold}.\n",
+        "Corpora of {} MiB each; medians of {runs} runs, in turns; sources in memory, the page cache before a \
+         restore {cold}.\n",
         setting.size >> 20
     );
     text.push_str(&verdicts(rows));
