@@ -12,11 +12,31 @@ use std::path::{Path, PathBuf};
 use crate::Result;
 use crate::shell::Run;
 
-const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
 const BLOCK: u64 = 4096;
 /// Of so many blocks one is replaced in `image-b`.
 const CHANGED_SHARE: usize = 100;
+
+/// How much of each to make, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sizes {
+    /// Of real files, at most.
+    real: u64,
+    /// Of all `random-N` together.
+    random: u64,
+    /// Of each image: half of it real, a quarter random, a quarter zeros.
+    image: u64,
+}
+
+impl Sizes {
+    /// What our figures refer to.
+    const FULL: Self = Self { real: 2 * GIB, random: 4 * GIB, image: 4 * GIB };
+
+    /// Every corpus of about `bytes`.
+    pub const fn each(bytes: u64) -> Self {
+        Self { real: bytes, random: bytes, image: bytes }
+    }
+}
 
 /// Make the corpora.
 pub fn run(arguments: &[String]) -> Result {
@@ -30,12 +50,17 @@ pub fn run(arguments: &[String]) -> Result {
     let folder = PathBuf::from(folder);
     fs::create_dir_all(&folder).map_err(|error| format!("cannot make {}: {error}", folder.display()))?;
     let folder = folder.canonicalize().map_err(|error| error.to_string())?;
-    make(&folder, &mut Random(seed)).map_err(|error| format!("in {}: {error}", folder.display()))
+    make(&folder, Sizes::FULL, seed)
 }
 
-fn make(folder: &Path, random: &mut Random) -> std::io::Result<()> {
+/// Make them below `folder`, which exists.
+pub fn make(folder: &Path, sizes: Sizes, seed: u64) -> Result {
+    fill(folder, sizes, &mut Random(seed)).map_err(|error| format!("in {}: {error}", folder.display()))
+}
+
+fn fill(folder: &Path, sizes: Sizes, random: &mut Random) -> std::io::Result<()> {
     let list = folder.join("real.list");
-    let (count, bytes) = choose(Path::new("/usr"), 2 * GIB, random, &list)?;
+    let (count, bytes) = choose(Path::new("/usr"), sizes.real, random, &list)?;
     println!("real.tar: {count} files, {bytes} bytes");
     let tar = folder.join("real.tar");
     let packed = Run::new("tar")
@@ -45,23 +70,25 @@ fn make(folder: &Path, random: &mut Random) -> std::io::Result<()> {
         .arg(&list)
         .run();
     packed.map_err(std::io::Error::other)?;
+    let part = sizes.random / 8 / BLOCK * BLOCK;
     for number in 0..8 {
         let mut file = BufWriter::new(File::create(folder.join(format!("random-{number}")))?);
-        noise(&mut file, 512 * MIB, random)?;
+        noise(&mut file, part, random)?;
         file.flush()?;
     }
-    println!("random-0 to random-7: 512 MiB each");
+    println!("random-0 to random-7: {part} bytes each");
+    let quarter = sizes.image / 4 / BLOCK * BLOCK;
     let (first, second) = (folder.join("image-a"), folder.join("image-b"));
     let mut image = BufWriter::new(File::create(&first)?);
-    let real = std::io::copy(&mut File::open(&tar)?.take(2 * GIB), &mut image)?;
-    zeros(&mut image, 2 * GIB - real)?;
-    noise(&mut image, GIB, random)?;
-    zeros(&mut image, GIB)?;
+    let real = std::io::copy(&mut File::open(&tar)?.take(2 * quarter), &mut image)?;
+    zeros(&mut image, 2 * quarter - real)?;
+    noise(&mut image, quarter, random)?;
+    zeros(&mut image, quarter)?;
     image.flush()?;
     drop(image);
     fs::copy(&first, &second)?;
-    let changed = scatter(&second, 4 * GIB, random)?;
-    println!("image-a, image-b: 4 GiB each, {changed} blocks of {BLOCK} bytes differ");
+    let changed = scatter(&second, 4 * quarter, random)?;
+    println!("image-a, image-b: {} bytes each, {changed} blocks of {BLOCK} bytes differ", 4 * quarter);
     Ok(())
 }
 

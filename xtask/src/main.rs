@@ -9,6 +9,7 @@ mod corpora;
 mod demo;
 mod dist;
 mod flamegraph;
+mod rivals;
 mod setup;
 mod shell;
 mod soak;
@@ -23,7 +24,7 @@ type Result<T = ()> = std::result::Result<T, String>;
 type Chore = fn(&[String]) -> Result;
 
 /// Name, what it takes, what it does, and the function that does it.
-const CHORES: [(&str, &str, &str, Chore); 10] = [
+const CHORES: [(&str, &str, &str, Chore); 11] = [
     (
         "demo",
         "[--source DIR].. [--bacula 9|15]",
@@ -53,7 +54,18 @@ const CHORES: [(&str, &str, &str, Chore); 10] = [
         soak::run,
     ),
     ("corpora", "DIR [--seed N]", "make the data that our figures refer to (17 GB)", corpora::run),
-    ("flamegraph", "SCENARIO", "profile one `gdd bench` scenario into flamegraphs/", flamegraph::run),
+    (
+        "flamegraph",
+        "SCENARIO",
+        "profile one scenario, such as ingest-new, into flamegraphs/",
+        flamegraph::run,
+    ),
+    (
+        "rivals",
+        "[OPTION]..",
+        "gdd beside borg, restic and others at the same data, with what we lose (--help)",
+        rivals::run,
+    ),
 ];
 
 fn main() -> ExitCode {

@@ -86,12 +86,23 @@ fn install(needs: &[Need]) -> Result {
         println!("setup: {} is missing ({})", need.package, need.why);
     }
     let names: Vec<_> = missing.iter().map(|need| need.package).collect();
-    let remedy = format!("install {} by hand (names as in Debian), then run this again", names.join(", "));
+    let names = names.join(" ");
+    packages(&names)?;
+    let remedy = format!("install {names} by hand (names as in Debian), then run this again");
+    match missing.iter().find(|need| !(need.present)()) {
+        Some(need) => Err(format!("{} was installed and is still not found; {remedy}", need.package)),
+        None => Ok(()),
+    }
+}
+
+/// Install Debian packages, whose names are separated by spaces, whether they are there or not.
+pub fn packages(names: &str) -> Result {
+    let remedy = format!("install {names} by hand (names as in Debian), then run this again");
     if !has("apt-get") {
         return Err(format!("this machine has no apt-get; {remedy}"));
     }
     let apt = |words: &str| apt_get().map(|run| run.words(words));
-    let wanted = format!("install --yes --no-install-recommends {}", names.join(" "));
+    let wanted = format!("install --yes --no-install-recommends {names}");
     if apt(&wanted)?.run().is_err() {
         println!("setup: the package lists may be missing or old; refreshing them");
         apt("update")?
@@ -99,10 +110,7 @@ fn install(needs: &[Need]) -> Result {
             .and_then(|()| apt(&wanted)?.run())
             .map_err(|error| format!("{error}; {remedy}"))?;
     }
-    match missing.iter().find(|need| !(need.present)()) {
-        Some(need) => Err(format!("{} was installed and is still not found; {remedy}", need.package)),
-        None => Ok(()),
-    }
+    Ok(())
 }
 
 /// `apt-get` that never asks, through sudo when we are not root.

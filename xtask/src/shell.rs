@@ -7,6 +7,9 @@ use std::process::{Command, Stdio};
 
 use crate::Result;
 
+/// Where chores install programs that Debian does not have, below the workspace root; the programs are in `bin`.
+pub const TOOLS: &str = "target/tools";
+
 /// One program and its arguments.
 pub struct Run {
     command: Command,
@@ -114,6 +117,13 @@ pub fn root() -> PathBuf {
     let here = std::env::var_os("CARGO_MANIFEST_DIR")
         .map_or_else(|| env!("CARGO_MANIFEST_DIR").into(), PathBuf::from);
     here.parent().map_or_else(|| here.clone(), Path::to_owned)
+}
+
+/// The search path, with what was built here, and with [`TOOLS`], before what is installed.
+pub fn search_path() -> String {
+    let ours = ["target/release".to_owned(), format!("{TOOLS}/bin")];
+    let ours = ours.map(|folder| root().join(folder).display().to_string());
+    format!("{}:{}", ours.join(":"), std::env::var("PATH").unwrap_or_default())
 }
 
 /// Whether `program` is an executable in the search path.
