@@ -29,6 +29,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "gdd-plugin-abi",
             "gdd-ring",
             "gdd-sd",
+            "gdd-tuning",
             "gdd-uring",
             "gdd-wire",
         ],
@@ -37,6 +38,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("gdd-rig", &[]),
     ("gdd-shim", &[]),
     ("gdd-tests", &["gdd-client", "gdd-engine", "gdd-kernels", "gdd-rig", "gdd-uring", "gdd-wire"]),
+    // It judges kernels as the probe does.
+    ("gdd-tuning", &["gdd-uring"]),
     ("gdd-plugin-abi", &[]),
     ("gdd-client", &["gdd-fake-daemon", "gdd-kernels", "gdd-wire"]),
     ("gdd-fake-daemon", &["gdd-wire"]),

@@ -54,6 +54,7 @@ const LIBRARIES: &[&str] = &[
     "plugin/link/src/",
     "plugin/sd/src/",
     "plugin/wire/src/",
+    "tuning/src/",
 ];
 /// Those and the program itself. Test helpers shared between test binaries may leave some unused.
 const PRODUCT: &[&str] = &[
@@ -68,6 +69,7 @@ const PRODUCT: &[&str] = &[
     "plugin/link/src/",
     "plugin/sd/src/",
     "plugin/wire/src/",
+    "tuning/src/",
 ];
 
 /// Code that is not written here: the pattern, in which folders (everywhere when empty; where folders are named, their

@@ -1,10 +1,13 @@
 //! Kernels that must not or should not be trusted with direct I/O.
+//!
+//! The probe asks about the one that runs, and the advisor about that of a captured machine.
 
 use std::fs;
 
 /// What we think of a kernel.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
+pub enum Verdict {
+    /// Nothing against it.
     Good,
     /// Works, at a price.
     Old(String),
@@ -18,11 +21,18 @@ pub(crate) fn judge(ext4: bool) -> Verdict {
     verdict(&read("/proc/sys/kernel/osrelease"), &read("/proc/sys/kernel/version"), ext4)
 }
 
-/// The pure part of [`judge`]. Debian's release says 6.1.0 whatever the patch level; its build string has the truth.
-fn verdict(release: &str, build: &str, ext4: bool) -> Verdict {
+/// Version of a kernel from /proc/sys/kernel/osrelease and /proc/sys/kernel/version. Debian's release says 6.1.0 whatever
+/// the patch level; its build string has the truth.
+#[must_use]
+pub fn version(release: &str, build: &str) -> Option<[u32; 3]> {
     let debian = build.split_once("Debian ").and_then(|(_, version)| numbers(version));
-    let Some(version) = debian.or_else(|| numbers(release)) else { return Verdict::Good };
-    let [major, minor, patch] = version;
+    debian.or_else(|| numbers(release))
+}
+
+/// Judge a kernel by the same two for a directory on ext4 or not.
+#[must_use]
+pub fn verdict(release: &str, build: &str, ext4: bool) -> Verdict {
+    let Some([major, minor, patch]) = version(release, build) else { return Verdict::Good };
     if ext4 && (major, minor) == (6, 1) && (64..=65).contains(&patch) {
         return Verdict::Broken(format!(
             "kernel {major}.{minor}.{patch} damages ext4 files written with direct I/O (Debian bug 1057843): use \

@@ -3,6 +3,7 @@
 pub mod buffer;
 pub mod conformance;
 pub mod io;
+pub mod kernel;
 pub mod lock;
 pub mod mapped;
 pub mod probe;
@@ -13,7 +14,6 @@ mod complete;
 mod doorbell;
 mod file;
 mod in_flight;
-mod kernel;
 mod live;
 mod notes;
 mod remedy;

@@ -8,6 +8,7 @@ mod rebuild;
 mod reconcile;
 mod rehydrate;
 mod scrub;
+mod tune;
 mod vacuum;
 
 use std::ffi::OsString;
@@ -30,6 +31,7 @@ pub use rebuild::RebuildIndex;
 pub use reconcile::Reconcile;
 pub use rehydrate::Rehydrate;
 pub use scrub::Scrub;
+pub use tune::Tune;
 pub use vacuum::Vacuum;
 
 /// The store when neither `--store` nor `GDD_STORE` names one.
@@ -52,7 +54,7 @@ A first tour:
   gdd fsck                                  read and verify every chunk
 
 Exit codes: 0 ok, 1 failed, 2 wrong usage, 3 damage found, 4 store busy or locked, 5 incompatible version;
-130 and 143 after SIGINT and SIGTERM, 141 when the reader of standard output has gone.
+130 and 143 after SIGINT and SIGTERM, 141 when the reader of standard output has gone; gdd tune has 10 and 11, too.
 With --json, standard output ends with exactly one JSON object, also for an error: {\"error\": ..., \"code\": ...}.
 GDD_LOG sets what is logged to standard error, for example GDD_LOG=debug.";
 
@@ -216,6 +218,8 @@ pub enum Command {
     Key(Key),
     /// Measure this machine, beside the ceilings that its device and cores set
     Bench(Bench),
+    /// Look at this machine's settings, and say what would suit a store better, and why
+    Tune(Tune),
     /// Write the manual pages to a directory
     #[command(hide = true)]
     Man {

@@ -209,12 +209,10 @@ impl Config {
     /// The file cannot be read, or a key or value is wrong: names file, line and key.
     pub fn load(arguments: &Serve, common: &Common) -> Result<Self> {
         let path = arguments.config.clone().unwrap_or_else(|| CONFIG_DEFAULT.into());
-        let mut config = match std::fs::read_to_string(&path) {
-            Ok(text) => Self::parse(&text, &path)?,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound && arguments.config.is_none() => {
-                Self::default()
-            }
-            Err(error) => return Err(Failure::Usage(format!("cannot read {}: {error}", path.display()))),
+        let mut config = match Self::read(&path)? {
+            Some(config) => config,
+            None if arguments.config.is_none() => Self::default(),
+            None => return Err(Failure::Usage(format!("cannot read {}: no such file", path.display()))),
         };
         common.override_in(&mut config);
         config.require_direct |= arguments.require_direct;
@@ -222,6 +220,18 @@ impl Config {
         config.problem().map_or(Ok(config), |what| {
             Err(Failure::Usage(format!("{what} (in {}, the environment or the flags)", path.display())))
         })
+    }
+
+    /// What a file says; `None` where there is none.
+    ///
+    /// # Errors
+    /// It cannot be read, or a key or value is wrong.
+    pub fn read(path: &Path) -> Result<Option<Self>> {
+        match std::fs::read_to_string(path) {
+            Ok(text) => Self::parse(&text, path).map(Some),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(Failure::Usage(format!("cannot read {}: {error}", path.display()))),
+        }
     }
 
     fn parse(text: &str, path: &Path) -> Result<Self> {

@@ -38,7 +38,7 @@ pub enum Failure {
     #[error("{1}")]
     Remote(u8, String),
     /// The user or the system asked us to stop.
-    #[error("stopped by {}; nothing was kept under the name", crate::signals::name(*.0))]
+    #[error("stopped by {}; what was half done is taken back", crate::signals::name(*.0))]
     Signal(i32),
     /// Whoever read our standard output stopped reading.
     #[error("standard output was closed by its reader")]

@@ -14,6 +14,7 @@ mod signals;
 mod size;
 mod span;
 mod tree;
+mod tune;
 mod users;
 mod volumes;
 

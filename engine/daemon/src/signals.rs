@@ -10,13 +10,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use rustix::event::{PollFd, PollFlags};
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 use signal_hook::{flag, low_level};
 
 use crate::failure::{Failure, Result};
 
 /// The signals that are noted.
-const NOTED: [i32; 2] = [SIGINT, SIGTERM];
+const NOTED: &[i32] = &[SIGINT, SIGTERM];
+/// Those, and what a terminal sends when it goes.
+const NOTED_ALL: &[i32] = &[SIGINT, SIGTERM, SIGHUP, SIGQUIT];
 
 /// End the process as `signal` would, at once: as safe for the store as a crash.
 pub fn end(signal: i32) -> ! {
@@ -38,16 +40,29 @@ impl Signals {
     /// # Errors
     /// The system has no descriptors left.
     pub fn note() -> Result<Self> {
-        Self::install().map_err(|error| Failure::Failed(format!("cannot watch for signals: {error}")))
+        Self::install(NOTED, true)
+            .map_err(|error| Failure::Failed(format!("cannot watch for signals: {error}")))
     }
 
-    fn install() -> io::Result<Self> {
+    /// The same, also when the terminal goes, and no second signal ends the process: for short steps that must be taken
+    /// back, because what they leave behind is not as safe as a crash.
+    ///
+    /// # Errors
+    /// As [`Signals::note`].
+    pub fn note_all() -> Result<Self> {
+        Self::install(NOTED_ALL, false)
+            .map_err(|error| Failure::Failed(format!("cannot watch for signals: {error}")))
+    }
+
+    fn install(signals: &[i32], is_second_fatal: bool) -> io::Result<Self> {
         let (caught, armed) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
         let (wake, source) = UnixStream::pair()?;
-        for signal in NOTED {
+        for &signal in signals {
             // In this order: the second signal finds the flag set that the first one left.
-            flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&armed))?;
-            flag::register(signal, Arc::clone(&armed))?;
+            if is_second_fatal {
+                flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&armed))?;
+                flag::register(signal, Arc::clone(&armed))?;
+            }
             let number = usize::try_from(signal).map_err(io::Error::other)?;
             flag::register_usize(signal, Arc::clone(&caught), number)?;
             low_level::pipe::register(signal, source.try_clone()?)?;

@@ -68,7 +68,7 @@ fn a_store_is_made_once() {
 fn the_help_teaches() {
     let place = Place::empty();
     let top = place.ok(&["--help"]);
-    let commands = ["init", "put", "get", "ls", "rm", "stats", "fsck", "rebuild-index", "rehydrate", "bench"];
+    let commands = ["init", "put", "get", "ls", "rm", "stats", "fsck", "rebuild-index", "rehydrate", "bench", "tune"];
     for command in commands {
         assert!(top.text().lines().any(|line| line.trim_start().starts_with(command)), "{command}");
         let help = place.ok(&[command, "--help"]);
@@ -81,6 +81,7 @@ fn the_help_teaches() {
         ("init", "zstd:3"),
         ("fsck", "BLAKE3"),
         ("rehydrate", "bextract"),
+        ("tune", "10 there is advice"),
     ] {
         assert!(place.ok(&[command, "--help"]).text().contains(example), "{command}");
     }
@@ -102,7 +103,7 @@ fn packages_get_pages_and_completions() {
     let place = Place::empty();
     place.ok(&["man", "pages"]);
     let pages = list(&place.join("pages"));
-    for page in ["gdd.1", "gdd-put.1", "gdd-bench-recall.1"] {
+    for page in ["gdd.1", "gdd-put.1", "gdd-bench-recall.1", "gdd-tune.1"] {
         assert!(pages.iter().any(|name| name == page), "{pages:?}");
     }
     for shell in ["bash", "zsh", "fish"] {

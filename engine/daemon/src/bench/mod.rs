@@ -4,14 +4,14 @@
 //! measured in the same run, in turn with what it bounds, and medians are shown with their spread.
 
 mod data;
-mod device;
+pub mod device;
 mod ingest;
 mod io;
 mod latency;
 mod plot;
 mod recall;
 mod report;
-mod scratch;
+pub mod scratch;
 mod stages;
 #[cfg(feature = "tokio-uring")]
 mod tokio;

@@ -22,11 +22,25 @@ impl Scratch {
     /// # Errors
     /// There is less room, or the directory cannot be written.
     pub fn new(common: &Common, need: u64) -> Result<Self> {
-        let place = place(common.store_named());
-        let made = tempfile::Builder::new().prefix("gdd-bench-").tempdir_in(&place);
-        let folder = made.map_err(Failure::file("make a scratch folder in", &place))?;
+        Self::at(&place(common.store_named()), need)
+    }
+
+    /// The same on the very disk of a store: beside it, or in it where a disk of its own is mounted there.
+    ///
+    /// # Errors
+    /// As [`Scratch::new`].
+    pub fn on_disk_of(store: &Path, need: u64) -> Result<Self> {
+        let beside = place(Some(store.to_owned()));
+        let device = |path: &Path| rustix::fs::stat(path).ok().map(|stat| stat.st_dev);
+        let same = device(store).is_none_or(|disk| device(&beside) == Some(disk));
+        Self::at(if same { &beside } else { store }, need)
+    }
+
+    fn at(place: &Path, need: u64) -> Result<Self> {
+        let made = tempfile::Builder::new().prefix("gdd-bench-").tempdir_in(place);
+        let folder = made.map_err(Failure::file("make a scratch folder in", place))?;
         let stats = rustix::fs::statvfs(folder.path()).map_err(std::io::Error::from);
-        let stats = stats.map_err(Error::io("look at", &place))?;
+        let stats = stats.map_err(Error::io("look at", place))?;
         let free = stats.f_bavail.saturating_mul(stats.f_frsize);
         if free < need {
             return Err(Failure::Failed(format!(

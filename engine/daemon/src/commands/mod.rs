@@ -30,6 +30,7 @@ use crate::control::Request;
 use crate::failure::Result;
 use crate::output::Outcome;
 use crate::serve;
+use crate::tune;
 
 /// Do what was typed.
 ///
@@ -68,6 +69,7 @@ pub fn run(cli: &Cli) -> Result<Outcome> {
         Command::Rehydrate(arguments) => rehydrate::run(arguments),
         Command::Key(arguments) => key::run(&arguments.action),
         Command::Bench(arguments) => bench::run(arguments, common),
+        Command::Tune(arguments) => tune::run(arguments, common),
         Command::Man { directory } => about::manual(directory),
         Command::Completions { shell } => about::completions(*shell, common.json),
     }
