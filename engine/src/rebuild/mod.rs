@@ -110,13 +110,20 @@ pub fn rebuild_index(dir: &Path, options: &Options, progress: &mut dyn FnMut(Pro
     Ok(rebuilt)
 }
 
-/// The same for a store of the simulation, which brings its own disk and an empty index.
+/// The same for a store of the simulation, which brings its own disk, an empty index, and the old one if that is left.
 ///
 /// # Errors
 /// As [`rebuild_index`].
-pub fn rebuild_simulated(io: &mut dyn Io, paths: &Paths, index: &dyn Index) -> Result<Rebuilt> {
+pub fn rebuild_simulated(
+    io: &mut dyn Io,
+    paths: &Paths,
+    index: &dyn Index,
+    old: Option<&dyn Index>,
+) -> Result<Rebuilt> {
     let (superblock, _) = superblocks::read(io, paths)?;
-    fill(io, paths, (superblock.store, index), Some(Marks::default()), &mut |_| {})
+    let store = superblock.store;
+    index.commit(Batch { meta: vec![(MetaKey::Store, store.0.to_vec())], ..Batch::default() })?;
+    fill(io, paths, (store, index), old.map(Marks::read).transpose()?, &mut |_| {})
 }
 
 /// Put everything into `index` that the files say.
