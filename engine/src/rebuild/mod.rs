@@ -87,11 +87,11 @@ pub fn rebuild_index(dir: &Path, options: &Options, progress: &mut dyn FnMut(Pro
     let source = store::probe_io(dir, Access::ReadWrite, options)?;
     let mut io = source.open().map_err(Error::io("open an I/O ring for", dir))?;
     let (superblock, _) = superblocks::read(io.as_mut(), &paths)?;
+    let marks = Marks::of_old(&paths.index(), superblock.store, options.budget().index);
+    let (marks, lost) = marks.map_or_else(|error| (None, Some(error)), |marks| (Some(marks), None));
     let fresh = paths.root().join("index.new");
     remove_tree(&fresh)?;
     let index = RocksIndex::create(&fresh, superblock.store, options.budget().index)?;
-    let marks = Marks::of_old(&paths.index(), superblock.store, options.budget().index);
-    let (marks, lost) = marks.map_or_else(|error| (None, Some(error)), |marks| (Some(marks), None));
     let mut rebuilt = fill(io.as_mut(), &paths, (superblock.store, &index), marks, progress)?;
     if let Some(error) = lost {
         rebuilt.notes.push(format!(
