@@ -63,8 +63,8 @@ fn a_stream_that_cannot_be_read_is_not_forgotten() {
     place.check(store);
 }
 
-/// A chunk that could not be given back is stored again, and that copy rots. The older one was spared after all: a wrong
-/// alarm, say, of a cable.
+/// A chunk that could not be given back is stored again, and that copy rots. The older one was spared after all: a
+/// wrong alarm, say, of a cable.
 #[test]
 fn of_two_copies_the_good_one_is_used() {
     for (young_rots, old_rots) in [(false, true), (true, false), (true, true), (false, false)] {

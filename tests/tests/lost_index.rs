@@ -166,7 +166,7 @@ fn a_rebuild_finds_what_lies_behind_damage() {
     bytes[end - 8192..].fill(0);
     fs::write(sealed, &bytes).unwrap();
     fs::remove_dir_all(gdd.store().join("index")).unwrap();
-    let rebuilt = gdd.json(&["rebuild-index"]);
+    let rebuilt = gdd.expect(3, &["rebuild-index", "--json"]).json();
     assert_eq!(number(&rebuilt, "containers_salvaged"), 1, "{rebuilt}");
     for time in ["at once", "after recovery"] {
         let report = gdd.expect(3, &["fsck", "--json"]).json();
@@ -186,7 +186,7 @@ fn a_rebuild_does_without_a_containers_header() {
         fs::write(path, bytes).unwrap();
     }
     fs::remove_dir_all(gdd.store().join("index")).unwrap();
-    gdd.expect(0, &["rebuild-index"]);
+    gdd.expect(3, &["rebuild-index"]);
     assert!(restore_all(&gdd, "no headers").is_empty());
     gdd.run(&["rm", "nobody"]);
     assert!(restore_all(&gdd, "no headers, after recovery").is_empty());

@@ -132,6 +132,33 @@ fn what_has_rotted_is_not_copied_and_comes_back_from_the_copy() {
     same(&from, &to, "old");
 }
 
+/// A check asks the other store, which knows of the damage that somebody has met there.
+#[test]
+fn rot_that_nobody_has_met_is_found_by_a_scrub_of_the_copy() {
+    let stores = Stores::new();
+    let (from, to) = (stores.made("from"), stores.made("to"));
+    let [one, two] = [stores.text("from"), stores.text("to")];
+    put(&from, "old", 1, 900_000);
+    from.expect(0, &["copy", &one, &two]);
+    let containers = files(&stores.path("to/containers")).unwrap();
+    containers.iter().for_each(|path| flip_bit(path, 300_000));
+    assert_eq!(number(&from.json(&["copy", &one, &two, "--check"]), "healed"), 0);
+    assert_eq!(to.run(&["get", "old"]).code, Some(3));
+    // What that restore has met is known now. The rest is not.
+    let healed = from.json(&["copy", &one, &two, "--scrub"]);
+    assert_eq!((number(&healed, "healed"), number(&healed, "present")), (1, 1), "{healed}");
+    assert!(number(&healed["scrub"], "containers_damaged") > 0, "{healed}");
+    same(&from, &to, "old");
+    for side in ["a", "b"] {
+        let recipe = &files(&stores.path("to/recipes").join(side)).unwrap()[0];
+        flip_bit(recipe, 5000);
+    }
+    assert_eq!(to.run(&["get", "old"]).code, Some(3));
+    let healed = from.json(&["copy", &one, &two]);
+    assert_eq!((number(&healed, "healed"), number(&healed, "renewed")), (1, 1), "{healed}");
+    same(&from, &to, "old");
+}
+
 #[test]
 fn a_number_of_a_volume_is_not_given_to_two_streams() {
     let stores = Stores::new();

@@ -1,8 +1,8 @@
 //! Of a chunk that is stored more than once, the copy that the index is to look for.
 //!
 //! The younger one, as a rule: it was stored because the older one was not to be relied on, or is on its way out. But
-//! that one may have rotted since, and nobody told. So where there are two, they are read and hashed; a store has few of
-//! them, and only they cost that.
+//! that one may have rotted since, and nobody told. So where there are two, they are read and hashed; a store has few
+//! of them, and only they cost that.
 
 use std::collections::HashSet;
 use std::path::Path;

@@ -87,11 +87,11 @@ pub fn rebuild_index(dir: &Path, options: &Options, progress: &mut dyn FnMut(Pro
     let source = store::probe_io(dir, Access::ReadWrite, options)?;
     let mut io = source.open().map_err(Error::io("open an I/O ring for", dir))?;
     let (superblock, _) = superblocks::read(io.as_mut(), &paths)?;
+    let marks = Marks::of_old(&paths.index(), superblock.store, options.budget().index);
+    let (marks, lost) = marks.map_or_else(|error| (None, Some(error)), |marks| (Some(marks), None));
     let fresh = paths.root().join("index.new");
     remove_tree(&fresh)?;
     let index = RocksIndex::create(&fresh, superblock.store, options.budget().index)?;
-    let marks = Marks::of_old(&paths.index(), superblock.store, options.budget().index);
-    let (marks, lost) = marks.map_or_else(|error| (None, Some(error)), |marks| (Some(marks), None));
     let mut rebuilt = fill(io.as_mut(), &paths, (superblock.store, &index), marks, progress)?;
     if let Some(error) = lost {
         rebuilt.notes.push(format!(
@@ -110,13 +110,20 @@ pub fn rebuild_index(dir: &Path, options: &Options, progress: &mut dyn FnMut(Pro
     Ok(rebuilt)
 }
 
-/// The same for a store of the simulation, which brings its own disk and an empty index.
+/// The same for a store of the simulation, which brings its own disk, an empty index, and the old one if that is left.
 ///
 /// # Errors
 /// As [`rebuild_index`].
-pub fn rebuild_simulated(io: &mut dyn Io, paths: &Paths, index: &dyn Index) -> Result<Rebuilt> {
+pub fn rebuild_simulated(
+    io: &mut dyn Io,
+    paths: &Paths,
+    index: &dyn Index,
+    old: Option<&dyn Index>,
+) -> Result<Rebuilt> {
     let (superblock, _) = superblocks::read(io, paths)?;
-    fill(io, paths, (superblock.store, index), Some(Marks::default()), &mut |_| {})
+    let store = superblock.store;
+    index.commit(Batch { meta: vec![(MetaKey::Store, store.0.to_vec())], ..Batch::default() })?;
+    fill(io, paths, (store, index), old.map(Marks::read).transpose()?, &mut |_| {})
 }
 
 /// Put everything into `index` that the files say.

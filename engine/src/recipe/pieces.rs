@@ -1,12 +1,12 @@
 //! The good parts of a recipe that cannot be read whole, as streams of their own.
 //!
-//! Each run of blocks that are good in either copy becomes a stream: an exact stretch of the one that was lost, of which
-//! only the place in it is not known. So what it needs is needed by a stream again, and is not freed before somebody
+//! Each run of blocks that are good in either copy becomes a stream: an exact stretch of the one that was lost, of
+//! which only the place in it is not known. So what it needs is needed by a stream again, and is not freed before somebody
 //! gives that up.
 //!
 //! # Crash consistency
-//! A piece is a recipe like any other: durable, then named in the index. Cut off and run again, it makes pieces of other
-//! names beside those that there are.
+//! A piece is a recipe like any other: durable, then named in the index. Cut off and run again, it makes pieces of
+//! other names beside those that there are.
 
 use gdd_uring::io::Io;
 

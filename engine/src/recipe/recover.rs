@@ -15,7 +15,8 @@
 //! | journal without | made a recipe, with a row; then removed: others rely on what it says |
 //!
 //! Nothing that may be somebody's only recipe is removed. A stream with a row and without a readable recipe keeps the
-//! vacuum from freeing what it may need, until it is set aside (`gdd fsck --repair --apply`) or given up (`gdd rm`). It may crash anywhere and be run again.
+//! vacuum from freeing what it may need, until it is set aside (`gdd fsck --repair --apply`) or given up (`gdd rm`). It
+//! may crash anywhere and be run again.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;

@@ -24,8 +24,7 @@ pub struct Source<'a> {
 /// Returns its new row.
 ///
 /// # Errors
-/// Either disk failed, or the source's entries are not those that `row` or the source's trailer says; nothing is changed
-/// then.
+/// Either disk failed, or the source's recipe is not whole.
 pub fn renew(
     io: &mut dyn Io,
     recipes: &Path,

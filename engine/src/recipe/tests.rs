@@ -171,8 +171,8 @@ fn an_index_is_rebuilt_from_what_is_there() {
     std::fs::write(recipes.join("a/notes.txt"), b"?").unwrap();
     std::fs::remove_file(Side::A.file(recipes, RecipeId(1))).unwrap();
     let set::Rows { rows, unreadable, notes } = set::rows(io, recipes, STORE).unwrap();
-    assert_eq!(rows[..2], [etc, usr]);
-    assert_eq!((unreadable.len(), rows.len(), &rows[2].name), (1, 3, &unreadable[0]));
+    assert_eq!((&rows[0], &rows[2], rows.len()), (&etc, &usr, 3));
+    assert_eq!(unreadable, [rows[1].name.clone()]);
     for word in [
         "notes.txt",
         "0000000000000001, one copy",

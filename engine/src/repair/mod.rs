@@ -8,8 +8,8 @@
 //! - Nothing is deleted that may be evidence: files go to `quarantine/`, an old index stays beside the new one.
 //! - No step makes anything unreadable that was readable: each is what the store does by itself, or sets aside what
 //!   cannot be read in any copy. Of a recipe that is good in parts, these stay, as streams `salvaged/...`.
-//! - It frees nothing but damaged containers, and those only into `quarantine/`: what else nobody needs any more is left
-//!   to the vacuum, so that whoever reads the report still has a choice.
+//! - It frees nothing but damaged containers, and those only into `quarantine/`: what else nobody needs any more is
+//!   left to the vacuum, so that whoever reads the report still has a choice.
 //! - Every step may be cut off and run again.
 
 mod aside;
@@ -47,8 +47,8 @@ pub struct Repaired {
     pub done: Vec<Step>,
     /// Files that lie in `quarantine/` now.
     pub set_aside: Vec<PathBuf>,
-    /// Streams that are gone as such: nobody can say all that they consisted of. Their recipes' files are among those set
-    /// aside.
+    /// Streams that are gone as such: nobody can say all that they consisted of. Their recipes' files are among those
+    /// set aside.
     pub streams_set_aside: Vec<String>,
     /// Of each of those, what is kept of it. What only its lost parts needed is freed by the next vacuum.
     pub salvaged: Vec<Aside>,

@@ -104,8 +104,8 @@ impl Action {
             Self::SetFilesAside => "move files that are none of this store's to quarantine/",
             Self::SetStreamsAside => {
                 "move recipes that cannot be read in either copy to quarantine/, and forget their streams; what can be \
-                 read of them stays as streams salvaged/NAME/1 and so on. Until then no vacuum runs, since nobody knows \
-                 what they need; the next one frees what only the lost parts needed"
+                 read of them stays as streams salvaged/NAME/1 and so on. Until then no vacuum runs, since nobody \
+                 knows what they need; the next one frees what only the lost parts needed"
             }
             Self::MarkChunks => {
                 "read everything, and note which chunks cannot be given back: the next backup that carries them \

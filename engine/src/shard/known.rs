@@ -6,8 +6,8 @@
 //!
 //! # Invariants
 //! - "Known" is said only of a chunk whose bytes are durable or will be durable with this worker's next round.
-//! - A doubt (damaged container, unchecked one, one that the vacuum empties, entry marked corrupted, length that differs) is never
-//!   "known".
+//! - A doubt (damaged container, unchecked one, one that the vacuum empties, entry marked corrupted, length that
+//!   differs) is never "known".
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;

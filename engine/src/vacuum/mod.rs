@@ -179,11 +179,13 @@ impl Vacuum<'_> {
 
     /// Of containers that earlier runs have begun to empty, those in which something is damaged.
     fn keep_broken(&mut self, left: &mut BTreeMap<ContainerId, ContainerRow>) -> Result<()> {
+        let begun = left.iter().filter(|(_, row)| row.state == ContainerState::Draining);
+        let begun: Vec<_> = begun.map(|(id, row)| (*id, *row)).collect();
         let mut whole = Vec::new();
-        for (id, row) in
-            left.iter().filter(|(id, row)| row.state == ContainerState::Draining && !self.broken.contains(id))
-        {
-            whole.extend(self.directory(*id, row)?.map(|_| *id));
+        for (id, row) in begun {
+            if !self.broken.contains(&id) && self.directory(id, &row)?.is_some() {
+                whole.push(id);
+            }
         }
         left.retain(|id, _| !whole.contains(id));
         Ok(())

@@ -10,6 +10,7 @@ use gdd_engine::format::StoreId;
 use gdd_engine::format::superblock::Settings;
 use gdd_engine::fsck::{self, Report};
 use gdd_engine::get::{Get, Shelf};
+use gdd_engine::index::Index;
 use gdd_engine::index::simulated::SimulatedIndex;
 use gdd_engine::ingest::{Put, PutOptions, PutSummary};
 use gdd_engine::opening::{self, FilterHome, Opening};
@@ -17,6 +18,7 @@ use gdd_engine::options::Options;
 use gdd_engine::pace::Rest;
 use gdd_engine::paths::Paths;
 use gdd_engine::progress::Progress;
+use gdd_engine::rebuild::{self, Rebuilt};
 use gdd_engine::recall::cache::SegmentCache;
 use gdd_engine::scrub::{self, ScrubOptions, ScrubReport};
 use gdd_engine::stepped::{self, Steps};
@@ -117,6 +119,19 @@ impl Rig {
         let (core, steps) = stepped::assemble(seed, shape.steps_seed, EXTENT_SIZE, idle)?;
         let cache = Arc::new(SegmentCache::with_buffer_size(SHELF.0, SHELF.1));
         Ok(Open { core, steps, shelf: Shelf { cache, latencies: Arc::default() } })
+    }
+
+    /// Make the index anew, with what the old one knows or as if it were lost.
+    ///
+    /// # Errors
+    /// As the engine says.
+    pub fn rebuild(&mut self, seed: u64, lost: bool) -> Result<Rebuilt> {
+        let mut io = self.disk.source().open().map_err(Error::io("open", Path::new(ROOT)))?;
+        let fresh = SimulatedIndex::new(seed);
+        let old = (!lost).then_some(self.index.as_ref() as &dyn Index);
+        let rebuilt = rebuild::rebuild_simulated(io.as_mut(), &Paths::new(Path::new(ROOT)), &fresh, old)?;
+        self.index = Arc::new(fresh);
+        Ok(rebuilt)
     }
 
     /// What a complete check says of the store, which nobody has open.

@@ -5,10 +5,6 @@ use std::path::Path;
 use std::sync::Arc;
 
 use gdd_engine::format::superblock::Settings;
-use gdd_engine::index::simulated::SimulatedIndex;
-use gdd_engine::paths::Paths;
-use gdd_engine::rebuild;
-use gdd_uring::io::IoSource;
 use gdd_uring::sim::Rng;
 
 use super::model::noise;
@@ -103,21 +99,10 @@ fn attempt(
     tally: &mut Tally,
 ) -> Result<(), String> {
     if case.rebuilt {
-        let fresh = SimulatedIndex::new(5);
-        let paths = Paths::new(Path::new(ROOT));
-        let mut io = rig.disk.source().open().map_err(|error| error.to_string())?;
-        let store = gdd_engine::superblocks::read(io.as_mut(), &paths).map_err(|error| error.to_string())?;
-        let named = gdd_engine::index::Batch {
-            meta: vec![(gdd_engine::index::MetaKey::Store, store.0.store.0.to_vec())],
-            ..Default::default()
-        };
-        gdd_engine::index::Index::commit(&fresh, named).map_err(|error| error.to_string())?;
-        let rebuilt = rebuild::rebuild_simulated(io.as_mut(), &paths, &fresh);
-        let rebuilt = rebuilt.map_err(|error| format!("a rebuild fails: {error}"))?;
+        let rebuilt = rig.rebuild(5, true).map_err(|error| format!("a rebuild fails: {error}"))?;
         if rebuilt.streams < streams.len() as u64 || !rebuilt.streams_unreadable.is_empty() {
             return Err(format!("a rebuild has lost a stream: {rebuilt:?}"));
         }
-        rig.index = Arc::new(fresh);
     }
     let open = match rig.open(CALM) {
         Ok(open) => open,

@@ -1,5 +1,6 @@
 //! Some lives of one store, one after another, in an order and with accidents that one seed decides.
 
+use gdd_engine::error::Error;
 use gdd_engine::format::codec::Compression;
 use gdd_engine::format::superblock::Settings;
 use gdd_engine::fsck::{Finding, Severity};
@@ -325,12 +326,37 @@ impl World {
                     self.restart();
                 }
                 Ok(open) => return Ok(Some(open)),
-                Err(_) if self.weather.rots() => return Ok(None),
+                Err(error) if self.weather.rots() => match self.mend(&error)? {
+                    true => continue,
+                    false => return Ok(None),
+                },
                 Err(_) if may_fail && !calm => self.restart(),
                 Err(error) => return Err(format!("a store does not open: {error}")),
             }
         }
+        if self.weather.rots() {
+            return Ok(None); // What says what the store is was damaged again and again.
+        }
         Err("the last opening was calm".to_owned())
+    }
+
+    /// A damaged store that does not open: it may for want of the blocks that say what it is, of which there are two
+    /// copies, and of the one that counts its openings, which a rebuild of the index makes anew. Whatever else is
+    /// damaged must not keep it from opening. Returns whether there is something to open now.
+    fn mend(&mut self, error: &Error) -> Result<bool, String> {
+        let why = error.to_string();
+        if why.contains("/store/gdd.store") {
+            return Ok(false);
+        }
+        if !why.contains("/store/epoch") {
+            return Err(format!("a store does not open for damage that should not keep it from that: {why}"));
+        }
+        let (seed, lost) = (self.random.bits(), self.random.coin());
+        match self.rig.rebuild(seed, lost) {
+            Ok(_) => Ok(true),
+            Err(error) if error.to_string().contains("/store/gdd.store") => Ok(false),
+            Err(error) => Err(format!("the index of a damaged store cannot be made anew: {error}")),
+        }
     }
 
     /// A few operations; ends early when the power is cut or the store has failed.

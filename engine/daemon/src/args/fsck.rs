@@ -14,7 +14,8 @@ Levels, each including those before:
 With --repair it checks everything, and says what a repair would do and what no repair brings back; with --apply it
 does so, and checks again. A repair deletes nothing: files that are of no use go to quarantine/ in the store's folder,
 an old index stays as index.old-N. Of a stream whose recipe is damaged in both copies, what can still be read stays as
-streams salvaged/NAME/1 and so on, until gdd rm gives them up. No daemon may have the store open. It can be stopped and run again.
+streams salvaged/NAME/1 and so on, until gdd rm gives them up. No daemon may have the store open. It can be stopped and
+run again.
 
 Examples:
   gdd fsck                     find damage

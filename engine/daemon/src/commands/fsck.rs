@@ -80,7 +80,7 @@ fn repaired_text(repaired: &Repaired) -> String {
         out.push_str(&salvaged(aside));
     }
     if !repaired.salvaged.is_empty() {
-        out.push_str("the next vacuum frees what only the lost parts of these streams needed; a daemon runs one a day\n");
+        out.push_str("the next vacuum frees what only the lost parts of these needed; a daemon runs one a day\n");
     }
     if let Some(left) = &repaired.left {
         out.push_str("now: ");
