@@ -55,6 +55,12 @@ fn damage_is_found_blamed_and_healed() {
     let stream = &blame["streams"][0];
     assert_eq!((&stream["stream"], &stream["lineage"]), (&"hit-1".into(), &"hit".into()), "{blame}");
     assert!(number(&stream["stretches"][0], "bytes") > 0, "{blame}");
+    let lost = &stream["chunks"][0];
+    assert_eq!((&lost["offset"], &lost["bytes"]), (&stream["stretches"][0]["offset"], &stream["bytes_bad"]));
+    let container = lost["container"].as_str().unwrap();
+    assert!(bad.file_stem().unwrap().to_str().unwrap() == container, "{bad:?} is container {container}");
+    assert!(number(lost, "at") <= 300_000 && number(lost, "at") + 70_000 > 300_000, "{lost}");
+    assert!(found.text().contains("gdd copy REPLICA STORE --check"), "{found:?}");
     assert_eq!(place.run(&["get", "hit-1"]).code, Some(3));
     place.put("hit-2", &hit);
     assert!(place.ok(&["get", "hit-1"]).out == hit);

@@ -134,6 +134,9 @@ fn text(report: Option<&ScrubReport>, blame: &Blame, damaged: bool) -> String {
     if blame.streams.len() > SHOWN_MAX {
         say(format!("and {} streams more; --json has all", blame.streams.len() - SHOWN_MAX));
     }
+    if blame.streams.iter().any(|hit| hit.unreadable.is_none()) {
+        say("a replica that has those streams gives them again: gdd copy REPLICA STORE --check".to_owned());
+    }
     text
 }
 

@@ -15,6 +15,8 @@ pub const GROUP_MAGIC: [u8; 8] = *b"GDDGROUP";
 pub const GROUP: u8 = 1;
 /// Names a stream that blocks of the group refer to.
 pub const STREAM: u8 = 2;
+/// A parsed block.
+pub const BLOCK: u8 = 3;
 /// The receipt of a stream.
 pub const END: u8 = 6;
 

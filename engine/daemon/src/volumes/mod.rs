@@ -8,8 +8,11 @@
 //! - A file that was a volume is a volume or an error, whatever happened to its header: what is taken for somebody
 //!   else's file would make orphans of a volume's streams.
 
+mod blocks;
 pub mod entries;
+pub mod files;
 pub mod references;
+mod skeleton;
 
 use std::fs::{self, File};
 use std::io::Read;
