@@ -122,3 +122,20 @@ fn a_wrong_configuration_is_refused() {
         assert!(checked.code == Some(2) && checked.err.contains(words), "{line}: {checked:?}");
     }
 }
+
+#[test]
+fn a_copy_does_not_meet_a_vacuum_of_the_daemon() {
+    let place = small_containers();
+    place.put("one", &random(1, 1_000_000));
+    let (store, other) = (place.store(), place.join("other"));
+    let [store, other] = [&store, &other].map(|path| path.to_str().unwrap());
+    place.ok(&["init", other, "--replica-of", store]);
+    place.ok(&["copy", store, other]);
+    let daemon = serve_with(&place, "workers = 2\n[vacuum]\nevery = \"never\"\n");
+    for (from, to) in [(store, other), (other, store)] {
+        let refused = place.run(&["copy", from, to, "--check"]);
+        assert_eq!(refused.code, Some(4), "{from} to {to}: {refused:?}");
+    }
+    drop(daemon);
+    place.ok(&["copy", other, store, "--check"]);
+}
