@@ -27,6 +27,9 @@ const SHOWN_MAX: usize = 100;
 /// Something failed that says nothing about the data.
 pub fn run(arguments: &args::Scrub, dir: &Path, options: &Options) -> Result<Outcome> {
     let signals = Signals::note()?;
+    if arguments.report {
+        return super::reading(dir, options, |store| here(store, arguments, &signals));
+    }
     let (outcome, notes) = super::writing(dir, options, |store| here(store, arguments, &signals))?;
     Ok(outcome.with_notes(notes))
 }
