@@ -59,7 +59,8 @@ pub fn outcome(store: &Store) -> Result<Outcome> {
 }
 
 /// Seconds since 1970 as a date and time.
-fn utc(seconds: u64) -> String {
+#[must_use]
+pub fn utc(seconds: u64) -> String {
     let (days, rest) = (seconds / 86_400, seconds % 86_400);
     let (mut year, mut left) = (1970, days);
     let is_leap =
