@@ -3,17 +3,21 @@
 //!
 //! `cargo run --release -p gdd-engine --example vacuum_scale -- [GIB [DIRECTORY]]`; by default 20 GiB logical, of which
 //! 16 GiB are unique, below the temporary directory. It prints the rate of each run, its memory, and how much is on
-//! disk for each byte that is needed; then reads every stream that is left and compares it. Last it stores the same
-//! data with and without a vacuum and a scrub beside it, in turns, and prints the ratio of the medians.
+//! disk for each byte that is needed; how fast the streams that stay are restored before and after, and from how many
+//! containers; then reads every stream that is left and compares it. Last it stores the same data with and without a
+//! vacuum and a scrub beside it, in turns, and prints the ratio of the medians, and how long single writes and the ends
+//! of streams took.
 #![allow(missing_docs)]
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use gdd_engine::error::Error;
 use gdd_engine::format::superblock::Settings;
 use gdd_engine::options::{Access, Options};
+use gdd_engine::recipe::RecipeReader;
 use gdd_engine::scrub::ScrubOptions;
 use gdd_engine::store::Store;
 use gdd_engine::vacuum::{VacuumOptions, VacuumReport};
@@ -25,6 +29,8 @@ const SHARED: usize = STREAM / 5;
 /// Bytes a second of the vacuum that runs beside ingest, and of the scrub: the daemon's own.
 const RATE: u64 = 64 << 20;
 const SCRUB_RATE: u64 = 32 << 20;
+/// Streams that are restored before and after: every other one of these stays.
+const SAMPLE: u64 = 64;
 /// Turns with and without it.
 const TURNS: usize = 5;
 
@@ -53,6 +59,7 @@ fn main() -> Result<(), Error> {
     }
     let logical = streams * STREAM as u64;
     println!("stored   {:.1} GB logical at {}", gb(logical), rate(logical, started));
+    locality("before", &store, streams)?;
     for stream in (0..streams).step_by(2) {
         store.remove(&name(stream))?;
     }
@@ -62,6 +69,7 @@ fn main() -> Result<(), Error> {
         show(run, &report, used(&dir));
     }
     println!("disk     {:.2} GB before, {:.2} GB after", gb(before), gb(used(&dir)));
+    locality("after", &store, streams)?;
     let started = Instant::now();
     for stream in (1..streams).step_by(2) {
         compare(&store, stream)?;
@@ -71,6 +79,44 @@ fn main() -> Result<(), Error> {
     println!("memory   {:.0} MB resident at most", peak_mb());
     store.close()?;
     std::fs::remove_dir_all(&dir).map_err(Error::io("remove", &dir))
+}
+
+/// How streams that stay are restored: rate, and the containers that their chunks lie in.
+fn locality(when: &str, store: &Store, streams: u64) -> Result<(), Error> {
+    let sample = (1..streams.min(SAMPLE)).step_by(2);
+    let (mut bytes, mut containers, mut changes) = (0, 0, 0);
+    for stream in sample.clone() {
+        let ids = places(store, &name(stream))?;
+        containers += ids.iter().collect::<BTreeSet<_>>().len();
+        changes += ids.windows(2).filter(|pair| pair[0] != pair[1]).count();
+        bytes += STREAM as u64;
+    }
+    let started = Instant::now();
+    for stream in sample {
+        let mut get = store.get(&name(stream))?;
+        while get.next()?.is_some() {}
+    }
+    println!(
+        "restore  {when}: {}; {:.1} containers for each GB, {:.1} changes from one to another",
+        rate(bytes, started),
+        containers as f64 / gb(bytes),
+        changes as f64 / gb(bytes)
+    );
+    Ok(())
+}
+
+/// The containers of a stream's chunks, in its order.
+fn places(store: &Store, name: &str) -> Result<Vec<u64>, Error> {
+    let core = store.core();
+    let row = core.index.recipe(name)?.ok_or_else(|| Error::NoSuchStream(name.to_owned()))?;
+    let mut io = core.open_io()?;
+    let mut reader = RecipeReader::open(io.as_mut(), &core.paths.recipes(), row.recipe, core.store)?;
+    let (mut entries, mut found) = (Vec::new(), Vec::new());
+    while reader.next_block(io.as_mut(), &mut entries)? {}
+    reader.close(io.as_mut());
+    let hashes: Vec<_> = entries.iter().map(|entry| entry.hash).collect();
+    core.index.locate(&hashes, &mut found)?;
+    Ok(found.into_iter().flatten().map(|entry| entry.container.0).collect())
 }
 
 fn show(run: u32, report: &VacuumReport, used: u64) {
@@ -99,6 +145,7 @@ fn show(run: u32, report: &VacuumReport, used: u64) {
 /// Ingest in turns: alone, and beside a vacuum that always has something to do, and a scrub that begins anew.
 fn beside(store: &Store, streams: u64) -> Result<(), Error> {
     let (mut alone, mut accompanied) = (Vec::new(), Vec::new());
+    let mut waits = [Waits::default(), Waits::default()];
     for turn in 0..2 * TURNS {
         let with = turn % 2 == 1;
         // Every third of the rest goes, so that there is something to move.
@@ -107,38 +154,13 @@ fn beside(store: &Store, streams: u64) -> Result<(), Error> {
         }
         let over = AtomicBool::new(false);
         let seconds = std::thread::scope(|scope| {
-            let vacuuming = with.then(|| {
-                scope.spawn(|| {
-                    let options =
-                        VacuumOptions { rate: Some(RATE), dead_share: 0.01, ..VacuumOptions::default() };
-                    while !over.load(Ordering::Relaxed) {
-                        store.vacuum(&options, &mut |_| (), &mut |wait| {
-                            std::thread::sleep(wait);
-                            !over.load(Ordering::Relaxed)
-                        })?;
-                    }
-                    Ok::<(), Error>(())
-                })
-            });
-            let scrubbing = with.then(|| {
-                scope.spawn(|| {
-                    let options = ScrubOptions { rate: Some(SCRUB_RATE), ..ScrubOptions::default() };
-                    while !over.load(Ordering::Relaxed) {
-                        store.scrub(&options, &mut |_| (), &mut |wait| {
-                            std::thread::sleep(wait);
-                            !over.load(Ordering::Relaxed)
-                        })?;
-                    }
-                    Ok::<(), Error>(())
-                })
-            });
-            let started = Instant::now();
+            let vacuuming = with.then(|| scope.spawn(|| vacuum_until(store, &over)));
+            let scrubbing = with.then(|| scope.spawn(|| scrub_until(store, &over)));
+            let mut seconds = 0.0;
             for part in 0..16 {
-                let mut put = store.put(&format!("turn-{turn}-{part}"))?;
-                put.write(&noise(1_000_000 + (turn as u64) * 100 + part, STREAM))?;
-                put.finish()?;
+                let bytes = noise(1_000_000 + (turn as u64) * 100 + part, STREAM);
+                seconds += waits[usize::from(with)].put(store, &format!("turn-{turn}-{part}"), &bytes)?;
             }
-            let seconds = started.elapsed().as_secs_f64();
             over.store(true, Ordering::Relaxed);
             for beside in vacuuming.into_iter().chain(scrubbing) {
                 beside.join().unwrap_or(Err(Error::Cancelled))?;
@@ -157,7 +179,66 @@ fn beside(store: &Store, streams: u64) -> Result<(), Error> {
         SCRUB_RATE >> 20,
         alone / accompanied
     );
+    for (who, waits) in ["alone", "beside"].iter().zip(waits) {
+        println!(
+            "waits    {who}: a write of 1 MiB {}; the end of a stream {}",
+            percentiles(waits.writes),
+            percentiles(waits.ends)
+        );
+    }
     Ok(())
+}
+
+fn vacuum_until(store: &Store, over: &AtomicBool) -> Result<(), Error> {
+    let options = VacuumOptions { rate: Some(RATE), dead_share: 0.01, ..VacuumOptions::default() };
+    while !over.load(Ordering::Relaxed) {
+        store.vacuum(&options, &mut |_| (), &mut |wait| {
+            std::thread::sleep(wait);
+            !over.load(Ordering::Relaxed)
+        })?;
+    }
+    Ok(())
+}
+
+fn scrub_until(store: &Store, over: &AtomicBool) -> Result<(), Error> {
+    let options = ScrubOptions { rate: Some(SCRUB_RATE), ..ScrubOptions::default() };
+    while !over.load(Ordering::Relaxed) {
+        store.scrub(&options, &mut |_| (), &mut |wait| {
+            std::thread::sleep(wait);
+            !over.load(Ordering::Relaxed)
+        })?;
+    }
+    Ok(())
+}
+
+/// How long single calls took.
+#[derive(Default)]
+struct Waits {
+    writes: Vec<Duration>,
+    ends: Vec<Duration>,
+}
+
+impl Waits {
+    /// Store a stream; returns the seconds that it took.
+    fn put(&mut self, store: &Store, name: &str, bytes: &[u8]) -> Result<f64, Error> {
+        let started = Instant::now();
+        let mut put = store.put(name)?;
+        for part in bytes.chunks(1 << 20) {
+            let before = Instant::now();
+            put.write(part)?;
+            self.writes.push(before.elapsed());
+        }
+        let before = Instant::now();
+        put.finish()?;
+        self.ends.push(before.elapsed());
+        Ok(started.elapsed().as_secs_f64())
+    }
+}
+
+fn percentiles(mut times: Vec<Duration>) -> String {
+    times.sort_unstable();
+    let at = |share: usize| times[(times.len() - 1) * share / 100].as_secs_f64() * 1e3;
+    format!("p50 {:.2}, p99 {:.2}, at most {:.2} ms of {}", at(50), at(99), at(100), times.len())
 }
 
 fn compare(store: &Store, stream: u64) -> Result<(), Error> {

@@ -45,11 +45,18 @@ pub enum Bug {
     ForgetMoved,
     /// The vacuum gives the file away before the index says that the container is free.
     UnlinkBeforeCommit,
+    /// The vacuum decides whom it waits for when it chooses containers, before look-ups treat what is in them as
+    /// unknown.
+    SinceBeforeLeaving,
+    /// The scrub does not keep the vacuum from freeing what it reads.
+    ScrubUnseen,
+    /// The scrub goes by the list that it began with, whatever the vacuum has freed since.
+    ScrubFreed,
 }
 
 impl Bug {
     /// Every bug.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 20] = [
         Self::AckBeforeSync,
         Self::IndexBeforeData,
         Self::SkipDirectorySync,
@@ -67,6 +74,9 @@ impl Bug {
         Self::FreeBeforeDurable,
         Self::ForgetMoved,
         Self::UnlinkBeforeCommit,
+        Self::SinceBeforeLeaving,
+        Self::ScrubUnseen,
+        Self::ScrubFreed,
     ];
 }
 

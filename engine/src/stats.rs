@@ -1,5 +1,6 @@
 //! What a store holds and how it works, for people and for `--json`.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use gdd_uring::io::Io;
@@ -8,7 +9,8 @@ use crate::error::{Error, Result};
 use crate::filter::FilterStats;
 use crate::format::StoreId;
 use crate::format::superblock::Settings;
-use crate::index::{ContainerState, Index, RecipeState};
+use crate::ids::ContainerId;
+use crate::index::{CheckedRow, ContainerState, Index, RecipeState};
 use crate::paths::Paths;
 use crate::shard::counters::Counters;
 
@@ -37,6 +39,10 @@ pub struct Stats {
     pub containers_sealed: u64,
     /// Containers that recovery found missing or short when this process opened the store.
     pub containers_damaged: u64,
+    /// Container files in use that no scrub has checked yet, as far as the index knows.
+    pub containers_unchecked: u64,
+    /// When the container was checked whose last check is the longest ago: seconds since 1970.
+    pub oldest_check_unix: Option<u64>,
     /// Chunks that this process could not give back, and that were not stored again since.
     pub chunks_suspect: u64,
     /// `logical_bytes / unique_bytes`; 0 when there are none.
@@ -108,6 +114,12 @@ pub fn collect(io: &mut dyn Io, sources: Sources<'_>) -> Result<Stats> {
     let open = |row: &crate::index::ContainerRow| row.state == ContainerState::Open;
     let count =
         |of: &dyn Fn(&Counters) -> u64| sources.counters.iter().map(|counters| of(counters)).sum::<u64>();
+    let checked: HashMap<ContainerId, CheckedRow> = sources.index.checked()?.into_iter().collect();
+    // A scrub leaves the others out.
+    let kept = || {
+        let others = [ContainerState::Free, ContainerState::Quarantined];
+        rows.iter().filter(move |(_, row)| !others.contains(&row.state)).map(|(id, _)| id)
+    };
     let unique_bytes = sum(&|row| row.raw_bytes);
     Ok(Stats {
         store: sources.store.to_string(),
@@ -121,6 +133,8 @@ pub fn collect(io: &mut dyn Io, sources: Sources<'_>) -> Result<Stats> {
         containers: rows.len() as u64,
         containers_sealed: rows.iter().filter(|(_, row)| !open(row)).count() as u64,
         containers_damaged: sources.damaged as u64,
+        containers_unchecked: kept().filter(|id| !checked.contains_key(*id)).count() as u64,
+        oldest_check_unix: kept().filter_map(|id| checked.get(id).map(|row| row.unix)).min(),
         chunks_suspect: sources.suspects as u64,
         dedup_ratio: ratio(logical_bytes, unique_bytes),
         filter: sources.filter,

@@ -24,9 +24,10 @@ use crate::format::superblock::{Settings, Superblock};
 use crate::get::{self, Get, Shelf};
 use crate::ids::Epoch;
 use crate::index::rocks::RocksIndex;
-use crate::index::{Index, RecipeRow, RecipeState};
+use crate::index::{ContainerRow, ContainerState, Index, RecipeRow, RecipeState};
 use crate::ingest::named::NamedPut;
 use crate::ingest::{Put, PutOptions};
+use crate::leaving::Leaving;
 use crate::observe::RecallHistograms;
 use crate::opening::{self, FilterHome, Opening};
 use crate::options::{Access, Options, Trust};
@@ -362,6 +363,11 @@ fn read_only_seed(
     let Superblock { store, settings, .. } = superblock;
     let index: Arc<dyn Index> =
         Arc::new(RocksIndex::open_read_only(&paths.index(), store, options.budget().index)?);
+    let is_leaving =
+        |row: &ContainerRow| matches!(row.state, ContainerState::Draining | ContainerState::Quarantined);
+    let rows = index.containers()?.into_iter().filter(|(_, row)| is_leaving(row));
+    let leaving: Vec<_> = rows.map(|(id, _)| id).collect();
+    let suspects = Suspects::known_to(index.as_ref())?;
     let (filter, _) = Filter::open_read_only(&paths.filter(), FilterConfig::new(store, Epoch(0)))?;
     Ok(Seed {
         paths: paths.clone(),
@@ -372,9 +378,9 @@ fn read_only_seed(
         filter: Arc::new(filter),
         source,
         damaged: Arc::default(),
-        suspects: Suspects::default(),
+        suspects,
         unchecked: Default::default(),
-        leaving: Default::default(),
+        leaving: Leaving::of(leaving),
         visits: Default::default(),
         begun: Vec::new(),
         workers: options.workers(),

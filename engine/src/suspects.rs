@@ -39,6 +39,16 @@ impl Suspects {
         Ok(Self(Arc::new(Inner { index: Some(index), any, chunks: RwLock::new(chunks) })))
     }
 
+    /// Those that were written down in `index`; the ones to come are not.
+    ///
+    /// # Errors
+    /// The index failed.
+    pub fn known_to(index: &dyn Index) -> Result<Self> {
+        let chunks: HashSet<ChunkHash> = index.suspects()?.into_iter().collect();
+        let any = AtomicBool::new(!chunks.is_empty());
+        Ok(Self(Arc::new(Inner { index: None, any, chunks: RwLock::new(chunks) })))
+    }
+
     /// A chunk could not be given back. It counts as unknown from here on, and after the next opening.
     pub fn note(&self, hash: ChunkHash) {
         // Whoever asked for the chunk hears an error that says why.

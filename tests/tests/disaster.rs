@@ -2,12 +2,13 @@
 //! restore of the latter says so.
 #![allow(clippy::unwrap_used)]
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use gdd_rig::{Daemon, JobResult, Level, Release, Rig};
+use gdd_rig::{Daemon, JobId, JobResult, Level, Release, Rig, Signal};
 use gdd_tests::bacula::{DEVICE, POOL, Site, VOLUME, assert_equal, assert_restored};
 use gdd_tests::copy::copy;
 use gdd_tests::damage::files;
@@ -49,6 +50,12 @@ impl Scene {
 
     fn store(&self) -> PathBuf {
         self.site.gdd.store().to_owned()
+    }
+
+    /// The Archive Device.
+    fn device(&self) -> String {
+        let volume = self.rig.volume_file(DEVICE, VOLUME).unwrap();
+        volume.parent().unwrap().to_str().unwrap().to_owned()
     }
 
     fn full(&self) -> JobResult {
@@ -110,6 +117,18 @@ fn lost_container() {
     let report = scene.site.gdd.expect(3, &["scrub", "--report", "--json"]).json();
     let hit = &list(&report["blame"], "streams")[0];
     assert!(text(hit, "stream").starts_with("sd/") && text(hit, "lineage").contains("tree"), "{report:#}");
+    assert!(!list(hit, "chunks").is_empty(), "{report:#}");
+    // Which files: all of them lay in the one container.
+    let device = scene.device();
+    let report = ["scrub", "--report", "--volumes", &device, "--json"];
+    let report = scene.site.gdd.expect(3, &report).json();
+    let hit = &list(&report["blame"], "streams")[0];
+    let names = |field: &str| -> BTreeSet<String> {
+        list(hit, field).iter().map(|name| name.as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(names("volumes"), BTreeSet::from([VOLUME.to_owned()]), "{report:#}");
+    let all = (0..FILES).map(|file| scene.source.join(format!("{file:03}")).to_str().unwrap().to_owned());
+    assert_eq!(names("files"), all.collect(), "{report:#}");
     scene.serve();
     scene.lost(&scene.first);
     let again = scene.full();
@@ -158,14 +177,42 @@ fn rollback_to_an_older_snapshot() {
     scene.site.gdd.expect(0, &["fsck", "--repair", "--apply"]);
     scene.serve();
     scene.lost(&second);
+    // What the volumes of the lost days need and the store does not have is named.
+    let found = scene.site.gdd.expect(3, &["reconcile", "--volumes", &scene.device(), "--json"]).json();
+    assert_eq!(text(&list(&found, "lacking")[0], "volume"), VOLUME, "{found:#}");
+    // In the console: nothing more goes onto the volumes of those days, and the lost jobs are forgotten.
+    scene.rig.update(&format!("volume={VOLUME} volstatus=Used")).unwrap();
     scene.replace_source(3);
     let third = scene.full();
+    assert_eq!(third.volumes, ["Dedup-0002"], "{third:?}");
     scene.restored(&third);
     scene.lost(&second);
+    scene.rig.console(&format!("delete jobid={} yes", second.id)).unwrap();
+    let left = scene.rig.query_catalog("SELECT JobId FROM Job WHERE Type='B' ORDER BY JobId").unwrap();
+    assert_eq!(left, [[scene.first.id.to_string()], [third.id.to_string()]], "the lost one is gone");
+    scene.restored(&third);
     // Bacula reads a block too far, into the lost job: it ends in error, after all of the first one's files.
     let back = scene.rig.restore(&[scene.first.id]).unwrap();
     assert!(back.result.log.contains("[GDD-SD-0025]"), "{}", back.result.log);
     assert_equal(&kept, &back.path(&scene.source));
+    scene.site.stop_and_check();
+}
+
+#[test]
+fn lost_catalog() {
+    let Some(mut scene) = Scene::new() else { return };
+    let scanned = scene.rig.bscan(DEVICE, VOLUME).unwrap();
+    scanned.printed.clone().demand_success().unwrap();
+    let jobs = scene.rig.query_scanned(&scanned, "SELECT JobId FROM Job WHERE Type='B'").unwrap();
+    scene.rig.signal(Daemon::Director, Signal::Kill).unwrap();
+    fs::copy(&scanned.catalog, scene.rig.catalog()).unwrap();
+    scene.rig.restart(Daemon::Director).unwrap();
+    let back = scene.rig.restore(&[JobId(jobs[0][0].parse().unwrap())]).unwrap();
+    back.result.clone().demand_ok().unwrap();
+    assert_equal(&scene.source, &back.path(&scene.source));
+    // And the next backup goes on from there.
+    let again = scene.full();
+    scene.restored(&again);
     scene.site.stop_and_check();
 }
 

@@ -99,3 +99,43 @@ fn space_is_freed_on_a_disk_without_any() {
     Serving::start(&gdd, folder.path()).stop();
     assert!(ballast.exists(), "and is there again");
 }
+
+#[test]
+fn a_restart_on_a_full_disk_gives_the_ballast_up_and_vacuums_at_once() {
+    let disk = match SmallDisk::new(512) {
+        Ok(disk) => disk,
+        Err(why) => return println!("skipped: {why}"),
+    };
+    let gdd = Gdd::at(&disk.root().join("store"));
+    gdd.init_with(&["--container-size", "4m"]);
+    let folder = scratch("full");
+    let ballast = gdd.store().join("ballast");
+    // The daemon's vacuum is due in a day: nothing but the lack of room makes it run.
+    Serving::start(&gdd, folder.path()).stop();
+    for number in 0..40 {
+        gdd.put(&format!("s-{number}"), random(100 + number, 5 * MIB));
+    }
+    (0..40).filter(|number| number % 4 > 0).for_each(|number| {
+        gdd.expect(0, &["rm", &format!("s-{number}")]);
+    });
+    assert!(ballast.exists());
+    let mut filler = fs::File::create(disk.root().join("filler")).unwrap();
+    io::copy(&mut io::repeat(7).take(u64::MAX), &mut filler).expect_err("the disk is full");
+    let socket = folder.path().join("gdd.sock");
+    let asking = gdd.clone().with_env("GDD_SOCKET", socket.to_str().expect("a plain name"));
+    let daemon = Serving::start(&asking, folder.path());
+    let last = || asking.json(&["status"])["services"]["vacuum"]["last"].clone();
+    while last().is_null() {
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    let report = last();
+    assert!(number(&report, "freed_bytes") > 50 * MIB, "{report}");
+    let log = daemon.log();
+    assert!(log.contains("ballast"), "it was given up: {log}");
+    daemon.stop();
+    for number in (0..40).step_by(4) {
+        let name = format!("s-{number}");
+        assert_eq!(gdd.digest(&name).0, random(100 + number, 5 * MIB).digest(), "{name}");
+    }
+    assert_eq!(gdd.json(&["fsck"])["clean"], true);
+}

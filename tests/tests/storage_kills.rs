@@ -259,13 +259,17 @@ fn matrix(release: Release, victim: Victim, moments: &[Moment]) {
     let Some(mut scene) = Scene::new(release, 77 + victim as u64) else { return };
     let full = effort::is_full();
     let pause = Duration::from_secs(if full { 60 } else { 3 });
+    let mut cells = 0;
     for &moment in moments {
         scene.play(Cell { victim, moment, how: How::Kill });
+        cells += 1;
         if full || moment == Moment::LargeFile {
             scene.play(Cell { victim, moment, how: How::Stop(pause) });
+            cells += 1;
         }
     }
     scene.site.stop_and_check();
+    println!("{cells} cells of {victim:?} on {release:?}: every one as it should be");
 }
 
 const UPKEEP: [Moment; 3] = [Moment::Vacuum, Moment::Scrub, Moment::Rebuild];

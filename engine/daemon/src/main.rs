@@ -2,6 +2,7 @@
 
 mod args;
 mod bench;
+mod catalog;
 mod client;
 mod commands;
 mod config;

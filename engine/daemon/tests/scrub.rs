@@ -40,7 +40,14 @@ fn damage_is_found_blamed_and_healed() {
     let (hit, spared) = (random(1, 4_000_000), random(2, 2_000_000));
     place.put("hit-1", &hit);
     place.put("spared", &spared);
+    let stats = place.ok(&["stats", "--json"]).object();
+    assert!(number(&stats, "containers_unchecked") > 3 && stats["oldest_check_unix"].is_null(), "{stats}");
+    assert!(place.ok(&["stats"]).text().contains("checked      none of"));
     let clean = place.ok(&["scrub", "--json"]).object();
+    let stats = place.ok(&["stats", "--json"]).object();
+    assert_eq!(number(&stats, "containers_unchecked"), 0, "{stats}");
+    assert!(number(&stats, "oldest_check_unix") > 1_600_000_000, "{stats}");
+    assert!(place.ok(&["stats"]).text().contains("checked      all since 20"));
     assert!(number(&clean, "chunks") > 200 && number(&clean, "containers_damaged") == 0, "{clean}");
     assert!(place.ok(&["scrub"]).text().contains("clean"));
     assert!(place.ok(&["scrub", "--report"]).text().contains("no damage is known"));
@@ -55,6 +62,12 @@ fn damage_is_found_blamed_and_healed() {
     let stream = &blame["streams"][0];
     assert_eq!((&stream["stream"], &stream["lineage"]), (&"hit-1".into(), &"hit".into()), "{blame}");
     assert!(number(&stream["stretches"][0], "bytes") > 0, "{blame}");
+    let lost = &stream["chunks"][0];
+    assert_eq!((&lost["offset"], &lost["bytes"]), (&stream["stretches"][0]["offset"], &stream["bytes_bad"]));
+    let container = lost["container"].as_str().unwrap();
+    assert!(bad.file_stem().unwrap().to_str().unwrap() == container, "{bad:?} is container {container}");
+    assert!(number(lost, "at") <= 300_000 && number(lost, "at") + 70_000 > 300_000, "{lost}");
+    assert!(found.text().contains("gdd copy REPLICA STORE --check"), "{found:?}");
     assert_eq!(place.run(&["get", "hit-1"]).code, Some(3));
     place.put("hit-2", &hit);
     assert!(place.ok(&["get", "hit-1"]).out == hit);

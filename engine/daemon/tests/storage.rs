@@ -12,6 +12,7 @@ use gdd_daemon::storage::{Limits, StorageService};
 use gdd_engine::format::superblock::Settings;
 use gdd_engine::options::{Access, Options};
 use gdd_engine::store::Store as Engine;
+use gdd_engine::vacuum::VacuumOptions;
 use gdd_link::request::{APPEND, Request};
 use gdd_link::{ERR_STALE, Head, Hello, Welcome};
 use gdd_ring::{Endpoint, Peer};
@@ -49,9 +50,13 @@ struct Rig {
 
 impl Rig {
     fn new() -> Self {
+        Self::with(&Settings::default())
+    }
+
+    fn with(settings: &Settings) -> Self {
         let root = tempfile::tempdir().unwrap();
         let dir = root.path().join("store");
-        Engine::init(&dir, &Settings::default(), &options()).unwrap();
+        Engine::init(&dir, settings, &options()).unwrap();
         let engine = Arc::new(Engine::open(&dir, Access::ReadWrite, &options()).unwrap());
         let mut rig = Self { root, engine, service: None };
         rig.serve(Limits::default());
@@ -164,6 +169,26 @@ fn interleaved_streams_come_back_and_are_retired() {
     store.retire(VOLUME).unwrap();
     assert!(rig.names().is_empty());
     assert_eq!(store.length(streams[0]).unwrap(), None);
+}
+
+#[test]
+fn a_driver_that_fell_silent_holds_up_no_vacuum() {
+    let mut rig = Rig::with(&Settings { container_size: 1 << 20, ..Settings::default() });
+    let mut store = rig.driver();
+    let (stream, bytes) = (begin(&mut store), noise(1, 8_000_000));
+    bytes.chunks(64_000).for_each(|part| store.append(stream, false, part).unwrap());
+    finish(&mut store, stream, &bytes);
+    assert!(recall(&mut store, stream, 0, 100_000) == bytes[..100_000]);
+    // It may go on from there, or hold the volume open for days.
+    rig.engine.remove(&rig.names()[0]).unwrap();
+    let vacuum = || rig.engine.vacuum(&VacuumOptions::default(), &mut |_| (), &mut |_| true).unwrap();
+    let first = vacuum();
+    assert!(first.waiting_for_readers > 4 && first.freed_containers == 0, "{first:?}");
+    while vacuum().freed_containers == 0 {
+        thread::sleep(Duration::from_millis(200));
+    }
+    assert_eq!(store.length(stream).unwrap(), None, "the driver is still there, and served");
+    rig.stop();
 }
 
 #[test]

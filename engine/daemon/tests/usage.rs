@@ -68,7 +68,8 @@ fn a_store_is_made_once() {
 fn the_help_teaches() {
     let place = Place::empty();
     let top = place.ok(&["--help"]);
-    let commands = ["init", "put", "get", "ls", "rm", "stats", "fsck", "rebuild-index", "rehydrate", "bench", "tune"];
+    let commands =
+        ["init", "put", "get", "ls", "rm", "stats", "fsck", "rebuild-index", "rehydrate", "bench", "tune"];
     for command in commands {
         assert!(top.text().lines().any(|line| line.trim_start().starts_with(command)), "{command}");
         let help = place.ok(&[command, "--help"]);

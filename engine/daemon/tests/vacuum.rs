@@ -3,7 +3,9 @@
 
 mod support;
 
+use std::collections::BTreeMap;
 use std::io::{Read, Write};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -55,6 +57,66 @@ fn a_store_alone_is_vacuumed() {
     let checked = place.ok(&["fsck", "--json"]).object();
     assert_eq!(checked["clean"], true, "{checked}");
     assert_eq!(place.run(&["vacuum", "--dead-percent", "100"]).code, Some(2));
+}
+
+/// Every file of the store with its bytes.
+fn all_files(place: &Place) -> BTreeMap<PathBuf, Vec<u8>> {
+    let (mut found, mut open) = (BTreeMap::new(), vec![place.store()]);
+    while let Some(folder) = open.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            match path.is_dir() {
+                true => open.push(path),
+                false => drop(found.insert(path.clone(), std::fs::read(path).unwrap())),
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn a_dry_run_says_why_not_more_and_writes_nothing() {
+    let place = small_containers();
+    half_dead(&place);
+    let looks = |words: &[&str]| {
+        let before = all_files(&place);
+        let report = place.ok(&[&["vacuum", "--dry-run", "--json"], words].concat()).object();
+        let text = place.ok(&[&["vacuum", "--dry-run"], words].concat()).text().to_owned();
+        place.ok(&["scrub", "--report"]);
+        let after = all_files(&place);
+        let changed: Vec<_> = before.iter().filter(|(path, bytes)| after.get(*path) != Some(bytes)).collect();
+        let changed: Vec<_> = changed.iter().map(|(path, _)| path).collect();
+        assert!(changed.is_empty() && before.len() == after.len(), "{changed:?} changed");
+        (report, text)
+    };
+    // All of it is dead enough, then none.
+    let (report, _) = looks(&[]);
+    assert!(number(&report, "chosen_dead_bytes") > 4_000_000, "{report}");
+    let (report, text) = looks(&["--dead-percent", "99"]);
+    assert!(
+        number(&report, "chosen") == 0 && number(&report, "below_limit_dead_bytes") > 4_000_000,
+        "{report}"
+    );
+    assert!(text.contains("\nstay ") && text.contains("too little of it"), "{text}");
+    // A daemon dies with containers begun, which an open stream may rely on: it writes that down for the next.
+    let daemon = serve_with(&place, "workers = 2\n[vacuum]\nevery = \"never\"\n");
+    let mut open = place.start(&["put", "open"]);
+    open.stdin.as_mut().unwrap().write_all(&random(1, 200_000)).unwrap();
+    while place.ok(&["status", "--json"]).object()["requests"] != 2 {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    place.ok(&["vacuum", "--rate", "0"]);
+    let held = place.ok(&["vacuum", "--dry-run", "--json"]).object();
+    assert!(number(&held, "waiting_for_streams") > 5 && number(&held, "waiting_bytes") > 4_000_000, "{held}");
+    let text = place.ok(&["vacuum", "--dry-run"]).text().to_owned();
+    assert!(text.contains("\nwaiting ") && text.contains("for streams to end"), "{text}");
+    drop(daemon);
+    drop(open.stdin.take());
+    open.wait().unwrap();
+    // Killed, so something is left to recover: a dry run leaves that to the next opening for writing.
+    let (report, _) = looks(&[]);
+    assert!(number(&report, "waiting_bytes") > 4_000_000, "{report}");
+    assert_eq!(place.ok(&["fsck", "--json"]).object()["damage_count"], 0);
 }
 
 #[test]
@@ -121,4 +183,21 @@ fn a_wrong_configuration_is_refused() {
         let checked = place.run(&["serve", "--check", "--config", config.to_str().unwrap()]);
         assert!(checked.code == Some(2) && checked.err.contains(words), "{line}: {checked:?}");
     }
+}
+
+#[test]
+fn a_copy_does_not_meet_a_vacuum_of_the_daemon() {
+    let place = small_containers();
+    place.put("one", &random(1, 1_000_000));
+    let (store, other) = (place.store(), place.join("other"));
+    let [store, other] = [&store, &other].map(|path| path.to_str().unwrap());
+    place.ok(&["init", other, "--replica-of", store]);
+    place.ok(&["copy", store, other]);
+    let daemon = serve_with(&place, "workers = 2\n[vacuum]\nevery = \"never\"\n");
+    for (from, to) in [(store, other), (other, store)] {
+        let refused = place.run(&["copy", from, to, "--check"]);
+        assert_eq!(refused.code, Some(4), "{from} to {to}: {refused:?}");
+    }
+    drop(daemon);
+    place.ok(&["copy", other, store, "--check"]);
 }

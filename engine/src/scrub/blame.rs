@@ -1,7 +1,7 @@
 //! Whom damage concerns: the streams that need chunks which cannot be given back, where in them, and who may bring
 //! those chunks again.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use gdd_uring::io::Io;
 
@@ -9,13 +9,17 @@ use crate::core::Core;
 use crate::error::Result;
 use crate::format::recipe::Owner;
 use crate::format::recipe_block::RecipeEntry;
-use crate::ids::ChunkHash;
+use crate::ids::{ChunkHash, ContainerId};
 use crate::index::{RecipeRow, RecipeState};
 use crate::progress::Progress;
 use crate::recipe::RecipeReader;
 
 /// Stretches that are listed of a stream.
-const STRETCHES_MAX: usize = 64;
+const STRETCHES_MAX: usize = 1000;
+/// Places of bad chunks that are listed of a stream.
+const CHUNKS_MAX: usize = 1000;
+/// Chunks that are looked up at once.
+const LOOKUP_SIZE: usize = 1024;
 
 /// Bytes of a stream that cannot be given back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
@@ -24,6 +28,21 @@ pub struct Stretch {
     pub offset: u64,
     /// How many.
     pub bytes: u64,
+}
+
+/// A chunk that cannot be given back, and where a stream needs it.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Lost {
+    /// Which, in hex.
+    pub chunk: String,
+    /// The stream's first byte that it stands for.
+    pub offset: u64,
+    /// How many it stands for.
+    pub bytes: u64,
+    /// The container that should have it, in hex; none where the index knows of no place.
+    pub container: Option<String>,
+    /// Its record's offset in that container.
+    pub at: Option<u32>,
 }
 
 /// A stream that needs such chunks.
@@ -44,8 +63,12 @@ pub struct Hit {
     pub bytes_bad: u64,
     /// Chunks of it that cannot, each counted as often as it occurs.
     pub chunks_bad: u64,
-    /// Where they are, at most so many stretches as fit a report.
+    /// Where they are, at most a thousand stretches.
     pub stretches: Vec<Stretch>,
+    /// Stretches that are not listed.
+    pub stretches_more: u64,
+    /// Which they are, in the stream's order, at most a thousand places.
+    pub chunks: Vec<Lost>,
     /// Its recipe cannot be read: nothing of it can be given back, and what it needs is not known.
     pub unreadable: Option<String>,
 }
@@ -61,12 +84,32 @@ pub struct Blame {
     pub streams: Vec<Hit>,
 }
 
+/// What cannot be given back, and where it should be: container and offset of its record.
+struct Suspected {
+    all: HashSet<ChunkHash>,
+    places: HashMap<ChunkHash, (ContainerId, u32)>,
+}
+
+impl Suspected {
+    fn of(core: &Core) -> Result<Self> {
+        let all = core.suspects.list();
+        let (mut places, mut found) = (HashMap::new(), Vec::new());
+        let hashes: Vec<ChunkHash> = all.iter().copied().collect();
+        for part in hashes.chunks(LOOKUP_SIZE) {
+            core.index.locate(part, &mut found)?;
+            let rows = part.iter().zip(&found);
+            places.extend(rows.filter_map(|(hash, row)| row.map(|row| (*hash, (row.container, row.offset)))));
+        }
+        Ok(Self { all, places })
+    }
+}
+
 /// Look through all recipes for the chunks that are suspect.
 ///
 /// # Errors
 /// The index or the disk failed. A recipe that is damaged in both copies is no error, but a hit.
 pub fn blame(core: &Core, progress: &mut dyn FnMut(Progress)) -> Result<Blame> {
-    let suspects = core.suspects.list();
+    let suspects = Suspected::of(core)?;
     let mut io = core.open_io()?;
     let mut rows = core.index.recipes()?;
     rows.retain(|row| row.state == RecipeState::Live);
@@ -85,6 +128,8 @@ pub fn blame(core: &Core, progress: &mut dyn FnMut(Progress)) -> Result<Blame> {
             bytes_bad: 0,
             chunks_bad: 0,
             stretches: Vec::new(),
+            stretches_more: 0,
+            chunks: Vec::new(),
             unreadable: None,
         };
         match look(core, io.as_mut(), &row, &suspects, &mut needed, &mut hit) {
@@ -97,8 +142,8 @@ pub fn blame(core: &Core, progress: &mut dyn FnMut(Progress)) -> Result<Blame> {
             Err(error) => return Err(error),
         }
     }
-    blame.chunks = suspects.len() as u64;
-    blame.chunks_unneeded = (suspects.len() - needed.len()) as u64;
+    blame.chunks = suspects.all.len() as u64;
+    blame.chunks_unneeded = (suspects.all.len() - needed.len()) as u64;
     Ok(blame)
 }
 
@@ -106,7 +151,7 @@ fn look(
     core: &Core,
     io: &mut dyn Io,
     row: &RecipeRow,
-    suspects: &HashSet<ChunkHash>,
+    suspects: &Suspected,
     needed: &mut HashSet<ChunkHash>,
     hit: &mut Hit,
 ) -> Result<()> {
@@ -121,9 +166,9 @@ fn look(
             Err(error) => break Err(error),
         }
         for entry in &entries {
-            if suspects.contains(&entry.hash) {
+            if suspects.all.contains(&entry.hash) {
                 needed.insert(entry.hash);
-                hit.add(entry, at);
+                hit.add(entry, at, &suspects.places);
             }
             at += entry.bytes();
         }
@@ -134,7 +179,7 @@ fn look(
 
 impl Hit {
     /// An entry at byte `offset` of the stream is lost.
-    fn add(&mut self, entry: &RecipeEntry, offset: u64) {
+    fn add(&mut self, entry: &RecipeEntry, offset: u64, places: &HashMap<ChunkHash, (ContainerId, u32)>) {
         let bytes = entry.bytes();
         self.bytes_bad += bytes;
         self.chunks_bad += u64::from(entry.repeat);
@@ -143,8 +188,20 @@ impl Hit {
             _ => {
                 if self.stretches.len() < STRETCHES_MAX {
                     self.stretches.push(Stretch { offset, bytes });
+                } else {
+                    self.stretches_more += 1;
                 }
             }
+        }
+        if self.chunks.len() < CHUNKS_MAX {
+            let place = places.get(&entry.hash);
+            self.chunks.push(Lost {
+                chunk: entry.hash.to_string(),
+                offset,
+                bytes,
+                container: place.map(|place| place.0.to_string()),
+                at: place.map(|place| place.1),
+            });
         }
     }
 }

@@ -18,17 +18,19 @@ const VACUUM_SHELF_BYTES: usize = 64 << 20;
 
 impl Store {
     /// Find what no stream needs any more, and free it, beside whatever else goes on; see [`vacuum::run`]. `rest`
-    /// waits, and says whether to go on.
+    /// waits, and says whether to go on. A dry run is content with a store that is open for reading only.
     ///
     /// # Errors
-    /// The store is open for reading only, or as [`vacuum::run`].
+    /// The store is open for reading only and this is no dry run, or as [`vacuum::run`].
     pub fn vacuum<'a>(
         &'a self,
         options: &VacuumOptions,
         progress: &'a mut dyn FnMut(Progress),
         rest: &'a mut Rest<'a>,
     ) -> Result<VacuumReport> {
-        self.writable()?;
+        if !options.dry_run {
+            self.writable()?;
+        }
         let shelf = Shelf::new(VACUUM_SHELF_BYTES, Trust::Hash);
         vacuum::run(
             &self.core,

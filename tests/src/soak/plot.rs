@@ -8,12 +8,12 @@ use super::Sample;
 
 const WIDTH: u32 = 1000;
 /// Of the picture.
-const HEIGHT: u32 = 1540;
+const HEIGHT: u32 = 2200;
 
 /// A curve: its caption, and what of a sample it shows.
 type Curve = (&'static str, fn(&Sample) -> f64);
 
-const CURVES: [Curve; 7] = [
+const CURVES: [Curve; 10] = [
     ("memory of the daemon, MB resident", |sample| sample.resident / 1e6),
     ("containers on disk, MB", |sample| sample.disk / 1e6),
     ("disk for each needed byte", |sample| sample.disk / sample.needed.max(1.0)),
@@ -21,6 +21,9 @@ const CURVES: [Curve; 7] = [
     ("of 100 bytes of the remote client, over the network", |sample| {
         100.0 * sample.wire / sample.remote.max(1.0)
     }),
+    ("backups of a cycle, seconds", |sample| sample.put_seconds),
+    ("vacuum of a cycle, seconds", |sample| sample.vacuum_seconds),
+    ("scrub of a cycle, seconds", |sample| sample.scrub_seconds),
     ("restores of a cycle, seconds", |sample| sample.get_seconds),
     ("killed so far", |sample| sample.kills),
 ];

@@ -1,11 +1,13 @@
 //! What the samples of a soak say, with a reason for each verdict.
 
 use super::Sample;
-use super::trend::Trend;
+use super::trend::{Robust, Trend};
 
 /// A trend counts if it is above zero at 99 % and comes to more than this share of the mean over the cycles judged:
 /// once its caches are full a daemon's memory is so steady that a page more is significant.
 const MATTERS: f64 = 0.02;
+/// What a thousand more cycles may add to the daemon's memory, at 99 %, as a share of its median.
+const THOUSAND_MAX: f64 = 0.05;
 /// The last third may need this much more disk than the one before, which has the same data.
 const GROWTH_MAX: f64 = 1.10;
 /// Bytes on disk for each byte needed, in the mean of the last third. Containers of 1 MiB: what is being filled and
@@ -31,6 +33,7 @@ pub fn judge(samples: &[Sample]) -> Vec<Verdict> {
     vec![
         // In the middle third the caches fill.
         no_trend("memory of the daemon", last, |sample| sample.resident),
+        no_leak(samples, last),
         no_trend("new bytes of a cycle", &samples[thirds..], |sample| sample.new),
         no_trend("bytes over the network", &samples[thirds..], |sample| sample.wire),
         no_trend("seconds of the restores", &samples[thirds..], |sample| sample.get_seconds),
@@ -52,6 +55,30 @@ fn no_trend(what: &'static str, samples: &[Sample], of: fn(&Sample) -> f64) -> V
         100.0 * share
     );
     Verdict { what, holds, why }
+}
+
+/// A bound for longer runs. It is made of the last third, not of the last four fifths: the daemon is killed in the first
+/// third, after which its memory begins anew, and in the middle one its caches fill. Both would be a slope, and neither
+/// goes on.
+fn no_leak(samples: &[Sample], last: &[Sample]) -> Verdict {
+    let robust =
+        |samples: &[Sample]| Robust::of(&samples.iter().map(|sample| sample.resident).collect::<Vec<_>>());
+    let what = "memory in a thousand cycles";
+    let (Some(judged), Some(all)) = (robust(last), robust(&samples[samples.len() / 5..])) else {
+        return Verdict { what, holds: true, why: "too few cycles for a slope".to_owned() };
+    };
+    let why = format!(
+        "median {:.4e}, slope {:.3e} a cycle, not above {:.3e} at 99 % over {} cycles: {:.2} % in a thousand, at \
+         most {:.0} %; over the last four fifths, in which the daemon is killed and its caches fill, {:.3e}",
+        judged.median,
+        judged.slope,
+        judged.upper,
+        judged.count,
+        100.0 * judged.in_a_thousand(),
+        100.0 * THOUSAND_MAX,
+        all.slope
+    );
+    Verdict { what, holds: judged.in_a_thousand() < THOUSAND_MAX, why }
 }
 
 fn mean(samples: &[Sample], of: impl Fn(&Sample) -> f64) -> f64 {
@@ -103,7 +130,9 @@ mod tests {
     #[test]
     fn a_leak_and_a_growing_store_are_seen() {
         assert_eq!(failed(&samples(|_| 1e6, |_| 1.1e6)), Vec::<&str>::new());
-        assert_eq!(failed(&samples(|at| 1e6 + 1000.0 * at, |_| 1.1e6)), ["memory of the daemon"]);
+        let leak = ["memory of the daemon", "memory in a thousand cycles"];
+        assert_eq!(failed(&samples(|at| 1e6 + 1000.0 * at, |_| 1.1e6)), leak);
+        assert_eq!(failed(&samples(|at| 1e6 + 100.0 * at, |_| 1.1e6)), leak[1..], "one that takes its time");
         assert_eq!(failed(&samples(|_| 1e6, |at| 0.6e6 + 4e3 * at)), ["growth of the store"]);
         assert_eq!(failed(&samples(|_| 1e6, |_| 1.5e6)), ["disk for each needed byte"]);
     }

@@ -1,5 +1,6 @@
 //! What was typed after `gdd scrub`.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
@@ -20,18 +21,26 @@ checked is remembered, so it can be stopped at any time. gdd fsck checks more, i
 store for itself.
 
 When something cannot be given back, the streams that need it follow: which job or volume each is of, where in it, and
-what brings the data again. --report says this alone.
+what brings the data again: the next full backup, or `gdd copy REPLICA STORE --check` where a replica has them (stop
+the daemon for that). --report says this alone; --json has each chunk, its place in the stream, and its container.
+With --volumes it also names the volumes that refer to those streams, and the files in the damaged stretches: volumes
+of storage mode know which bytes of their streams each file has, and volumes that Bacula itself writes hold the
+references of bothsides mode.
 
 Examples:
   gdd scrub                       everything, with a daemon at its rate, without one as fast as it goes
   gdd scrub --older-than 7d       leave out what was checked within a week
   gdd scrub --report --json       whom damage that was found concerns
+  gdd scrub --report --volumes /srv/bacula        and which files
 
 Exit codes: 0 all is well, 3 damage was found, now or before.")]
 pub struct Scrub {
     /// Read nothing; name the streams that damage concerns, which was found before
     #[arg(long, conflicts_with_all = ["rate", "older_than"])]
     pub report: bool,
+    /// A folder with volumes of either mode, to name volumes and files; may be given several times
+    #[arg(long, value_name = "DIR", requires = "report")]
+    pub volumes: Vec<PathBuf>,
     /// Bytes a second that are read, e.g. 32m; 0 is no limit
     #[arg(long, value_name = "SIZE", value_parser = size::parse)]
     pub rate: Option<u64>,

@@ -17,6 +17,9 @@ meanwhile. What streams or restores that are open now may rely on is freed by a 
 It stops, and frees nothing, when it cannot read what some stream needs. It can be stopped at any time, and killed:
 nothing is lost, and the next run goes on.
 
+--dry-run opens the store for reading only and writes nothing, not even where a crash has left something to recover; it
+counts what was committed by then. With a daemon it is the daemon that looks.
+
 Examples:
   gdd vacuum --dry-run            what would be freed, and why not more
   gdd vacuum                      with a daemon at its rate, see gdd.toml; without one as fast as it goes

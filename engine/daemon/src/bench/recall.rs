@@ -274,7 +274,8 @@ impl Bench<'_> {
 
     /// Chunks that are in the cache: borrowed, copied, the copy alone, and one of them again and again.
     fn hits(&self, hashes: &[ChunkHash]) -> Result<[Latencies; 4]> {
-        let names = ["cache hit, borrowed", "cache hit, copied", "copy alone", "cache hit, copied, one chunk"];
+        let names =
+            ["cache hit, borrowed", "cache hit, copied", "copy alone", "cache hit, copied, one chunk"];
         let mut found = names.map(Latencies::new);
         let [borrowed, copied, copy, hot] = &mut found;
         let count = usize::try_from(WORKING_SET / self.size).unwrap_or(1);

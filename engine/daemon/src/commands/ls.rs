@@ -17,13 +17,15 @@ use crate::size::{grouped, show};
 pub(super) struct Listed {
     /// As `put` calls it; `logical_bytes` says the same.
     bytes: u64,
+    /// The mark of its lineage, in hex; zeros for none.
+    lineage_mark: String,
     #[serde(flatten)]
     row: RecipeRow,
 }
 
 impl From<RecipeRow> for Listed {
     fn from(row: RecipeRow) -> Self {
-        Self { bytes: row.logical_bytes, row }
+        Self { bytes: row.logical_bytes, lineage_mark: format!("{:016x}", row.lineage_mark), row }
     }
 }
 
@@ -57,7 +59,8 @@ pub fn outcome(store: &Store) -> Result<Outcome> {
 }
 
 /// Seconds since 1970 as a date and time.
-fn utc(seconds: u64) -> String {
+#[must_use]
+pub fn utc(seconds: u64) -> String {
     let (days, rest) = (seconds / 86_400, seconds % 86_400);
     let (mut year, mut left) = (1970, days);
     let is_leap =

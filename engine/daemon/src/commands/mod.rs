@@ -1,6 +1,7 @@
 //! The commands, thin: each opens what it needs, lets the engine work, and says what came of it.
 
 mod about;
+mod blamed;
 mod copy;
 mod export;
 mod fsck;
@@ -42,7 +43,11 @@ pub fn run(cli: &Cli) -> Result<Outcome> {
     if let Some(request) = plain_request(&cli.command)
         && let Some(client) = Client::of_store(&common.socket(), &store)
     {
-        return client.ask(request);
+        let outcome = client.ask(request)?;
+        return match &cli.command {
+            Command::Scrub(arguments) => blamed::with_files(outcome, &arguments.volumes),
+            _ => Ok(outcome),
+        };
     }
     match &cli.command {
         Command::Serve(arguments) => serve::run(arguments, common),
@@ -59,7 +64,9 @@ pub fn run(cli: &Cli) -> Result<Outcome> {
         Command::Rm { name } => rm::run(name, &store, &options),
         Command::Stats => stats::run(&store, &options),
         Command::Fsck(arguments) => fsck::run(arguments, &store, &options),
-        Command::Scrub(arguments) => scrub::run(arguments, &store, &options),
+        Command::Scrub(arguments) => {
+            blamed::with_files(scrub::run(arguments, &store, &options)?, &arguments.volumes)
+        }
         Command::Vacuum(arguments) => vacuum::run(arguments, &store, &options),
         Command::RebuildIndex(arguments) => rebuild_index::run(arguments, &store, &options),
         Command::Reconcile(arguments) => reconcile::run(arguments, common, &store, &options),

@@ -27,6 +27,9 @@ const SHOWN_MAX: usize = 100;
 /// Something failed that says nothing about the data.
 pub fn run(arguments: &args::Scrub, dir: &Path, options: &Options) -> Result<Outcome> {
     let signals = Signals::note()?;
+    if arguments.report {
+        return super::reading(dir, options, |store| here(store, arguments, &signals));
+    }
     let (outcome, notes) = super::writing(dir, options, |store| here(store, arguments, &signals))?;
     Ok(outcome.with_notes(notes))
 }
@@ -133,6 +136,9 @@ fn text(report: Option<&ScrubReport>, blame: &Blame, damaged: bool) -> String {
     blame.streams.iter().take(SHOWN_MAX).for_each(|hit| say(of_stream(hit)));
     if blame.streams.len() > SHOWN_MAX {
         say(format!("and {} streams more; --json has all", blame.streams.len() - SHOWN_MAX));
+    }
+    if blame.streams.iter().any(|hit| hit.unreadable.is_none()) {
+        say("a replica that has those streams gives them again: gdd copy REPLICA STORE --check".to_owned());
     }
     text
 }

@@ -6,6 +6,7 @@ use gdd_engine::options::Options;
 use gdd_engine::stats::Stats;
 use gdd_engine::store::Store;
 
+use super::ls::utc;
 use crate::failure::Result;
 use crate::output::Outcome;
 use crate::size::{grouped, show, show_binary};
@@ -28,6 +29,19 @@ pub fn outcome(store: &Store, dir: &Path) -> Result<Outcome> {
     Ok(Outcome::new(&stats, text)?.with_notes(stats.io_notes))
 }
 
+/// How far back the last look at every container lies.
+#[must_use]
+pub fn checked(stats: &Stats) -> String {
+    let oldest =
+        stats.oldest_check_unix.map_or("none yet".to_owned(), |unix| format!("all since {}", utc(unix)));
+    match (stats.containers, stats.containers_unchecked) {
+        (0, _) => "no container to check".to_owned(),
+        (_, 0) => format!("{oldest} UTC"),
+        (all, left) if left == all => format!("none of {} containers yet", grouped(all)),
+        (_, left) => format!("{oldest} UTC, but for {} containers never checked", grouped(left)),
+    }
+}
+
 fn text(dir: &Path, stats: &Stats) -> String {
     let sizes = [stats.chunk_size_min, stats.chunk_size_avg, stats.chunk_size_max];
     let line = |name: &str, value: String| format!("{name:<12} {value}\n");
@@ -44,6 +58,7 @@ fn text(dir: &Path, stats: &Stats) -> String {
         line("dedup ratio", format!("{:.2}", stats.dedup_ratio)),
         line("chunks", grouped(stats.chunks)),
         line("containers", format!("{}, {} sealed", stats.containers, stats.containers_sealed)),
+        line("checked", checked(stats)),
         line("chunk sizes", sizes.map(|size| show_binary(u64::from(size))).join("/")),
         line("tuner", if stats.settings.tuner { "on" } else { "off" }.to_owned()),
         line("disk access", stats.io_mode.clone()),

@@ -21,6 +21,9 @@ use crate::size::{grouped, show};
 /// A stream cannot be read, or the store failed.
 pub fn run(arguments: &args::Vacuum, dir: &Path, options: &Options) -> Result<Outcome> {
     let signals = Signals::note()?;
+    if arguments.dry_run {
+        return super::reading(dir, options, |store| here(store, &arguments.options(), &signals));
+    }
     let (outcome, notes) = super::writing(dir, options, |store| here(store, &arguments.options(), &signals))?;
     Ok(outcome.with_notes(notes))
 }

@@ -7,6 +7,7 @@ use gdd_engine::observe::Kind;
 use serde_json::{Value, json};
 
 use super::state::State;
+use crate::commands::stats as stats_of;
 use crate::failure::Result;
 use crate::output::Outcome;
 use crate::size::{grouped, to_float};
@@ -58,6 +59,7 @@ pub fn outcome(state: &State) -> Result<Outcome> {
         line("fallback", note.clone());
     }
     line("last fsck", "unknown: `gdd fsck` runs while the daemon is stopped".to_owned());
+    line("checked", stats_of::checked(&stats));
     line("tuner", if stats.settings.tuner { "on" } else { "off" }.to_owned());
     line("commits", grouped(stats.commits));
     line("lookups", format!("{} near, {} in the index", stats.near_hits, stats.index_lookups));

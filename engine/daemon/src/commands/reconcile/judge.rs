@@ -1,0 +1,201 @@
+//! Which streams nobody can ask for any more.
+//!
+//! # Invariants
+//! - What was not asked about is never an orphan: streams of volumes without `--volumes`, streams of jobs without a
+//!   rule for them, streams that were stored by hand.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use serde_json::Value;
+
+use crate::args;
+use crate::catalog::Catalog;
+use crate::failure::{Failure, Result};
+use crate::volumes::{self, Volume};
+
+/// Clocks differ, and a catalog has times without zones.
+const DAY: u64 = 86_400;
+
+/// A stream as `gdd ls` lists it.
+#[derive(Debug)]
+pub struct Stream<'a> {
+    pub name: &'a str,
+    pub bytes: u64,
+    pub stored_unix: u64,
+    lineage_mark: u64,
+}
+
+/// See the module.
+pub struct Judge<'a> {
+    arguments: &'a args::Reconcile,
+    /// Volumes that were found, and whether the catalog has them; all of them without one.
+    volumes: BTreeMap<String, bool>,
+    catalog: Option<&'a Catalog>,
+    /// By domain.
+    oldest: BTreeMap<String, BTreeMap<u64, u64>>,
+    now: u64,
+}
+
+impl<'a> Stream<'a> {
+    pub fn of(listed: &'a Value, now: u64) -> Self {
+        let number = |field: &str| listed[field].as_u64();
+        let mark = listed["lineage_mark"].as_str().and_then(|mark| u64::from_str_radix(mark, 16).ok());
+        Self {
+            name: listed["name"].as_str().unwrap_or_default(),
+            bytes: number("bytes").unwrap_or(0),
+            stored_unix: number("created_unix").unwrap_or(now),
+            lineage_mark: mark.unwrap_or(0),
+        }
+    }
+
+    /// Its volume's id, and its number, of a volume's stream.
+    pub fn of_volume(&self) -> Option<(&'a str, u64)> {
+        let (volume, stream) = self.name.strip_prefix("sd/")?.split_once('/')?;
+        Some((volume, u64::from_str_radix(stream, 16).ok()?))
+    }
+}
+
+impl<'a> Judge<'a> {
+    pub fn new(
+        arguments: &'a args::Reconcile,
+        found: &[Volume],
+        catalog: Option<&'a Catalog>,
+        now: u64,
+    ) -> Self {
+        let mut volumes = BTreeMap::new();
+        for volume in found {
+            let known = catalog.is_none_or(|catalog| catalog.has_volume(&volume.name()));
+            *volumes.entry(volume.hex()).or_insert(false) |= known;
+        }
+        Self { arguments, volumes, catalog, oldest: BTreeMap::new(), now }
+    }
+
+    /// Why `stream` is an orphan, if it is one.
+    pub fn why(&mut self, stream: &Stream<'_>) -> Option<&'static str> {
+        let age = self.now.saturating_sub(stream.stored_unix);
+        let why = if let Some(of) = stream.name.strip_prefix("sd/") {
+            self.of_volume(of.split('/').next()?)
+        } else if let Some(of) = stream.name.strip_prefix("net/") {
+            self.of_job(of.split('/').next()?, stream, age)
+        } else {
+            None // Stored by hand.
+        };
+        why.filter(|_| age > self.arguments.keep_newer)
+    }
+
+    fn of_volume(&self, volume: &str) -> Option<&'static str> {
+        if self.arguments.volumes.is_empty() {
+            return None;
+        }
+        match self.volumes.get(volume) {
+            None => Some("its volume is gone"),
+            Some(false) => Some("the catalog does not know its volume"),
+            Some(true) => None,
+        }
+    }
+
+    fn of_job(&mut self, domain: &str, stream: &Stream<'_>, age: u64) -> Option<&'static str> {
+        if self.arguments.jobs_older_than.is_some_and(|limit| age > limit) {
+            return Some("its job is past its retention");
+        }
+        let catalog = self.catalog?;
+        let oldest = self.oldest.entry(domain.to_owned()).or_insert_with(|| catalog.oldest_of(domain));
+        match oldest.get(&stream.lineage_mark) {
+            None => Some("the catalog has no job of its client, job and file set"),
+            Some(oldest) => (stream.stored_unix.saturating_add(DAY) < *oldest)
+                .then_some("the catalog has only younger jobs of its client, job and file set"),
+        }
+    }
+}
+
+/// The volumes in all folders.
+///
+/// # Errors
+/// One cannot be read, or has none.
+pub fn volumes_in(folders: &[PathBuf]) -> Result<Vec<Volume>> {
+    let mut all = BTreeSet::new();
+    for folder in folders {
+        let found = volumes::in_folder(folder)?;
+        if found.is_empty() {
+            let why = format!(
+                "there is no volume of storage mode in {}: is the Archive Device mounted, and the right one? One \
+                 that has none yet is left out",
+                folder.display()
+            );
+            return Err(Failure::Usage(why));
+        }
+        all.extend(found);
+    }
+    Ok(all.into_iter().collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+    use gdd_engine::format::recipe::lineage_mark;
+    use serde_json::json;
+
+    use super::*;
+    use crate::args::{Cli, Command};
+
+    const NOW: u64 = 1_700_000_000;
+
+    fn orphans(words: &str, catalog: Option<&Catalog>) -> Vec<String> {
+        let arguments = match Cli::try_parse_from(words.split_whitespace()).map(|cli| cli.command) {
+            Ok(Command::Reconcile(arguments)) => arguments,
+            other => unreachable!("{other:?}"),
+        };
+        let volume = |byte: u8, name: &str| Volume { path: name.into(), id: [byte; 16] };
+        let volumes = [volume(0xaa, "Daily-1"), volume(0xcc, "Daily-9")];
+        let mark = |lineage: &str| format!("{:016x}", lineage_mark(lineage));
+        let (known, other) = (mark("net/x/client/tree/files"), mark("net/x/client/else/files"));
+        let streams = [
+            (format!("sd/{}/1", "aa".repeat(16)), 9 * DAY, &other),
+            (format!("sd/{}/2", "bb".repeat(16)), 9 * DAY, &other),
+            (format!("sd/{}/3", "bb".repeat(16)), 100, &other),
+            (format!("sd/{}/7", "cc".repeat(16)), 9 * DAY, &other),
+            ("net/x/4".to_owned(), 9 * DAY, &known),
+            ("net/x/5".to_owned(), 4 * DAY, &known),
+            ("net/x/6".to_owned(), 4 * DAY, &other),
+            ("net/x/8".to_owned(), 100, &other),
+            ("mine".to_owned(), 9 * DAY, &other),
+        ];
+        let mut judge = Judge::new(&arguments, &volumes, catalog, NOW);
+        let judged = streams.iter().filter(|(name, age, mark)| {
+            let listed =
+                json!({ "name": name, "bytes": 10, "created_unix": NOW - age, "lineage_mark": mark });
+            judge.why(&Stream::of(&listed, NOW)).is_some()
+        });
+        judged.map(|(name, ..)| name.rsplit('/').next().unwrap_or_default().to_owned()).collect()
+    }
+
+    #[test]
+    fn only_what_was_asked_about_and_is_old_enough_goes() {
+        assert_eq!(orphans("gdd reconcile --volumes /x", None), ["2"]);
+        assert_eq!(orphans("gdd reconcile --jobs-older-than 8d", None), ["4"]);
+        assert_eq!(orphans("gdd reconcile --jobs-older-than 10d", None), Vec::<String>::new());
+        let start = NOW - 7 * DAY;
+        let catalog = Catalog::of_text(&format!("V|Daily-1\nJ|1|tree|client|files|1|2|{start}\n"));
+        assert_eq!(orphans("gdd reconcile --catalog list", Some(&catalog)), ["4", "6"]);
+        assert_eq!(
+            orphans("gdd reconcile --volumes /x --catalog list", Some(&catalog)),
+            ["2", "7", "4", "6"]
+        );
+        let late =
+            Catalog::of_text(&format!("V|Daily-1\nJ|1|tree|client|files|1|2|{}\n", NOW - 9 * DAY + DAY));
+        assert_eq!(orphans("gdd reconcile --catalog list", Some(&late)), ["6"], "a day is no difference");
+    }
+
+    #[test]
+    fn each_folder_must_have_a_volume() {
+        let place = tempfile::tempdir().unwrap();
+        let [full, empty] = ["full", "empty"].map(|name| place.path().join(name));
+        [&full, &empty].into_iter().for_each(|folder| std::fs::create_dir(folder).unwrap());
+        let header = gdd_sd::skeleton::frame::header(gdd_sd::store::VolumeId([3; 16]));
+        std::fs::write(full.join("V"), header).unwrap();
+        assert_eq!(volumes_in(std::slice::from_ref(&full)).unwrap().len(), 1);
+        let error = volumes_in(&[full, empty]).unwrap_err().to_string();
+        assert!(error.contains("empty: is the Archive Device mounted"), "{error}");
+    }
+}
