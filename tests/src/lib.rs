@@ -19,6 +19,7 @@ pub mod effort;
 pub mod far;
 pub mod faults;
 pub mod gdd;
+pub mod host13;
 pub mod joined;
 pub mod json;
 pub mod memory;

@@ -32,6 +32,7 @@ const UNSAFE_FILES: &[&str] = &[
     "plugin/sd/src/driver.rs",
     "tests/shim/src/lib.rs",
     "tests/src/denied.rs",
+    "tests/src/host13.rs",
     "uring/src/buffer.rs",
     "uring/src/mapped.rs",
     "uring/ring/src/memory.rs",
