@@ -11,24 +11,24 @@ pub fn leave_out(folded: &str, without: &[&str]) -> String {
         .fold(String::new(), |text, line| text + line + "\n")
 }
 
-/// How the samples are shared.
+/// How the time is shared.
 #[derive(Debug, PartialEq)]
 pub struct Shares {
-    /// Samples in all.
-    pub samples: u64,
-    /// Functions by the share of samples that were in themselves, in per cent, the largest first.
+    /// All of it, in perf's unit: nanoseconds, or cycles where the machine counts them.
+    pub weight: u64,
+    /// Functions by the share that was spent in themselves, in per cent, the largest first.
     pub own: Vec<(String, f64)>,
-    /// Functions by the share of samples that were in them or below, in per cent, the largest first.
+    /// Functions by the share that was spent in them or below, in per cent, the largest first.
     pub below: Vec<(String, f64)>,
 }
 
 /// Count.
 pub fn shares(folded: &str) -> Shares {
-    let (mut samples, mut own, mut below) = (0, HashMap::new(), HashMap::new());
+    let (mut weight, mut own, mut below) = (0, HashMap::new(), HashMap::new());
     for line in folded.lines() {
         let Some((stack, count)) = line.rsplit_once(' ') else { continue };
         let Ok(count) = count.parse::<u64>() else { continue };
-        samples += count;
+        weight += count;
         // A function that calls itself is counted once.
         let frames: Vec<&str> = stack.split(';').map(plain).collect();
         for frame in frames.iter().collect::<BTreeSet<_>>() {
@@ -36,14 +36,14 @@ pub fn shares(folded: &str) -> Shares {
         }
         *own.entry(frames.last().copied().unwrap_or_default().to_owned()).or_default() += count;
     }
-    Shares { samples, own: sorted(own, samples), below: sorted(below, samples) }
+    Shares { weight, own: sorted(own, weight), below: sorted(below, weight) }
 }
 
 /// Largest first, as shares.
-fn sorted(counts: HashMap<String, u64>, samples: u64) -> Vec<(String, f64)> {
+fn sorted(counts: HashMap<String, u64>, weight: u64) -> Vec<(String, f64)> {
     let mut counts: Vec<_> = counts.into_iter().collect();
     counts.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
-    let share = |count| 100.0 * count as f64 / samples.max(1) as f64;
+    let share = |count| 100.0 * count as f64 / weight.max(1) as f64;
     counts.into_iter().map(|(name, count)| (name, share(count))).collect()
 }
 
@@ -74,9 +74,9 @@ nonsense
     }
 
     #[test]
-    fn samples_are_shared_between_functions() {
+    fn time_is_shared_between_functions() {
         let shares = shares(FOLDED);
-        assert_eq!(shares.samples, 10);
+        assert_eq!(shares.weight, 10);
         assert_eq!(shares.own[0], ("cut".to_owned(), 60.0));
         assert_eq!(shares.below[0], ("main".to_owned(), 100.0), "main within main counts once");
         assert!(shares.below.contains(&("cut".to_owned(), 70.0)));

@@ -104,7 +104,10 @@ fn draw(tools: &Path, scenario: &Scenario, data: &str) -> Result {
         .arg(&folded);
     let length = save(draw, &picture)?;
     let shares = folded::shares(&kept);
-    println!("{} samples; functions by their own share, and with what they call:", shares.samples);
+    println!(
+        "{} ns or cycles; functions by their own share, and by that with what they call:",
+        shares.weight
+    );
     for ((own, part), (below, whole)) in shares.own.iter().zip(&shares.below).take(LISTED) {
         println!("{part:5.1} % {own:<70.70} {whole:5.1} % {below:.70}");
     }
@@ -122,7 +125,7 @@ fn inferno() -> Result<std::path::PathBuf> {
     let folder = root().join(TOOLS);
     if !folder.join("bin/inferno-flamegraph").exists() {
         Run::cargo()
-            .words("install inferno --locked --version")
+            .words("install inferno --locked --bin inferno-collapse-perf --bin inferno-flamegraph --version")
             .arg(INFERNO_VERSION)
             .arg("--root")
             .arg(&folder)

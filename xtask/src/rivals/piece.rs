@@ -143,8 +143,15 @@ impl Piece<'_> {
         }
     }
 
+    /// Bytes that the repository takes, without what is only reserved.
     fn stored(&self) -> Result<u64> {
-        corpus::allocated(&self.repo).map_err(|error| format!("{}: {error}", self.repo.display()))
+        let problem = |error| format!("{}: {error}", self.repo.display());
+        let taken = corpus::allocated(&self.repo).map_err(problem)?;
+        let Some(line) = self.rival.reserved else { return Ok(taken) };
+        let run = Run::new("sh").arg("-c").arg(line).env("REPO", &self.repo).env("PATH", search_path());
+        let answer = run.quiet()?;
+        let reserved: u64 = answer.trim().parse().map_err(|_| format!("`{line}` said {answer:?}"))?;
+        Ok(taken.saturating_sub(reserved))
     }
 
     fn target(&self) -> PathBuf {

@@ -57,7 +57,7 @@ pub struct Record {
     pub usage: Usage,
     /// What a sync after it took, in seconds.
     pub sync_seconds: f64,
-    /// Bytes that the step added to the repository's files, by allocated blocks.
+    /// Bytes that the step added to the repository's files, by allocated blocks; room taken ahead is left out.
     pub added: u64,
 }
 
