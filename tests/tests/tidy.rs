@@ -75,7 +75,7 @@ const PRODUCT: &[&str] = &[
 
 /// Code that is not written here: the pattern, in which folders (everywhere when empty; where folders are named, their
 /// `mod tests` are free), and what to write instead.
-const BANNED_CODE: [(&str, &[&str], &str); 10] = [
+const BANNED_CODE: [(&str, &[&str], &str); 13] = [
     ("#[allow(", &[], "`#[expect(..., reason = \"...\")]`, which complains when it is no longer needed"),
     (
         "#![allow(",
@@ -93,6 +93,9 @@ const BANNED_CODE: [(&str, &[&str], &str); 10] = [
         "return an `ExitCode` from main: exit() skips destructors, and a ring must be closed",
     ),
     ("println!", LIBRARIES, "`tracing`: a library does not own the terminal"),
+    ("fs::write", &["tuning/src/"], "nothing: the advisor reads only"),
+    ("File::create", &["tuning/src/"], "nothing: the advisor reads only"),
+    ("OpenOptions", &["tuning/src/"], "`File::open`: the advisor reads only"),
     (
         "SystemTime::now",
         &["engine/src/", "engine/kernels/src/"],

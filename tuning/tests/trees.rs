@@ -27,7 +27,6 @@ fn a_virtual_disk_that_says_it_rotates() {
     let report = look("virtio", "/srv/gdd", 1 << 30);
     let expected = [
         "advice disk.scheduler vda",
-        "advice limits.memlock gdd.service",
         "hint fs.discard /",
         "hint disk.rotational vda",
         "hint disk.read_ahead vda",

@@ -220,6 +220,11 @@ fn what_a_killed_measurement_left_can_be_put_back() {
     child.kill().unwrap();
     child.wait().unwrap();
     assert!(root.join("run/gdd-tune.undo").exists());
+    let warned = tune(&place, &["--root", root.to_str().unwrap(), "--json"]).object();
+    assert!(
+        warned["notes"][0].as_str().unwrap().contains("--restore"),
+        "advice about changed settings: {warned}"
+    );
     let refused = Ended::of(place.command(&rehearsal(&root, "1")).output().unwrap());
     assert_eq!(refused.code, Some(4), "{refused:?}");
     assert!(refused.err.contains("gdd tune --restore"), "{refused:?}");

@@ -126,7 +126,8 @@ fn interrupts(facts: &Facts<'_>, disk: &Disk) -> Option<Finding> {
     let sums: Vec<u64> = (0..cpus).map(per_cpu).collect();
     let total = sums.iter().fold(0_u64, |a, b| a.saturating_add(*b));
     let (busiest, most) = sums.iter().enumerate().max_by_key(|(_, sum)| **sum)?;
-    let found = format!("{} queues, {total} interrupts, {most} of them at processor {busiest}", rows.len());
+    let found =
+        format!("queues: {}; interrupts: {total}, of which processor {busiest} took {most}", rows.len());
     let finding = |severity| Finding::new("cpu.interrupts", &disk.name, severity, Sureness::RuleOfThumb);
     let few = total < INTERRUPTS_MIN;
     Some(if rows.len() == 1 && cpus >= 4 {

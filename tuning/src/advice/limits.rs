@@ -31,11 +31,14 @@ fn locked(facts: &Facts<'_>) -> Option<Finding> {
     let Limit { value, place } = limits::limit(facts, "Max locked memory", "LimitMEMLOCK")?;
     // Up to a tenth of the budget is registered, one batch of 1 MiB a thread at least.
     let needed = (facts.question.memory / 10).max(facts.workers() as u64 * (8 << 20));
-    let privileged = facts.daemon_runs && limits::is_root(facts.tree, &facts.process) == Some(true);
+    let privileged = limits::may_lock(facts.tree, &facts.process);
     let enough = value >= needed || privileged;
     let severity = if enough { Severity::Fine } else { Severity::Advice };
     let finding = Finding::new("limits.memlock", "gdd.service", severity, Sureness::Documented);
-    let found = format!("{} {place}", show(value));
+    let found = match privileged {
+        true => format!("{} {place}, which does not bind it: it has CAP_IPC_LOCK", show(value)),
+        false => format!("{} {place}", show(value)),
+    };
     let why = "buffers that are registered with io_uring count as locked, all rings of a user together; without the \
                registration each transfer takes more processor time";
     Some(if enough {

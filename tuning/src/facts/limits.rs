@@ -10,6 +10,8 @@ const UNITS: [&str; 4] = [
     "/usr/lib/systemd/system/gdd.service",
     "/lib/systemd/system/gdd.service",
 ];
+/// Bit of the capability in /proc/PID/status.
+const CAP_IPC_LOCK: u64 = 1 << 14;
 /// Where drop-ins stand.
 const DROP_INS: &str = "/etc/systemd/system/gdd.service.d";
 
@@ -121,12 +123,13 @@ pub fn group_memory(tree: &Tree, process: &str) -> Option<u64> {
     least
 }
 
-/// Whether the process runs as root, for which no limit on locked memory holds.
+/// Whether the process may lock memory without limit (`CAP_IPC_LOCK`, capabilities(7)). Root may, but not in containers.
 #[must_use]
-pub fn is_root(tree: &Tree, process: &str) -> Option<bool> {
-    let status = tree.text(&format!("{process}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("Uid:"))?;
-    Some(line.split_whitespace().nth(1)? == "0")
+pub fn may_lock(tree: &Tree, process: &str) -> bool {
+    let status = tree.text(&format!("{process}/status")).unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    mask.is_some_and(|mask| mask & CAP_IPC_LOCK != 0)
 }
 
 #[cfg(test)]
@@ -168,7 +171,10 @@ mod tests {
         assert_eq!(daemon(&tree).as_deref(), Some("/proc/7"));
         assert_eq!(group_memory(&tree, "/proc/7"), Some(4 << 30));
         assert_eq!(group_memory(&tree, "/proc/8"), None);
-        assert_eq!(is_root(&tree, "/proc/7"), None);
+        write("proc/7/status", "CapInh:\t0\nCapEff:\t000001ffffffffff\n");
+        write("proc/8/status", "CapEff:\t00000000a80425fb\n"); // Docker's default.
+        let may = ["/proc/7", "/proc/8", "/proc/9"].map(|process| may_lock(&tree, process));
+        assert_eq!(may, [true, false, false]);
     }
 
     #[test]

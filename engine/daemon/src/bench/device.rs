@@ -20,7 +20,7 @@ use crate::size::to_float;
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// How many bytes each operation moves, and how many are in flight.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Load {
     /// Bytes.
     pub block: u64,
@@ -37,6 +37,8 @@ pub struct Device {
     io: Box<dyn Io>,
     folder: PathBuf,
     files: Vec<(PathBuf, FileId, u64)>,
+    /// Buffers of each load so far: a ring registers a few pools only, and keeps them.
+    pools: Vec<(Load, Pool)>,
 }
 
 /// Which way bytes go.
@@ -75,7 +77,7 @@ impl Device {
 
     fn through(source: Arc<dyn IoSource>, folder: &Path) -> Result<Self> {
         let io = source.open().map_err(Error::io("open a door to", folder))?;
-        Ok(Self { source, io, folder: folder.to_owned(), files: Vec::new() })
+        Ok(Self { source, io, folder: folder.to_owned(), files: Vec::new(), pools: Vec::new() })
     }
 
     /// How the disk is reached.
@@ -105,9 +107,7 @@ impl Device {
     /// # Errors
     /// The disk refused.
     pub fn transfer(&mut self, way: Way, bytes: u64, load: Load) -> Result<f64> {
-        let block = usize::try_from(load.block).expect("a block fits memory");
-        let pool = Pool::new(block, load.depth);
-        self.io.register(&pool);
+        let pool = self.pool(load);
         let mut first: Vec<IoBuf> = (0..load.depth).filter_map(|_| pool.take()).collect();
         for (number, buffer) in (0_u64..).zip(&mut first) {
             data::fill(buffer, number << 32);
@@ -125,6 +125,17 @@ impl Device {
             }
         }
         Ok(to_float(blocks.len() as u64 * load.block) / started.elapsed().as_secs_f64())
+    }
+
+    /// Registered buffers for a load, all of them free.
+    fn pool(&mut self, load: Load) -> Pool {
+        if let Some((_, pool)) = self.pools.iter().find(|(known, _)| *known == load) {
+            return pool.clone();
+        }
+        let pool = Pool::new(usize::try_from(load.block).expect("a block fits memory"), load.depth);
+        self.io.register(&pool);
+        self.pools.push((load, pool.clone()));
+        pool
     }
 
     /// Read as many bytes as `buffers` have, one after another in some file, all at once; returns how long it took.

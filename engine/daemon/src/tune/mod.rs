@@ -38,6 +38,10 @@ pub fn run(arguments: &Tune, common: &Common) -> Result<Outcome> {
     if arguments.restore {
         return restored(arguments);
     }
+    let trouble = settings::trouble(&arguments.root);
+    if let Some(trouble) = trouble.clone().filter(|_| arguments.measure) {
+        return Err(Failure::Busy(trouble)); // What looks like found would be what that one changed.
+    }
     let tree = Tree::at(&arguments.root);
     let config = configuration(arguments, common, &tree);
     let question = Question {
@@ -64,7 +68,7 @@ pub fn run(arguments: &Tune, common: &Common) -> Result<Outcome> {
     });
     let mut outcome = Outcome::new(&object, script::render(&report, &about))?;
     outcome.code = code;
-    Ok(outcome)
+    Ok(outcome.with_notes(trouble.into_iter().collect()))
 }
 
 /// The exit code for a severity.

@@ -96,6 +96,19 @@ impl Drop for Changed<'_> {
     }
 }
 
+/// What is wrong when a measurement runs or was killed: the settings are not those that the machine has otherwise.
+pub(super) fn trouble(root: &Path) -> Option<String> {
+    let undo = root.join(UNDO);
+    undo.exists().then(|| in_use(&undo))
+}
+
+fn in_use(undo: &Path) -> String {
+    format!(
+        "{} exists: another measurement is running, or was killed; then gdd tune --restore puts its settings back",
+        undo.display()
+    )
+}
+
 /// Put back what a killed measurement left; returns it.
 ///
 /// # Errors
@@ -131,10 +144,7 @@ fn parse(text: &str) -> Option<Vec<Write>> {
 
 fn begin_refused(undo: &Path, error: io::Error) -> Failure {
     match error.kind() {
-        io::ErrorKind::AlreadyExists => Failure::Busy(format!(
-            "{} exists: another measurement is running, or was killed; then gdd tune --restore puts its settings back",
-            undo.display()
-        )),
+        io::ErrorKind::AlreadyExists => Failure::Busy(in_use(undo)),
         _ => Failure::file("write down the present settings in", undo)(error),
     }
 }
@@ -236,6 +246,7 @@ mod tests {
         fs::write(root.path().join(&PATH[1..]), "none").unwrap();
         fs::write(root.path().join(UNDO), left).unwrap();
         assert!(matches!(Changed::begin(root.path(), &trial), Err(Failure::Busy(_))), "it was killed");
+        assert!(trouble(root.path()).is_some_and(|said| said.contains("--restore")));
         assert_eq!(restore(root.path()).unwrap(), trial.present);
         assert_eq!((now(root.path()).as_str(), root.path().join(UNDO).exists()), ("mq-deadline", false));
     }

@@ -117,13 +117,14 @@ impl Bench {
         let load = Load { block: PIECE as u64, depth: 1 };
         std::thread::scope(|scope| {
             let beside = scope.spawn(|| buffered_writes(&path, bytes * BESIDE_TIMES, &over));
-            let (started, mut moved) = (Instant::now(), 0);
+            let (started, mut count, mut took) = (Instant::now(), 0, 0.0);
             let synced = loop {
                 if started.elapsed() >= BESIDE {
-                    break Ok(to_float(moved) / started.elapsed().as_secs_f64());
+                    break Ok(to_float(count * load.block) / took);
                 }
                 match self.device.transfer(Way::Write, load.block, load) {
-                    Ok(_) => moved += load.block,
+                    // Without the time that filling the buffer takes.
+                    Ok(rate) => (count, took) = (count + 1, took + to_float(load.block) / rate),
                     Err(failure) => break Err(failure),
                 }
             };
