@@ -13,7 +13,7 @@ use crate::failure::{Failure, Result};
 use crate::size::grouped;
 
 /// Sessions that were told to end save what came; they get this long at least.
-const SAVE_LIMIT: Duration = Duration::from_secs(5);
+pub const SAVE_LIMIT: Duration = Duration::from_secs(5);
 
 /// Serve Bacula's storage daemons with the store that `state` has.
 ///
@@ -31,6 +31,10 @@ pub fn start(state: &State) -> Result<()> {
 impl Service for StorageService {
     fn name(&self) -> &'static str {
         "storage"
+    }
+
+    fn session_count(&self) -> Option<usize> {
+        Some(self.sessions().len())
     }
 
     fn status(&self) -> Value {
