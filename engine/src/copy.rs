@@ -25,6 +25,7 @@ use crate::recall::stream::Listed;
 use crate::recipe::RecipeReader;
 use crate::store::Store;
 use crate::superblocks;
+use crate::visits::Purpose;
 
 /// Chunks that are asked about at once.
 const BATCH: usize = 1 << 13;
@@ -81,6 +82,8 @@ impl<'a> Copier<'a> {
     /// name with another content, or takes no chunks as large as these; the stream cannot be read; or either store
     /// failed.
     pub fn copy(&mut self, row: &RecipeRow, go_on: &mut GoOn<'_>) -> Result<StreamCopy> {
+        // The vacuum of a store at work leaves what this stream needs where it is looked up.
+        let _visit = self.from.core().visits.begin(Purpose::Reading);
         let there = self.to.core().index.recipe(&row.name)?.filter(|row| row.state == RecipeState::Live);
         let was_there = there.is_some();
         if let Some(there) = there {

@@ -31,7 +31,15 @@ fn streams_go_through_the_daemon() {
     let status = place.ok(&["status", "--json"]).object();
     assert_eq!(status["state"], "ready", "{status}");
     assert!(status["epoch"].is_u64() && status["recall_ns"].is_array(), "{status}");
-    assert_eq!(place.run(&["fsck"]).code, Some(4));
+    let checked = place.ok(&["fsck", "--json"]).object();
+    assert!(checked["clean"] == true && checked["beside"] == true && checked["streams"] == 1, "{checked}");
+    assert!(place.ok(&["fsck", "--level", "1"]).text().contains("beside the daemon's work"));
+    let status = place.ok(&["status", "--json"]).object();
+    assert_eq!(status["last_fsck"]["damaged"], false, "{status}");
+    for words in [&["rebuild-index"][..], &["fsck", "--repair"], &["fsck", "--repair", "--apply"]] {
+        let refused = place.run(words);
+        assert!(refused.code == Some(4) && refused.err.contains("systemctl stop gdd"), "{refused:?}");
+    }
     assert_eq!(place.run(&["serve"]).code, Some(4), "a second daemon");
     place.ok(&["rm", "one"]);
     assert_eq!(place.run(&["get", "one"]).code, Some(1));

@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::format::Place;
 use crate::format::footer::{DirectoryEntry, Footer};
 use crate::ids::{ChunkHash, ContainerId};
-use crate::index::{ContainerRow, ContainerState};
+use crate::index::ContainerRow;
 use crate::progress::Progress;
 use crate::visits::Purpose;
 
@@ -31,7 +31,7 @@ impl Scrub<'_> {
     pub(super) fn container(&mut self, id: ContainerId) -> Result<()> {
         let core = self.core;
         let _visit = core.visits.begin(Purpose::Reading);
-        let Some(row) = self.still_there(id)? else { return Ok(()) };
+        let Some(row) = core.readable(id)? else { return Ok(()) };
         let path = core.paths.container(id);
         let file = match self.io.open(&path, Open::Read).map_err(Error::io("open", &path)) {
             Ok(file) => file,
@@ -41,14 +41,6 @@ impl Scrub<'_> {
         let checked = self.file(id, &row, file, &path);
         self.io.close(file);
         checked
-    }
-
-    /// A container's row, unless the vacuum may free it while a visit that has begun lasts: of one that it has emptied,
-    /// only older visits count.
-    fn still_there(&self, id: ContainerId) -> Result<Option<ContainerRow>> {
-        let emptied = self.core.leaving.departure(id).is_some_and(|departure| departure.emptied.is_some());
-        let row = self.core.index.container(id)?;
-        Ok(row.filter(|row| row.state != ContainerState::Free && !emptied))
     }
 
     fn file(&mut self, id: ContainerId, row: &ContainerRow, file: FileId, path: &Path) -> Result<()> {
@@ -213,7 +205,7 @@ impl Scrub<'_> {
         for (id, mut entries) in listed {
             entries.sort_by_key(|entry| entry.offset);
             let _visit = self.core.visits.begin(Purpose::Reading);
-            if self.still_there(id)?.is_none() {
+            if self.core.readable(id)?.is_none() {
                 continue;
             }
             let bad = self.listed(id, &without, &entries)?;

@@ -4,6 +4,7 @@ use super::Store;
 use crate::ballast;
 use crate::driver::Sleep;
 use crate::error::Result;
+use crate::fsck;
 use crate::get::Shelf;
 use crate::index::{Batch, MetaKey};
 use crate::options::Trust;
@@ -49,6 +50,20 @@ impl Store {
     ) -> Result<ScrubReport> {
         self.writable()?;
         scrub::run(&self.core, options, scrub::Caller { progress, rest })
+    }
+
+    /// Check the store up to `level`, beside whatever else goes on, changing nothing; see [`fsck::check_open`]. `go_on`
+    /// is asked now and then.
+    ///
+    /// # Errors
+    /// As [`fsck::check_open`].
+    pub fn check(
+        &self,
+        level: u8,
+        progress: &mut dyn FnMut(Progress),
+        go_on: &mut dyn FnMut() -> bool,
+    ) -> Result<fsck::Report> {
+        fsck::check_open(&self.core, level, progress, go_on)
     }
 
     /// The streams that need chunks which cannot be given back.

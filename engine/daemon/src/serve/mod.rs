@@ -3,6 +3,8 @@
 //! Socket -> recovery -> READY -> requests -> STOPPING -> requests end or are cut off -> clean close. The control
 //! socket answers `status` during recovery already. A thread a connection: there are few, and they block on the store.
 
+mod copy;
+mod fsck;
 mod net;
 mod notify;
 mod scrub;

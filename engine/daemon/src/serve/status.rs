@@ -28,10 +28,11 @@ pub fn outcome(state: &State) -> Result<Outcome> {
     }
     let services: serde_json::Map<String, Value> =
         services.iter().map(|service| (service.name().to_owned(), service.status())).collect();
+    let last_check = state.last_check.lock().unwrap_or_else(PoisonError::into_inner).clone();
     let mut object = json!({
         "version": env!("CARGO_PKG_VERSION"), "pid": std::process::id(), "uptime_seconds": uptime,
         "store": state.dir, "state": "starting", "requests": state.busy(), "services": services,
-        "last_fsck": null,
+        "last_fsck": last_check,
     });
     let Ok(store) = state.store() else {
         line("state", "starting: the store is being opened".to_owned());
@@ -57,7 +58,7 @@ pub fn outcome(state: &State) -> Result<Outcome> {
     for note in stats.io_notes.iter() {
         line("fallback", note.clone());
     }
-    line("last fsck", "unknown: `gdd fsck` runs while the daemon is stopped".to_owned());
+    line("last fsck", last_check.map_or_else(|| "not by this daemon".to_owned(), |check| check.line));
     line("tuner", if stats.settings.tuner { "on" } else { "off" }.to_owned());
     line("commits", grouped(stats.commits));
     line("lookups", format!("{} near, {} in the index", stats.near_hits, stats.index_lookups));
