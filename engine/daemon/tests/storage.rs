@@ -12,6 +12,7 @@ use gdd_daemon::storage::{Limits, StorageService};
 use gdd_engine::format::superblock::Settings;
 use gdd_engine::options::{Access, Options};
 use gdd_engine::store::Store as Engine;
+use gdd_link::limits::VERSION;
 use gdd_link::request::{APPEND, Request};
 use gdd_link::{ERR_STALE, Head, Hello, Welcome};
 use gdd_ring::{Endpoint, Peer};
@@ -232,6 +233,7 @@ fn a_stale_token_is_told_and_nothing_is_stored() {
     let packet = peer.receive(Duration::from_secs(30)).unwrap().unwrap();
     let welcome = Welcome::from_bytes(&packet.bytes).unwrap().unwrap();
     assert_eq!(welcome.tokens.epoch, rig.engine.core().epoch.0);
+    assert_eq!(welcome.store, rig.engine.core().store.0);
     let mut endpoint = Endpoint::accept(&welcome.offer, packet.fds).unwrap();
     let stale = Head { session: welcome.tokens.session ^ 1, number: 0, stream: 1 };
     endpoint.producer.try_push(APPEND, 0, &[&stale.to_bytes(), b"payload"]).unwrap();
@@ -255,7 +257,7 @@ fn another_version_and_one_session_too_many_are_refused_by_name() {
     let mut rig = Rig::new();
     rig.serve(Limits { sessions_max: 1, ..Limits::default() });
     let own = std::os::unix::fs::MetadataExt::uid(&std::fs::metadata("/proc/self").unwrap());
-    for (version, purpose) in [(2, 1), (1, 2)] {
+    for (version, purpose) in [(VERSION + 1, 1), (VERSION, 2)] {
         let peer = Peer::connect(&rig.socket(), &[0, own]).unwrap();
         let hello = Hello { version, purpose, program: "of another release".into() };
         peer.send(&hello.to_bytes(), &[]).unwrap();

@@ -124,7 +124,8 @@ fn greet<'a>(
     };
     let (endpoint, handover) = Endpoint::create(offer).map_err(|why| refuse(trouble::no_channel(&why)))?;
     let tokens = Tokens { boot: shared.boot, epoch: shared.store.core().epoch.0, session: id };
-    let welcome = Welcome { tokens, offer: handover.bytes().to_vec() };
+    let store = shared.store.core().store.0;
+    let welcome = Welcome { tokens, store, offer: handover.bytes().to_vec() };
     peer.send(&welcome.to_bytes(), &handover.fds()).map_err(|why| text(&why))?;
     drop(handover);
     Ok(Session {
