@@ -281,6 +281,25 @@ fn another_version_and_one_session_too_many_are_refused_by_name() {
     rig.stop();
 }
 
+#[test]
+fn one_stream_too_many_is_refused_by_name_and_the_others_go_on() {
+    let mut rig = Rig::new();
+    rig.serve(Limits { streams_max: 2, ..Limits::default() });
+    let mut store = rig.driver();
+    let (first, second) = (begin(&mut store), begin(&mut store));
+    let error = store.begin(VOLUME, SESSION, &About::default()).unwrap_err();
+    assert_eq!((error.id, error.lost), ("GDD-SD-0034", false), "{error}");
+    assert!(error.remedy.contains("Maximum Concurrent Jobs"), "{error}");
+    store.append(first, true, b"first").unwrap();
+    finish(&mut store, first, b"first");
+    let third = begin(&mut store);
+    store.append(third, true, b"third").unwrap();
+    finish(&mut store, third, b"third");
+    finish(&mut store, second, b"");
+    rig.stop();
+    assert_eq!(rig.names().len(), 3, "nothing is left of the one that was refused");
+}
+
 /// Runs a daemon for as long as its standard input is open: only when asked by the test below.
 #[test]
 fn daemon_of_its_own() {

@@ -47,6 +47,8 @@ pub struct Limits {
     pub socket_mode: u32,
     /// Connections at once.
     pub sessions_max: usize,
+    /// Streams that one connection writes at once: each has buffers of its own, and a job on a device is one.
+    pub streams_max: usize,
     /// Bytes of each ring from a driver: a power of two.
     pub capacity_up: u64,
     /// Bytes of each ring to a driver: a power of two, at least `gdd_link::limits::CAPACITY_DOWN_MIN`.
@@ -59,6 +61,7 @@ impl Default for Limits {
             users: Vec::new(),
             socket_mode: 0o666, // The user is checked by the kernel's word, for each connection.
             sessions_max: 64,
+            streams_max: 256,
             capacity_up: gdd_ring::limits::CAPACITY_UP,
             capacity_down: gdd_ring::limits::CAPACITY_DOWN,
         }

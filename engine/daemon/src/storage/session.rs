@@ -245,7 +245,10 @@ impl Session<'_> {
     }
 
     fn begin(&mut self, head: Head, volume: [u8; 16], about: &About) -> Result<(), End> {
-        let store = &self.shared.store;
+        let (store, most) = (&self.shared.store, self.shared.limits.streams_max);
+        if self.streams.count() >= most {
+            return Err(trouble::too_many_streams(most).into());
+        }
         let (stream, name) = self.shared.catalog.begin(store, volume, self.id);
         let lineage = format!("bacula/{}/{}/{}", about.client, about.job_name, about.file_set);
         let lineage = (!about.job_name.is_empty() && name_problem(&lineage).is_none()).then_some(lineage);
