@@ -157,6 +157,27 @@ fn recovery_is_shown_to_systemd() {
     assert!(told.messages.last().unwrap().starts_with("READY=1"), "{:?}", told.messages);
 }
 
+/// Where standard error is the journal, each line has its priority, and no time: the journal has its own.
+#[test]
+fn the_journal_is_told_how_grave_a_line_is() {
+    let place = Place::new();
+    let path = place.join("log");
+    let log = std::fs::File::create(&path).unwrap();
+    let stat = rustix::fs::fstat(&log).unwrap();
+    let mut command = place.command(&["serve"]);
+    command.env("JOURNAL_STREAM", format!("{}:{}", stat.st_dev, stat.st_ino)).stderr(log);
+    std::fs::write(place.join("gdd.toml"), CONFIG).unwrap();
+    command.env("GDD_CONFIG", place.join("gdd.toml"));
+    let mut daemon = Daemon(command.spawn().unwrap());
+    while !String::from_utf8_lossy(&place.run(&["status", "--json"]).out).contains("\"state\":\"ready\"") {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    assert_eq!(place.run(&["get", "nobody"]).code, Some(1)); // A request that is refused is a line, too.
+    daemon.stop();
+    let said = std::fs::read_to_string(path).unwrap();
+    assert!(said.lines().count() > 3 && said.lines().all(|line| line.starts_with("<6> INFO ")), "{said}");
+}
+
 /// The daemon of root does not serve a stranger, and neither the command line nor the log hides it.
 #[test]
 fn a_stranger_is_refused() {
