@@ -91,6 +91,24 @@ impl Store {
         Ok(now)
     }
 
+    /// Remember `value` under `key`, for people. It is in the index, and gone when that is made anew.
+    ///
+    /// # Errors
+    /// The index failed.
+    pub fn note(&self, key: MetaKey, value: Vec<u8>) -> Result<()> {
+        self.writable()?;
+        self.core.poison.check()?;
+        self.core.index.commit(Batch { meta: vec![(key, value)], ..Batch::default() })
+    }
+
+    /// What was remembered last under `key`.
+    ///
+    /// # Errors
+    /// The index failed.
+    pub fn noted(&self, key: MetaKey) -> Result<Option<Vec<u8>>> {
+        self.core.index.meta(key)
+    }
+
     /// Whether the disk was so full when the store was opened that its ballast was given up: the vacuum is due.
     #[must_use]
     pub fn is_short_of_space(&self) -> bool {

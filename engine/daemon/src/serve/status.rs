@@ -4,12 +4,14 @@ use std::fmt::Write;
 use std::sync::PoisonError;
 
 use gdd_engine::observe::Kind;
+use gdd_engine::recall::cache::CacheStats;
+use gdd_engine::stats::TunedStats;
 use serde_json::{Value, json};
 
 use super::state::State;
 use crate::failure::Result;
 use crate::output::Outcome;
-use crate::size::{grouped, to_float};
+use crate::size::{grouped, show, to_float};
 
 /// Look at everything.
 ///
@@ -59,7 +61,9 @@ pub fn outcome(state: &State) -> Result<Outcome> {
         line("fallback", note.clone());
     }
     line("last fsck", last_check.map_or_else(|| "not by this daemon".to_owned(), |check| check.line));
-    line("tuner", if stats.settings.tuner { "on" } else { "off" }.to_owned());
+    let cache = store.cache();
+    line("cache", cache_line(&cache));
+    line("tuner", tuner_line(stats.settings.tuner, &stats.tuned));
     line("commits", grouped(stats.commits));
     line("lookups", format!("{} near, {} in the index", stats.near_hits, stats.index_lookups));
     for summary in &recall {
@@ -68,10 +72,47 @@ pub fn outcome(state: &State) -> Result<Outcome> {
     }
     let more = json!({
         "state": "ready", "epoch": epoch, "io_mode": stats.io_mode, "io_notes": stats.io_notes,
-        "tuner": stats.settings.tuner, "filter": stats.filter, "stats": stats, "recall_ns": recall,
+        "tuner": stats.settings.tuner, "tuned": stats.tuned, "cache": cache, "filter": stats.filter, "stats": stats, "recall_ns": recall,
     });
     if let (Value::Object(object), Value::Object(more)) = (&mut object, more) {
         object.extend(more);
     }
     Ok(Outcome::new(&object, text)?.with_notes(stats.io_notes))
+}
+
+/// How the cache for restores does.
+pub fn cache_line(cache: &CacheStats) -> String {
+    let asked = cache.hits + cache.misses;
+    format!(
+        "{} of {} lookups found their chunk, {} of {} in use",
+        grouped(cache.hits),
+        grouped(asked),
+        show(cache.bytes),
+        show(cache.capacity)
+    )
+}
+
+fn tuner_line(is_on: bool, tuned: &TunedStats) -> String {
+    let TunedStats { larger, smaller, switched } = *tuned;
+    if !is_on {
+        return "off".to_owned();
+    }
+    let counts = [larger, smaller, switched].map(grouped);
+    format!(
+        "on: {} streams with larger chunks, {} with smaller ones, {} changed on their way",
+        counts[0], counts[1], counts[2]
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tuner_says_what_it_has_done() {
+        let tuned = TunedStats { larger: 2, smaller: 1, switched: 3 };
+        assert_eq!(tuner_line(false, &tuned), "off");
+        let on = "on: 2 streams with larger chunks, 1 with smaller ones, 3 changed on their way";
+        assert_eq!(tuner_line(true, &tuned), on);
+    }
 }

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::service::Service;
 use super::state::State;
+use super::status::cache_line;
 use crate::failure::{Failure, Result};
 use crate::size::grouped;
 
@@ -38,7 +39,7 @@ impl Service for StorageService {
     }
 
     fn status(&self) -> Value {
-        json!({ "sessions": self.sessions(), "abandoned": self.abandoned() })
+        json!({ "sessions": self.sessions(), "abandoned": self.abandoned(), "cache": self.cache() })
     }
 
     fn lines(&self) -> Vec<String> {
@@ -57,7 +58,8 @@ impl Service for StorageService {
                 grouped(session.ring_capacity),
             )
         });
-        std::iter::once(head).chain(lines).collect()
+        let cache = format!("cache: {}", cache_line(&self.cache()));
+        std::iter::once(head).chain(lines).chain([cache]).collect()
     }
 
     fn stop(self: Box<Self>, deadline: Instant) -> bool {

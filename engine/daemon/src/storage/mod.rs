@@ -27,6 +27,7 @@ use std::time::{Duration, Instant};
 use gdd_engine::error::{Error, Result};
 use gdd_engine::get::Shelf;
 use gdd_engine::options::Trust;
+use gdd_engine::recall::cache::CacheStats;
 use gdd_engine::store::Store;
 use gdd_ring::Listener;
 use rustix::event::{PollFd, PollFlags, Timespec};
@@ -163,6 +164,12 @@ impl StorageService {
     #[must_use]
     pub fn sessions(&self) -> Vec<SessionStatus> {
         lock(&self.shared.sessions).iter().map(|session| lock(session).clone()).collect()
+    }
+
+    /// The cache of what is read for drivers.
+    #[must_use]
+    pub fn cache(&self) -> CacheStats {
+        self.shared.shelf.cache.stats()
     }
 
     /// Streams that were left by their drivers since the start, and kept.

@@ -19,11 +19,22 @@ pub enum MetaKey {
     Vacuumed = 3,
     /// When the last scrub went through all containers that were due, in the same form.
     Scrubbed = 4,
+    /// How the daemon's last vacuum ended, for people: JSON.
+    VacuumReport = 5,
+    /// How the daemon's last scrub ended, in the same form.
+    ScrubReport = 6,
 }
 
 impl MetaKey {
     /// Every key.
-    pub const ALL: [Self; 4] = [Self::Store, Self::CleanEpoch, Self::Vacuumed, Self::Scrubbed];
+    pub const ALL: [Self; 6] = [
+        Self::Store,
+        Self::CleanEpoch,
+        Self::Vacuumed,
+        Self::Scrubbed,
+        Self::VacuumReport,
+        Self::ScrubReport,
+    ];
 
     /// The key of its row.
     #[must_use]
@@ -65,7 +76,7 @@ mod tests {
 
     #[test]
     fn numbers_never_change() {
-        assert_eq!(MetaKey::ALL.map(|key| key as u8), [1, 2, 3, 4]);
+        assert_eq!(MetaKey::ALL.map(|key| key as u8), [1, 2, 3, 4, 5, 6]);
     }
 
     proptest! {
