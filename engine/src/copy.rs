@@ -27,6 +27,7 @@ use crate::recipe::renew::{Source, renew};
 use crate::recipe::{RecipeReader, rest, set};
 use crate::store::Store;
 use crate::superblocks;
+use crate::visits::Purpose;
 
 /// Chunks that are asked about at once.
 const BATCH: usize = 1 << 13;
@@ -88,6 +89,8 @@ impl<'a> Copier<'a> {
     /// name with another content, or takes no chunks as large as these; the stream cannot be read; or either store
     /// failed.
     pub fn copy(&mut self, row: &RecipeRow, go_on: &mut GoOn<'_>) -> Result<StreamCopy> {
+        // The vacuum of a store at work leaves what this stream needs where it is looked up.
+        let _visit = self.from.core().visits.begin(Purpose::Reading);
         let there = self.to.core().index.recipe(&row.name)?.filter(|row| row.state == RecipeState::Live);
         let (was_there, mut lost) = (there.is_some(), None);
         if let Some(there) = there {

@@ -18,7 +18,7 @@ use crate::format::StoreId;
 use crate::format::recipe::{ChunkParams, name_problem};
 use crate::format::superblock::Settings;
 use crate::ids::{ContainerId, Epoch, RecipeId};
-use crate::index::{ContainerRow, Index};
+use crate::index::{ContainerRow, ContainerState, Index};
 use crate::leaving::Leaving;
 use crate::limits::{CHUNK_SIZE_MAX, EXTENT_SIZE, UNCOMMITTED_BYTES_MAX};
 use crate::options::Budget;
@@ -237,6 +237,17 @@ impl Core {
     #[must_use]
     pub fn unix_seconds(&self) -> u64 {
         (self.seed.unix_seconds)()
+    }
+
+    /// A container's row, for somebody whose reading visit has begun; nothing when the vacuum may free it while that
+    /// lasts: of one that it has emptied, only older visits count.
+    ///
+    /// # Errors
+    /// The index failed.
+    pub(crate) fn readable(&self, id: ContainerId) -> Result<Option<ContainerRow>> {
+        let emptied = self.leaving.departure(id).is_some_and(|departure| departure.emptied.is_some());
+        let row = self.index.container(id)?;
+        Ok(row.filter(|row| row.state != ContainerState::Free && !emptied))
     }
 
     /// Reserve a stream name.

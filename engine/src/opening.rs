@@ -74,13 +74,16 @@ impl Opening<'_> {
             Epoch(last.0.checked_add(1).ok_or_else(|| Error::Invalid("epochs are used up".to_owned()))?);
         superblocks::write_epoch(io, self.paths, store, epoch)?;
         let clean = last.0 == 0 || self.index.meta(MetaKey::CleanEpoch)? == Some(clean_mark(last));
-        let mut recovery = Recovery { io, paths: self.paths, store, epoch, index: self.index.as_ref() };
+        let (index, gauge) = (self.index.as_ref(), &options.gauge);
+        let mut recovery = Recovery { io, paths: self.paths, store, epoch, index, gauge };
         let Recovered { damaged, leaving, begun, adopted, notes: found } = recovery.run(clean)?;
+        gauge.begin("recipes", None);
         recipe::recover::recover(io, &self.paths.recipes(), store, self.index.as_ref(), clean, notes)?;
         if !clean {
             notes.push(format!("the store was not closed cleanly: recovery adopted {adopted} chunks"));
         }
         notes.extend(found);
+        gauge.begin("filter", None);
         let filter = open_filter(&self.filter, (store, epoch), &settings, self.index.as_ref(), clean, notes)?;
         let mark = Batch { meta: vec![(MetaKey::CleanEpoch, Vec::new())], ..Batch::default() };
         self.index.commit(mark)?;

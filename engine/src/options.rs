@@ -4,6 +4,8 @@ use std::sync::OnceLock;
 
 use gdd_uring::probe::Mode;
 
+use crate::progress::Gauge;
+
 const MIB: u64 = 1 << 20;
 
 /// What the opener may do.
@@ -41,6 +43,8 @@ pub struct Options {
     pub require_direct: bool,
     /// How far restores and recalls check what they give out.
     pub trust: Trust,
+    /// Shows how far an opening with recovery is.
+    pub gauge: Gauge,
 }
 
 impl Default for Options {
@@ -52,6 +56,7 @@ impl Default for Options {
             io_mode: Mode::Auto,
             require_direct: false,
             trust: Trust::Hash,
+            gauge: Gauge::default(),
         }
     }
 }

@@ -28,6 +28,7 @@ use crate::ids::{ChunkHash, ContainerId, Epoch};
 use crate::index::{Batch, ChunkEntry, ContainerRow, ContainerState, Index, Status};
 use crate::paths::{self, Paths, TEMPORARY_EXTENSION};
 use crate::planted::{self, Bug};
+use crate::progress::Gauge;
 
 /// Bytes of a tail that are written again at once.
 const REWRITE_SIZE: u64 = 4 << 20;
@@ -59,6 +60,8 @@ pub struct Recovery<'a> {
     pub epoch: Epoch,
     /// The index.
     pub index: &'a dyn Index,
+    /// Shows how far it is.
+    pub gauge: &'a Gauge,
 }
 
 impl Recovery<'_> {
@@ -82,6 +85,7 @@ impl Recovery<'_> {
                 None => self.note_damage(&mut recovered, *id, "missing"),
             }
         }
+        self.gauge.begin("recovery", (!clean).then(|| to_settle(&rows, &files)));
         let checked = self.index.checked()?.into_iter().filter(|(_, checked)| checked.bad > 0);
         let bad: HashSet<ContainerId> = checked.map(|(id, _)| id).collect();
         for (id, row) in &rows {
@@ -95,6 +99,7 @@ impl Recovery<'_> {
                 recovered.begun.push((*id, *row));
             } else if open {
                 self.settle(*id, Some(row), &mut recovered)?;
+                self.gauge.add(files.get(id).copied().unwrap_or(0));
             }
         }
         if !clean {
@@ -103,6 +108,7 @@ impl Recovery<'_> {
                 files.keys().filter(|id| !rows.contains_key(id)).copied().collect();
             for id in unknown {
                 self.settle(id, None, &mut recovered)?;
+                self.gauge.add(files.get(&id).copied().unwrap_or(0));
             }
         }
         Ok(recovered)
@@ -346,6 +352,12 @@ fn row_of(scanned: &Scanned) -> ContainerRow {
         raw_bytes: scanned.raw_bytes,
         stored_bytes: scanned.stored_bytes,
     }
+}
+
+/// Bytes of the files that are read to their end after a crash: of open containers, and of those without a row.
+fn to_settle(rows: &BTreeMap<ContainerId, ContainerRow>, files: &BTreeMap<ContainerId, u64>) -> u64 {
+    let is_open = |id: &ContainerId| rows.get(id).is_none_or(|row| row.state == ContainerState::Open);
+    files.iter().filter(|(id, _)| is_open(id)).map(|(_, len)| len).sum()
 }
 
 enum Outcome {

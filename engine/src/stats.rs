@@ -10,7 +10,7 @@ use crate::filter::FilterStats;
 use crate::format::StoreId;
 use crate::format::superblock::Settings;
 use crate::ids::ContainerId;
-use crate::index::{CheckedRow, ContainerState, Index, RecipeState};
+use crate::index::{CheckedRow, ContainerState, Index, RecipeRow, RecipeState};
 use crate::paths::Paths;
 use crate::shard::counters::Counters;
 
@@ -43,10 +43,13 @@ pub struct Stats {
     pub containers_unchecked: u64,
     /// When the container was checked whose last check is the longest ago: seconds since 1970.
     pub oldest_check_unix: Option<u64>,
-    /// Chunks that this process could not give back, and that were not stored again since.
+    /// Chunks that a restore or a scrub could not give back, of this process or one before, and that were not stored again
+    /// since.
     pub chunks_suspect: u64,
     /// `logical_bytes / unique_bytes`; 0 when there are none.
     pub dedup_ratio: f64,
+    /// Streams that were cut otherwise than with the store's own sizes.
+    pub tuned: TunedStats,
     /// The filter in front of the index.
     pub filter: FilterStats,
     /// Chunks that this process found without asking the index.
@@ -73,6 +76,26 @@ pub struct Stats {
     pub chunk_size_max: u32,
     /// What the store was created with.
     pub settings: Settings,
+}
+
+/// What the tuner has done: streams by how they were cut at their end, beside the store's own sizes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct TunedStats {
+    /// Streams with larger chunks.
+    pub larger: u64,
+    /// Streams with smaller chunks.
+    pub smaller: u64,
+    /// Streams within which the sizes changed.
+    pub switched: u64,
+}
+
+impl TunedStats {
+    fn count(&mut self, row: &RecipeRow, settings: &Settings) {
+        let (avg, own) = (row.params.avg, settings.chunk_size_avg);
+        self.larger += u64::from(avg > own);
+        self.smaller += u64::from(avg < own);
+        self.switched += u64::from(row.switch_at > 0);
+    }
 }
 
 /// What [`collect`] counts in.
@@ -106,6 +129,8 @@ pub struct Sources<'a> {
 pub fn collect(io: &mut dyn Io, sources: Sources<'_>) -> Result<Stats> {
     let recipes = sources.index.recipes()?;
     let live = recipes.iter().filter(|row| row.state == RecipeState::Live);
+    let mut tuned = TunedStats::default();
+    live.clone().for_each(|row| tuned.count(row, sources.settings));
     let (streams, logical_bytes) =
         live.fold((0, 0), |(count, bytes), row| (count + 1, bytes + row.logical_bytes));
     let rows = sources.index.containers()?;
@@ -137,6 +162,7 @@ pub fn collect(io: &mut dyn Io, sources: Sources<'_>) -> Result<Stats> {
         oldest_check_unix: kept().filter_map(|id| checked.get(id).map(|row| row.unix)).min(),
         chunks_suspect: sources.suspects as u64,
         dedup_ratio: ratio(logical_bytes, unique_bytes),
+        tuned,
         filter: sources.filter,
         near_hits: count(&|counters| counters.near_hits.get()),
         index_lookups: count(&|counters| counters.index_lookups.get()),

@@ -33,6 +33,7 @@ use crate::opening::{self, FilterHome, Opening};
 use crate::options::{Access, Options, Trust};
 use crate::paths::Paths;
 use crate::recall::Recall;
+use crate::recall::cache::CacheStats;
 use crate::shard::counters::Counters;
 use crate::shard::mailbox::Door;
 use crate::stats::{self, Stats};
@@ -193,6 +194,12 @@ impl Store {
     pub fn another_shelf(&self, trust: Trust) -> Shelf {
         let bytes = self.core.budget.service_segments;
         Shelf { latencies: Arc::clone(&self.shelf.latencies), ..Shelf::new(bytes, trust) }
+    }
+
+    /// The cache of segments read for restores by this process.
+    #[must_use]
+    pub fn cache(&self) -> CacheStats {
+        self.shelf.cache.stats()
     }
 
     /// Recall latencies of this process, by kind.

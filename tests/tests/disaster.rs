@@ -9,7 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use gdd_rig::{Daemon, JobId, JobResult, Level, Release, Rig, Signal};
-use gdd_tests::bacula::{DEVICE, POOL, Site, VOLUME, assert_equal, assert_restored};
+use gdd_tests::bacula::{DEVICE, POOL, Site, VOLUME, assert_equal, assert_failed, assert_restored};
 use gdd_tests::copy::copy;
 use gdd_tests::damage::files;
 use gdd_tests::gdd::Gdd;
@@ -150,12 +150,15 @@ fn lost_store_with_volumes_left() {
     fs::remove_dir_all(scene.store()).unwrap();
     scene.site.gdd.init();
     scene.serve();
-    scene.lost(&scene.first);
+    let other_store = ["[GDD-SD-0116]", "belongs to store"];
+    assert_failed(&scene.rig.restore(&[scene.first.id]).unwrap().result, &other_store);
+    assert_failed(&scene.rig.run("tree", Level::Full).unwrap(), &other_store);
+    scene.rig.update(&format!("volume={VOLUME} volstatus=Used")).unwrap();
     scene.replace_source(2);
     let again = scene.full();
     scene.restored(&again);
-    // The new store gives the old one's numbers to its streams, but a volume knows its blocks.
-    scene.lost(&scene.first);
+    // The new store gives the old one's numbers to its streams, but a volume knows its store.
+    assert_failed(&scene.rig.restore(&[scene.first.id]).unwrap().result, &other_store);
     scene.site.stop_and_check();
 }
 

@@ -4,6 +4,7 @@ use std::process::Command;
 
 use gdd_tests::gdd::Gdd;
 use gdd_tests::json::{at, list, number, text};
+use gdd_tests::serving::Serving;
 use gdd_tests::stream::{Content, Stream};
 use gdd_tests::workspace::scratch;
 use serde_json::{Deserializer, Value};
@@ -84,6 +85,45 @@ fn fsck_reports() {
     assert_eq!(text(finding, "severity"), "damage");
     assert!(text(finding, "file").contains("containers") && !text(finding, "what").is_empty(), "{finding}");
     assert_eq!(text(&list(&damaged, "streams_affected")[0], "name"), "name");
+}
+
+#[test]
+fn status_says_how_the_daemon_is() {
+    let folder = scratch("json");
+    let socket = folder.path().join("gdd.sock");
+    let gdd = Gdd::at(&folder.path().join("store")).with_flags(&["--socket", socket.to_str().unwrap()]);
+    gdd.init();
+    let serving = Serving::start(&gdd, folder.path());
+    gdd.put("name", Stream::new(Content::Random, 1, 1_000_000));
+    gdd.digest("name");
+    gdd.digest("name");
+    let status = gdd.json(&["status"]);
+    assert_eq!((text(&status, "state"), number(&status, "requests")), ("ready", 1));
+    assert_eq!(number(&status, "pid"), u64::from(serving.pid()));
+    for field in ["uptime_seconds", "epoch", "stats.streams", "stats.chunks_suspect"] {
+        assert!(at(&status, field).is_u64(), "{field}: {status}");
+    }
+    assert!(!text(&status, "io_mode").is_empty() && at(&status, "io_notes").is_array(), "{status}");
+    // The second restore found everything in the cache.
+    assert!(number(&status, "cache.hits") >= number(&status, "stats.chunks"), "{status}");
+    assert!(number(&status, "cache.bytes") <= number(&status, "cache.capacity"), "{status}");
+    assert!(number(&status, "services.storage.cache.capacity") > 0, "{status}");
+    assert_eq!((at(&status, "tuner"), number(&status, "tuned.switched")), (&Value::Bool(false), 0));
+    assert!(at(&status, "last_fsck").is_null(), "{status}");
+    for work in ["vacuum", "scrub"] {
+        for field in ["running", "last", "last_unix"] {
+            assert!(at(&status, &format!("services.{work}.{field}")).is_null(), "{field}: {status}");
+        }
+        assert!(number(&status, &format!("services.{work}.every_seconds")) > 0, "{status}");
+    }
+    assert!(list(&status, "services.storage.sessions").is_empty(), "{status}");
+    let people = gdd.expect(0, &["status"]).stdout;
+    for line in ["cache        ", "tuner        off", "last fsck    not by this daemon", "filter       "] {
+        assert!(people.contains(line), "{line:?}: {people}");
+    }
+    gdd.expect(0, &["fsck"]);
+    assert_eq!(at(&gdd.json(&["status"]), "last_fsck.damaged"), &Value::Bool(false));
+    serving.stop();
 }
 
 #[test]

@@ -201,6 +201,43 @@ fn a_set_goes_away_and_comes_back() {
     from.expect(2, &["export", &one, &set]).demand_said(&["is a gdd store already"]);
 }
 
+/// Copies, sets and imports of a store that a daemon has open go through the daemon.
+#[test]
+fn a_store_at_work_is_copied_and_takes_copies() {
+    let stores = Stores::new();
+    let socket = stores.path("gdd.sock");
+    let at_work = stores.made("from").with_flags(&["--socket", socket.to_str().unwrap()]);
+    let (to, other) = (stores.made("to"), stores.made("other"));
+    let [one, two, set, third] = ["from", "to", "set", "other"].map(|name| stores.text(name));
+    let numbered = format!("sd/{}/{:016x}", "07".repeat(16), 5);
+    put(&other, "theirs", 3, 1_000_000);
+    put(&other, &numbered, 4, 10_000);
+    let serving = Serving::start(&at_work, stores.0.path());
+    put(&at_work, "etc", 1, 3_000_000);
+    let copied = at_work.json(&["copy", &one, &two]);
+    assert_eq!((number(&copied, "copied"), number(&copied, "sent_bytes")), (1, 3_000_000), "{copied}");
+    let made = at_work.json(&["export", &one, &set, "etc"]);
+    let sealed = at_work.json(&["import", &set, "--check"]);
+    assert_eq!(text(&made, "set.seal"), text(&sealed, "set.seal"));
+    same(&stores.gdd("set"), &to, "etc");
+    // Into it: but for streams of storage mode, to which its daemon gives numbers.
+    let partly = at_work.expect(1, &["copy", &third, &one, "--json"]).json();
+    assert_eq!((number(&partly, "copied"), number(&partly, "streams")), (1, 2), "{partly}");
+    let failed = &list(&partly, "failed")[0];
+    assert!(text(failed, "name") == numbered && text(failed, "why").contains("stop gdd"), "{partly}");
+    same(&at_work, &other, "theirs");
+    at_work.expect(0, &["rm", "etc"]);
+    let back = at_work.json(&["import", &set, &one]);
+    assert_eq!((number(&back, "copied"), text(&back, "set.seal")), (1, text(&made, "set.seal")), "{back}");
+    same(&at_work, &to, "etc");
+    at_work.expect(1, &["export", &one, &stores.text("no/where")]).demand_said(&["cannot look at"]);
+    at_work.expect(1, &["copy", &one, &stores.text("nowhere")]).demand_said(&["gdd init"]);
+    serving.stop();
+    at_work.expect(0, &["copy", &third, &one]);
+    at_work.expect(0, &["fsck"]);
+    to.expect(0, &["fsck"]);
+}
+
 #[test]
 fn a_replica_takes_the_stores_place_for_clients() {
     let Some(mut site) = BothSides::new(Release::V9) else { return };

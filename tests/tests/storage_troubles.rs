@@ -116,13 +116,13 @@ fn another_store_gives_nothing_back_and_takes_new_jobs() {
     fs::rename(&store, &kept).unwrap();
     site.gdd.init();
     site.serve();
-    restore_fails(&rig, &good, &source, &["[GDD-SD-0025]", "wrong store, or it lost the stream", "gdd fsck"]);
+    let words = ["[GDD-SD-0116]", "belongs to store", "start gdd on that store"];
+    restore_fails(&rig, &good, &source, &words);
     // What comes new is whole. Streams have the same numbers in both stores, and are not taken for each other. It goes
     // to a volume of its own, because Bacula reads one block further than a job goes.
     rig.update(&format!("volume={VOLUME} volstatus=Used")).unwrap();
     let new = rig.run("other", Level::Full).unwrap().demand_ok().unwrap();
     assert_restored(&rig, &[&new], &other);
-    let words = ["[GDD-SD-0105]", "wrong store, or it is damaged", "gdd fsck"];
     restore_fails(&rig, &good, &source, &words);
     site.daemon().stop();
     fs::remove_dir_all(&store).unwrap();
@@ -268,8 +268,8 @@ fn a_daemon_of_another_version_is_told() {
     let source = tree(&site, 10, 3);
     let rig = start(site.bacula(), &source);
     let socket = site.folder().join("gdd.sock.plugin");
-    with_daemon_of_version(2, &socket, || {
-        let words = ["[GDD-SD-0028]", "speaks version 2, this driver 1", "driver and daemon of one release"];
+    with_daemon_of_version(3, &socket, || {
+        let words = ["[GDD-SD-0028]", "speaks version 3, this driver 2", "driver and daemon of one release"];
         fails(&rig, &words);
     });
     site.serve();

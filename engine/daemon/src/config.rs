@@ -1,5 +1,7 @@
 //! The daemon's configuration: a file, overridden by what was typed. A wrong key is refused with its file and line.
 
+#[cfg(test)]
+mod unit;
 mod upkeep;
 
 use std::collections::BTreeMap;
@@ -23,6 +25,9 @@ pub const SOCKET_DEFAULT: &str = "/run/gdd/gdd.sock";
 
 /// Bytes a second at least: with less, a single message may take longer than a client's patience.
 const RATE_MIN: u64 = 1 << 20;
+
+/// Seconds of `stop_limit` at most: the unit's TimeoutStopSec is longer, with time for cutting off and a clean close.
+const STOP_LIMIT_MAX: u64 = 60;
 
 /// Every key with its default.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -253,6 +258,13 @@ impl Config {
         }
         if let Some(workers) = self.workers.filter(|count| !(1..=WORKERS_MAX).contains(count)) {
             return Some(format!("workers: expected 1 to {WORKERS_MAX}, found {workers}"));
+        }
+        if self.stop_limit > STOP_LIMIT_MAX {
+            return Some(format!(
+                "stop_limit: expected 0 to {STOP_LIMIT_MAX} seconds, found {}; systemd kills gdd after the unit's \
+                 TimeoutStopSec, which leaves time for a clean close after the longest stop_limit",
+                self.stop_limit
+            ));
         }
         if tracing_subscriber::EnvFilter::try_new(&self.log_level).is_err() {
             return Some(format!("log_level: expected warn, info or debug, found {}", self.log_level));

@@ -13,12 +13,15 @@
 //! # Invariants
 //! - No line is longer than [`LINE_MAX`] and no frame longer than [`FRAME_MAX`]; a longer one is refused unread.
 
+pub mod order;
+
 use std::io::{self, BufRead, Read, Write};
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::output::Outcome;
+use order::Order;
 
 /// Version of the protocol. Another one is refused by both sides.
 pub const PROTOCOL: u32 = 1;
@@ -106,6 +109,8 @@ pub enum Request {
         /// Seconds within which what was checked is left out.
         older_than: u64,
     },
+    /// Copy streams between the daemon's store and another; progress lines come until it is done.
+    Copy(Order),
     /// End the daemon.
     Shutdown,
 }

@@ -10,6 +10,9 @@ use std::process::ExitCode;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::registry::LookupSpan;
 
 use crate::config::{Config, LogFormat};
 use crate::failure::{CODE_FAILED, CODE_USAGE, Failure, Result};
@@ -125,7 +128,7 @@ pub fn start_log(verbose: u8) {
     let _ = subscriber.try_init(); // Fails only when a log exists already, as in tests.
 }
 
-/// The daemon's log: without times where standard error is the journal, which adds its own.
+/// The daemon's log: without times, and with priorities, where standard error is the journal, which adds times itself.
 pub fn start_daemon_log(config: &Config) {
     let filter = tracing_subscriber::EnvFilter::try_from_env("GDD_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(&config.log_level));
@@ -140,7 +143,38 @@ pub fn start_daemon_log(config: &Config) {
         LogFormat::Timed => true,
     };
     // Fails only when a log exists already, as in tests.
-    let _ = if timed { subscriber.try_init() } else { subscriber.without_time().try_init() };
+    let _ = match (is_journal(), timed) {
+        (true, true) => subscriber.map_event_format(Ranked).try_init(),
+        (true, false) => subscriber.without_time().map_event_format(Ranked).try_init(),
+        (false, true) => subscriber.try_init(),
+        (false, false) => subscriber.without_time().try_init(),
+    };
+}
+
+/// Begins each line with its priority, as the journal understands it (sd-daemon(3)): `journalctl -p err` finds it then.
+struct Ranked<F>(F);
+
+impl<S, N, F> FormatEvent<S, N> for Ranked<F>
+where
+    S: tracing::Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+    F: FormatEvent<S, N>,
+{
+    fn format_event(
+        &self,
+        context: &FmtContext<'_, S, N>,
+        mut out: Writer<'_>,
+        event: &tracing::Event<'_>,
+    ) -> std::fmt::Result {
+        let priority = match *event.metadata().level() {
+            tracing::Level::ERROR => 3,
+            tracing::Level::WARN => 4,
+            tracing::Level::INFO => 6,
+            _ => 7,
+        };
+        write!(out, "<{priority}>")?;
+        self.0.format_event(context, out, event)
+    }
 }
 
 /// Whether standard error is the stream that systemd connected to the journal: its device and inode.

@@ -8,7 +8,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 
-use support::daemon::{Daemon, serve_at, serve_with};
+use support::daemon::{Daemon, serve_at, serve_told, serve_with};
 use support::{Place, random};
 
 const CONFIG: &str = "workers = 2\n";
@@ -31,7 +31,15 @@ fn streams_go_through_the_daemon() {
     let status = place.ok(&["status", "--json"]).object();
     assert_eq!(status["state"], "ready", "{status}");
     assert!(status["epoch"].is_u64() && status["recall_ns"].is_array(), "{status}");
-    assert_eq!(place.run(&["fsck"]).code, Some(4));
+    let checked = place.ok(&["fsck", "--json"]).object();
+    assert!(checked["clean"] == true && checked["beside"] == true && checked["streams"] == 1, "{checked}");
+    assert!(place.ok(&["fsck", "--level", "1"]).text().contains("beside the daemon's work"));
+    let status = place.ok(&["status", "--json"]).object();
+    assert_eq!(status["last_fsck"]["damaged"], false, "{status}");
+    for words in [&["rebuild-index"][..], &["fsck", "--repair"], &["fsck", "--repair", "--apply"]] {
+        let refused = place.run(words);
+        assert!(refused.code == Some(4) && refused.err.contains("systemctl stop gdd"), "{refused:?}");
+    }
     assert_eq!(place.run(&["serve"]).code, Some(4), "a second daemon");
     place.ok(&["rm", "one"]);
     assert_eq!(place.run(&["get", "one"]).code, Some(1));
@@ -109,6 +117,65 @@ fn a_request_stops_it_and_what_runs_may_end() {
     assert_eq!(daemon.0.wait().unwrap().code(), Some(0));
     assert_eq!(place.names(), ["slow"]);
     assert_eq!(place.ok(&["get", "slow"]).out.len(), 300_007);
+}
+
+#[test]
+fn systemd_hears_of_the_start_the_work_and_the_stop() {
+    let place = Place::new();
+    let (mut daemon, mut told) = serve_told(&place, CONFIG, &[("WATCHDOG_USEC", "200000")]);
+    let ready = told.messages.last().unwrap().clone();
+    assert_eq!(ready, "READY=1\nSTATUS=ready, 0 requests, storage 0 sessions");
+    assert!(told.messages[0].starts_with("STATUS=opening the store"), "{:?}", told.messages);
+    told.until("WATCHDOG=1");
+    let mut put = place.start(&["put", "slow"]);
+    let mut pipe = put.stdin.take().unwrap();
+    pipe.write_all(&random(5, 300_000)).unwrap();
+    assert_eq!(told.until("STATUS="), "STATUS=ready, 1 requests, storage 0 sessions");
+    let pid = daemon.0.id().to_string();
+    assert!(std::process::Command::new("kill").arg(&pid).status().unwrap().success());
+    told.until("STOPPING=1");
+    // While the request goes on systemd hears what is waited for, and that the daemon lives.
+    assert_eq!(told.until("requests may end"), "STATUS=stopping: requests may end\nWATCHDOG=1");
+    drop(pipe);
+    assert!(put.wait_with_output().unwrap().status.success());
+    assert_eq!(daemon.0.wait().unwrap().code(), Some(0));
+    let after = told.messages.iter().position(|message| message.starts_with("STOPPING=1")).unwrap();
+    assert!(told.messages[after..].iter().all(|message| !message.contains("ready")), "{:?}", told.messages);
+}
+
+/// A crash leaves what is read again at the next start, and systemd is told how much of it is done.
+#[test]
+fn recovery_is_shown_to_systemd() {
+    let place = Place::new();
+    let daemon = serve(&place);
+    place.put("kept", &random(6, 40_000_000));
+    drop(daemon);
+    // Each message is due at once with this limit, so some fall into the recovery.
+    let (_daemon, told) = serve_told(&place, CONFIG, &[("WATCHDOG_USEC", "2000")]);
+    let shown = |message: &&String| message.contains("recovery, ") && message.contains(" of ");
+    assert!(told.messages.iter().any(|message| shown(&message)), "{:?}", told.messages);
+    assert!(told.messages.last().unwrap().starts_with("READY=1"), "{:?}", told.messages);
+}
+
+/// Where standard error is the journal, each line has its priority, and no time: the journal has its own.
+#[test]
+fn the_journal_is_told_how_grave_a_line_is() {
+    let place = Place::new();
+    let path = place.join("log");
+    let log = std::fs::File::create(&path).unwrap();
+    let stat = rustix::fs::fstat(&log).unwrap();
+    let mut command = place.command(&["serve"]);
+    command.env("JOURNAL_STREAM", format!("{}:{}", stat.st_dev, stat.st_ino)).stderr(log);
+    std::fs::write(place.join("gdd.toml"), CONFIG).unwrap();
+    command.env("GDD_CONFIG", place.join("gdd.toml"));
+    let mut daemon = Daemon(command.spawn().unwrap());
+    while !String::from_utf8_lossy(&place.run(&["status", "--json"]).out).contains("\"state\":\"ready\"") {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    assert_eq!(place.run(&["get", "nobody"]).code, Some(1)); // A request that is refused is a line, too.
+    daemon.stop();
+    let said = std::fs::read_to_string(path).unwrap();
+    assert!(said.lines().count() > 3 && said.lines().all(|line| line.starts_with("<6> INFO ")), "{said}");
 }
 
 /// The daemon of root does not serve a stranger, and neither the command line nor the log hides it.

@@ -13,6 +13,7 @@ use gdd_engine::format::superblock::Settings;
 use gdd_engine::options::{Access, Options};
 use gdd_engine::store::Store as Engine;
 use gdd_engine::vacuum::VacuumOptions;
+use gdd_link::limits::VERSION;
 use gdd_link::request::{APPEND, Request};
 use gdd_link::{ERR_STALE, Head, Hello, Welcome};
 use gdd_ring::{Endpoint, Peer};
@@ -257,6 +258,7 @@ fn a_stale_token_is_told_and_nothing_is_stored() {
     let packet = peer.receive(Duration::from_secs(30)).unwrap().unwrap();
     let welcome = Welcome::from_bytes(&packet.bytes).unwrap().unwrap();
     assert_eq!(welcome.tokens.epoch, rig.engine.core().epoch.0);
+    assert_eq!(welcome.store, rig.engine.core().store.0);
     let mut endpoint = Endpoint::accept(&welcome.offer, packet.fds).unwrap();
     let stale = Head { session: welcome.tokens.session ^ 1, number: 0, stream: 1 };
     endpoint.producer.try_push(APPEND, 0, &[&stale.to_bytes(), b"payload"]).unwrap();
@@ -280,7 +282,7 @@ fn another_version_and_one_session_too_many_are_refused_by_name() {
     let mut rig = Rig::new();
     rig.serve(Limits { sessions_max: 1, ..Limits::default() });
     let own = std::os::unix::fs::MetadataExt::uid(&std::fs::metadata("/proc/self").unwrap());
-    for (version, purpose) in [(2, 1), (1, 2)] {
+    for (version, purpose) in [(VERSION + 1, 1), (VERSION, 2)] {
         let peer = Peer::connect(&rig.socket(), &[0, own]).unwrap();
         let hello = Hello { version, purpose, program: "of another release".into() };
         peer.send(&hello.to_bytes(), &[]).unwrap();
@@ -302,6 +304,25 @@ fn another_version_and_one_session_too_many_are_refused_by_name() {
         thread::yield_now();
     }
     rig.stop();
+}
+
+#[test]
+fn one_stream_too_many_is_refused_by_name_and_the_others_go_on() {
+    let mut rig = Rig::new();
+    rig.serve(Limits { streams_max: 2, ..Limits::default() });
+    let mut store = rig.driver();
+    let (first, second) = (begin(&mut store), begin(&mut store));
+    let error = store.begin(VOLUME, SESSION, &About::default()).unwrap_err();
+    assert_eq!((error.id, error.lost), ("GDD-SD-0034", false), "{error}");
+    assert!(error.remedy.contains("Maximum Concurrent Jobs"), "{error}");
+    store.append(first, true, b"first").unwrap();
+    finish(&mut store, first, b"first");
+    let third = begin(&mut store);
+    store.append(third, true, b"third").unwrap();
+    finish(&mut store, third, b"third");
+    finish(&mut store, second, b"");
+    rig.stop();
+    assert_eq!(rig.names().len(), 3, "nothing is left of the one that was refused");
 }
 
 /// Runs a daemon for as long as its standard input is open: only when asked by the test below.

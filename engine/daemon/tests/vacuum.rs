@@ -148,6 +148,15 @@ fn a_daemon_is_asked() {
     assert_eq!(number(last, "freed_containers"), number(&report, "freed_containers"), "{status}");
     compare(&place, &kept);
     drop(daemon);
+    // How it ended is known to the next daemon, and when.
+    let daemon = serve_with(&place, "workers = 2\n[vacuum]\nevery = \"never\"\n");
+    let later = place.ok(&["status", "--json"]).object();
+    for key in ["last", "last_unix"] {
+        assert_eq!(later["services"]["vacuum"][key], status["services"]["vacuum"][key], "{later}");
+    }
+    assert!(number(&later["services"]["vacuum"], "last_unix") > 1_700_000_000);
+    assert!(later["services"]["scrub"]["last"].is_null(), "{later}");
+    drop(daemon);
     compare(&place, &kept);
     assert_eq!(place.ok(&["fsck", "--json"]).object()["clean"], true, "killed, and whole");
 }

@@ -19,11 +19,11 @@ use crate::paths;
 const LOOKUP_SIZE: usize = 1024;
 
 /// What is known of one container before its records are read.
-struct Found {
-    id: ContainerId,
-    row: ContainerRow,
+pub(super) struct Found {
+    pub(super) id: ContainerId,
+    pub(super) row: ContainerRow,
     /// From its footer; of one without a good footer, from the index.
-    entries: Option<Vec<DirectoryEntry>>,
+    pub(super) entries: Option<Vec<DirectoryEntry>>,
 }
 
 impl Check<'_> {
@@ -103,7 +103,7 @@ impl Check<'_> {
     }
 
     /// Header and footer of one container.
-    fn look_at(&mut self, found: &mut Found) -> Result<()> {
+    pub(super) fn look_at(&mut self, found: &mut Found) -> Result<()> {
         let path = self.paths.container(found.id);
         let file = match self.io.open(&path, Open::Read) {
             Ok(file) => file,
@@ -155,7 +155,7 @@ impl Check<'_> {
     }
 
     /// Every record listed must be in the index, here or elsewhere. Returns how many entries point here.
-    fn agree_with_index(&mut self, id: ContainerId, entries: &[DirectoryEntry]) -> Result<u64> {
+    pub(super) fn agree_with_index(&mut self, id: ContainerId, entries: &[DirectoryEntry]) -> Result<u64> {
         let path = self.paths.container(id);
         let (mut here, mut found) = (0, Vec::new());
         for part in entries.chunks(LOOKUP_SIZE) {

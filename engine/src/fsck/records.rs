@@ -26,6 +26,7 @@ impl Check<'_> {
             Ok(file) => file,
             Err(error) => {
                 for entry in entries {
+                    self.places.insert(entry.hash, (id, entry.offset));
                     self.report
                         .bad_chunk(entry.hash, format!("{} cannot be opened: {error}", path.display()));
                 }
@@ -78,6 +79,7 @@ impl Check<'_> {
         let why = error.to_string();
         if used {
             self.refused(Part::Chunk, path, error)?;
+            self.places.insert(entry.hash, (id, entry.offset));
             self.report.bad_chunk(entry.hash, why);
         } else if error.is_loss() {
             let what = format!("{why}; another copy of the chunk is used, the vacuum takes this one away");

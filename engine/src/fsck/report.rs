@@ -77,6 +77,8 @@ const LISTED_MAX: usize = 1000;
 pub struct Report {
     /// How deep the check went.
     pub level: u8,
+    /// The store was at work meanwhile: what came since the check began is not in it.
+    pub beside: bool,
     /// Whether nothing at all was found.
     pub clean: bool,
     /// What was found, at most a thousand of it.
@@ -115,6 +117,7 @@ impl Report {
     pub(super) fn new(level: u8) -> Self {
         Self {
             level,
+            beside: false,
             clean: true,
             findings: Vec::new(),
             parts: BTreeMap::new(),

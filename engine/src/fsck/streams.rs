@@ -9,6 +9,7 @@ use crate::format::recipe_block::RecipeEntry;
 use crate::ids::{ChunkHash, RecipeId};
 use crate::index::{RecipeRow, RecipeState, Status};
 use crate::recipe::journal::JOURNAL_EXTENSION;
+use crate::recipe::set::Listing;
 use crate::recipe::{RecipeReader, Side, rest, set};
 
 impl Check<'_> {
@@ -18,6 +19,22 @@ impl Check<'_> {
         for path in &listing.foreign {
             self.report.warn(Part::Foreign, path, 0, "not a file of this store".to_owned());
         }
+        if self.beside.is_none() {
+            self.unsettled(&rows, &listing);
+        }
+        for row in rows.iter().filter(|row| row.state == RecipeState::Live) {
+            self.demand_time()?;
+            self.report.streams += 1;
+            self.copies(row, listing.recipes.get(&row.recipe).copied().unwrap_or_default())?;
+            if self.level >= 3 {
+                self.chunks_of(row)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What a crash left, and what is on its way in a store that is at work.
+    fn unsettled(&mut self, rows: &[RecipeRow], listing: &Listing) {
         for path in &listing.temporary {
             let what = "not a finished recipe: the next opening for writing settles it";
             self.report.warn(Part::Unsettled, path, 0, what.to_owned());
@@ -31,14 +48,6 @@ impl Check<'_> {
         for recipe in listing.recipes.keys().filter(|recipe| !known.contains(recipe)) {
             self.unlisted(*recipe)?;
         }
-        for row in rows.iter().filter(|row| row.state == RecipeState::Live) {
-            self.report.streams += 1;
-            self.copies(row, listing.recipes.get(&row.recipe).copied().unwrap_or_default())?;
-            if self.level >= 3 {
-                self.chunks_of(row)?;
-            }
-        }
-        Ok(())
     }
 
     /// A recipe that the index does not know: of a stream that was not acknowledged when the store crashed, or one that
@@ -79,6 +88,7 @@ impl Check<'_> {
             };
             match what {
                 None => good += 1,
+                Some(_) if self.is_gone(row)? => return Ok(()),
                 Some(what) => self.report.damage(
                     Part::RecipeCopy,
                     &path,
@@ -127,6 +137,7 @@ impl Check<'_> {
         let mut found = Vec::new();
         let path = Side::A.file(&self.paths.recipes(), row.recipe);
         while reader.next_block(self.io, &mut entries)? {
+            self.demand_time()?;
             let hashes: Vec<ChunkHash> = entries.iter().map(|entry| entry.hash).collect();
             self.index.locate(&hashes, &mut found)?;
             for (entry, located) in entries.iter().zip(&found) {
@@ -135,10 +146,13 @@ impl Check<'_> {
                     None => Some("not in the index; run `gdd rebuild-index`"),
                     Some(chunk) if chunk.status != Status::Live => Some("marked as unusable"),
                     Some(chunk) if u64::from(chunk.raw_len) < end => Some("shorter than the recipe says"),
-                    Some(_) if self.report.bad.contains_key(&entry.hash) => Some("damaged"),
+                    Some(chunk) if self.is_bad(entry.hash, chunk) => Some("damaged"),
                     Some(_) => None,
                 };
                 let Some(why) = why else { continue };
+                if self.is_gone(row)? {
+                    return Ok((0, 0)); // Then its chunks may go, too.
+                }
                 bytes += entry.bytes();
                 chunks += u64::from(entry.repeat);
                 if self.report.bad_chunk(entry.hash, why.to_owned()) {
@@ -157,6 +171,9 @@ impl Check<'_> {
     }
 
     fn unreadable(&mut self, row: &RecipeRow, error: Error) -> Result<()> {
+        if self.is_gone(row)? {
+            return Ok(());
+        }
         let path = Side::A.file(&self.paths.recipes(), row.recipe);
         if !error.is_loss() {
             return Err(error);

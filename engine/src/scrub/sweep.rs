@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::format::Place;
 use crate::format::footer::{DirectoryEntry, Footer};
 use crate::ids::{ChunkHash, ContainerId};
-use crate::index::{ContainerRow, ContainerState};
+use crate::index::ContainerRow;
 use crate::planted::{self, Bug};
 use crate::progress::Progress;
 use crate::visits::Purpose;
@@ -44,13 +44,9 @@ impl Scrub<'_> {
         checked
     }
 
-    /// A container's row, unless the vacuum may free it while a visit that has begun lasts: of one that it has emptied,
-    /// only older visits count.
+    /// A container's row, unless the vacuum may free it meanwhile.
     fn still_there(&self, id: ContainerId) -> Result<Option<ContainerRow>> {
-        let emptied = self.core.leaving.departure(id).is_some_and(|departure| departure.emptied.is_some());
-        let row = self.core.index.container(id)?;
-        let stays = |row: &ContainerRow| row.state != ContainerState::Free && !emptied;
-        Ok(row.filter(|row| stays(row) || planted::has(Bug::ScrubFreed)))
+        if planted::has(Bug::ScrubFreed) { self.core.index.container(id) } else { self.core.readable(id) }
     }
 
     fn file(&mut self, id: ContainerId, row: &ContainerRow, file: FileId, path: &Path) -> Result<()> {
@@ -215,7 +211,7 @@ impl Scrub<'_> {
         for (id, mut entries) in listed {
             entries.sort_by_key(|entry| entry.offset);
             let _visit = self.core.visits.begin(Purpose::Reading);
-            if self.still_there(id)?.is_none() {
+            if self.core.readable(id)?.is_none() {
                 continue;
             }
             let bad = self.listed(id, &without, &entries)?;

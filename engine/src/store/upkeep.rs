@@ -4,6 +4,7 @@ use super::Store;
 use crate::ballast;
 use crate::driver::Sleep;
 use crate::error::Result;
+use crate::fsck;
 use crate::get::Shelf;
 use crate::index::{Batch, MetaKey};
 use crate::options::Trust;
@@ -53,6 +54,20 @@ impl Store {
         scrub::run(&self.core, options, scrub::Caller { progress, rest })
     }
 
+    /// Check the store up to `level`, beside whatever else goes on, changing nothing; see [`fsck::check_open`]. `go_on`
+    /// is asked now and then.
+    ///
+    /// # Errors
+    /// As [`fsck::check_open`].
+    pub fn check(
+        &self,
+        level: u8,
+        progress: &mut dyn FnMut(Progress),
+        go_on: &mut dyn FnMut() -> bool,
+    ) -> Result<fsck::Report> {
+        fsck::check_open(&self.core, level, progress, go_on)
+    }
+
     /// The streams that need chunks which cannot be given back.
     ///
     /// # Errors
@@ -76,6 +91,24 @@ impl Store {
         let noted = Batch { meta: vec![(key, now.to_le_bytes().to_vec())], ..Batch::default() };
         self.core.index.commit(noted)?;
         Ok(now)
+    }
+
+    /// Remember `value` under `key`, for people. It is in the index, and gone when that is made anew.
+    ///
+    /// # Errors
+    /// The index failed.
+    pub fn note(&self, key: MetaKey, value: Vec<u8>) -> Result<()> {
+        self.writable()?;
+        self.core.poison.check()?;
+        self.core.index.commit(Batch { meta: vec![(key, value)], ..Batch::default() })
+    }
+
+    /// What was remembered last under `key`.
+    ///
+    /// # Errors
+    /// The index failed.
+    pub fn noted(&self, key: MetaKey) -> Result<Option<Vec<u8>>> {
+        self.core.index.meta(key)
     }
 
     /// Whether the disk was so full when the store was opened that its ballast was given up: the vacuum is due.

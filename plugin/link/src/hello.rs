@@ -41,6 +41,8 @@ pub struct Tokens {
 pub struct Welcome {
     /// To be repeated in every message.
     pub tokens: Tokens,
+    /// The store's own name: volumes say to which store they belong.
+    pub store: [u8; 16],
     /// The offer of a channel, of which memory and bell come along.
     pub offer: Vec<u8>,
 }
@@ -83,6 +85,7 @@ impl Welcome {
         bytes.extend(self.tokens.boot);
         bytes.extend(self.tokens.epoch.to_le_bytes());
         bytes.extend(self.tokens.session.to_le_bytes());
+        bytes.extend(self.store);
         bytes.extend(&self.offer);
         bytes
     }
@@ -108,7 +111,7 @@ impl Welcome {
             return Err(Malformed::new("version of the daemon's answer", VERSION, version));
         }
         let tokens = Tokens { boot: reader.array()?, epoch: reader.u32()?, session: reader.u64()? };
-        Ok(Ok(Self { tokens, offer: reader.rest().to_vec() }))
+        Ok(Ok(Self { tokens, store: reader.array()?, offer: reader.rest().to_vec() }))
     }
 }
 
@@ -136,14 +139,16 @@ mod tests {
 
     proptest! {
         #[test]
-        fn packets_come_back_and_cut_ones_do_not(program in "\\PC{0,50}", boot: [u8; 16], epoch: u32, session: u64) {
+        fn packets_come_back_and_cut_ones_do_not(
+            program in "\\PC{0,50}", boot: [u8; 16], epoch: u32, session: u64, store: [u8; 16]
+        ) {
             let hello = Hello::storage(&program);
             let bytes = hello.to_bytes();
             prop_assert_eq!(Hello::from_bytes(&bytes), Ok(hello));
             for len in 0..bytes.len() {
                 prop_assert!(Hello::from_bytes(&bytes[..len]).is_err());
             }
-            let welcome = Welcome { tokens: Tokens { boot, epoch, session }, offer: vec![1; 48] };
+            let welcome = Welcome { tokens: Tokens { boot, epoch, session }, store, offer: vec![1; 48] };
             prop_assert_eq!(Welcome::from_bytes(&welcome.to_bytes()), Ok(Ok(welcome)));
             let trouble = Trouble { id: program.clone(), text: "t".into(), remedy: "r".into(), fatal: true };
             prop_assert_eq!(Welcome::from_bytes(&refusal(&trouble)), Ok(Err(trouble)));
@@ -159,7 +164,7 @@ mod tests {
     #[test]
     fn another_version_is_seen_whatever_follows() {
         let tokens = Tokens { boot: [1; 16], epoch: 2, session: 3 };
-        let mut bytes = Welcome { tokens, offer: Vec::new() }.to_bytes();
+        let mut bytes = Welcome { tokens, store: [4; 16], offer: Vec::new() }.to_bytes();
         assert_eq!(Welcome::other_version(&bytes), None);
         bytes[8] = 9;
         assert_eq!(Welcome::other_version(&bytes[..12]), Some(9));

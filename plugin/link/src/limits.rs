@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-/// Version of everything in this crate. Ends with different ones do not talk.
-pub const VERSION: u32 = 1;
+/// Version of everything in this crate. Ends with different ones do not talk. 2: the welcome names the store.
+pub const VERSION: u32 = 2;
 
 /// A peer that was silent for so long, while something was owed, is lost.
 pub const SILENCE_MAX: Duration = Duration::from_secs(30);

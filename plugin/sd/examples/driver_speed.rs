@@ -9,7 +9,7 @@ use gdd_sd::block::SessionId;
 use gdd_sd::bytes::put_be32;
 use gdd_sd::device::Device;
 use gdd_sd::label::About;
-use gdd_sd::store::{Receipt, Store, StoreError, StreamId, Unreleased, VolumeId};
+use gdd_sd::store::{Receipt, Store, StoreError, StoreId, StreamId, Unreleased, VolumeId};
 use gdd_sd::volume::Whence;
 
 const BLOCK_SIZE: usize = 64_512;
@@ -51,6 +51,10 @@ impl Store for Memory {
     fn retire(&mut self, _: VolumeId) -> Result<(), StoreError> {
         Ok(())
     }
+    fn id(&mut self) -> Result<StoreId, StoreError> {
+        Ok(StoreId([1; 16]))
+    }
+
     fn reachable(&mut self) -> Result<(), StoreError> {
         Ok(())
     }

@@ -39,6 +39,8 @@ pub struct Device {
     remembered: Option<Remembered>,
     /// What the volume refers to behind its last receipt was compared with the store.
     end_is_checked: bool,
+    /// The volume's store was compared with the daemon's, or no daemon answered.
+    store_is_checked: bool,
     /// Blocks whose session is unknown, since the last report, and why the first of them is not parsed.
     strange: (u64, Option<Unparsed>),
     notes: Vec<Note>,
@@ -54,6 +56,7 @@ impl Device {
             sessions: Sessions::default(),
             remembered: None,
             end_is_checked: false,
+            store_is_checked: false,
             strange: (0, None),
             notes: Vec::new(),
             records: Vec::new(),
@@ -81,6 +84,7 @@ impl Device {
     /// When it is not ours or cannot be read. A store that does not answer is no error yet: labels can be read without.
     pub fn open(&mut self, file: File, writable: bool) -> Result<()> {
         let mut volume = Volume::open(file, writable, self.remembered.take())?;
+        self.store_is_checked = false;
         if let Some(index) = volume.index() {
             for hole in &index.holes {
                 let text = format!(
@@ -124,7 +128,13 @@ impl Device {
     /// # Errors
     /// When the bytes that were written cannot be given back.
     pub fn read(&mut self, buffer: &mut [u8]) -> Result<usize> {
-        self.volume.as_mut().ok_or(Error::Closed)?.read(self.store.as_mut(), buffer)
+        let volume = self.volume.as_mut().ok_or(Error::Closed)?;
+        // The label is read in any case: a volume of a store that is gone must be truncated or labelled anew.
+        if volume.position() > 0 && !self.store_is_checked {
+            demand_its_store(volume, self.store.as_mut())?;
+            self.store_is_checked = true;
+        }
+        volume.read(self.store.as_mut(), buffer)
     }
 
     /// Writes one block at the position.
@@ -139,7 +149,11 @@ impl Device {
         let header = Header::parse(block);
         let session = header.as_ref().ok().and_then(|header| header.session);
         let written = match volume.admit() {
-            Ok(()) if volume.position() == 0 => volume.write_label(block),
+            Ok(()) if volume.position() == 0 => {
+                // Without a daemon it is labelled all the same, and belongs to no store by name.
+                let store = if volume.id().is_none() { self.store.id().ok() } else { None };
+                volume.write_label(block, store)
+            }
             Ok(()) => self.write_block(block, header),
             Err(refused) => Err(refused),
         };
@@ -241,6 +255,7 @@ impl Device {
             return Ok(());
         }
         let volume = self.volume.as_mut().ok_or(Error::Closed)?;
+        demand_its_store(volume, self.store.as_mut())?; // Another daemon may have come since the volume was mounted.
         if !self.end_is_checked {
             if let Some(why) = volume.check_end(self.store.as_mut())? {
                 return Err(Error::Sealed { volume: volume.name().to_owned(), why });
@@ -430,6 +445,17 @@ impl Device {
         if let (count, Some(why)) = std::mem::take(&mut self.strange) {
             self.notes.push((Grave::Warning, strange_text(count, why)));
         }
+    }
+}
+
+/// A volume of another store is refused by name. A store that does not answer says so when it is needed.
+fn demand_its_store(volume: &Volume, store: &mut dyn Store) -> Result<()> {
+    let Some(expected) = volume.store() else { return Ok(()) };
+    match store.id() {
+        Ok(found) if found != expected => {
+            Err(Error::OtherStore { volume: volume.name().to_owned(), expected, found })
+        }
+        _ => Ok(()),
     }
 }
 

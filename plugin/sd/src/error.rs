@@ -8,7 +8,7 @@
 use std::io;
 
 use crate::block::SessionId;
-use crate::store::{StoreError, StreamId};
+use crate::store::{StoreError, StoreId, StreamId};
 
 /// The result of nearly everything here.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -147,6 +147,19 @@ pub enum Error {
         "[GDD-SD-0114] no volume is open on this device; `umount` and `mount` it, then run the job again"
     )]
     Closed,
+    /// A volume of another store.
+    #[error(
+        "[GDD-SD-0116] {volume} belongs to store {expected}, and the gdd daemon serves {found}; start gdd on that \
+         store, or on a replica of it (`gdd stats` shows which one a store is). Nothing was read or written"
+    )]
+    OtherStore {
+        /// The volume's file.
+        volume: String,
+        /// The store in its header.
+        expected: StoreId,
+        /// The daemon's.
+        found: StoreId,
+    },
     /// Too many sessions at once.
     #[error("[GDD-SD-0115] {0} sessions are open on this device already; restart bacula-sd when no job runs")]
     Sessions(usize),

@@ -20,7 +20,7 @@ use crate::skeleton::frame::{self, HEADER_SIZE, Start, Window};
 use crate::skeleton::index::Index;
 use crate::skeleton::reader::{Outline, Reader};
 use crate::skeleton::writer::Writer;
-use crate::store::{Store, StreamId, VolumeId};
+use crate::store::{Store, StoreId, StreamId, VolumeId};
 
 /// What a file was when its index was made. Equal stamps mean that the index is still right.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -108,6 +108,11 @@ impl Volume {
         self.index.as_ref().map(|index| index.walk.volume)
     }
 
+    /// The store that has its streams; `None` where the header does not say so.
+    pub fn store(&self) -> Option<StoreId> {
+        self.index.as_ref().and_then(|index| index.store)
+    }
+
     /// What is known of the volume's entries; `None` before the first label.
     pub fn index(&self) -> Option<&Index> {
         self.index.as_ref()
@@ -182,18 +187,19 @@ impl Volume {
         Err(Error::Middle { volume: self.name.clone(), position, end })
     }
 
-    /// Writes the block at position 0, a label, and gives the volume its id when it has none.
+    /// Writes the block at position 0, a label, and gives the volume its id when it has none; it belongs to `store`
+    /// then.
     ///
     /// # Errors
     /// When the file cannot be written.
-    pub fn write_label(&mut self, block: &[u8]) -> Result<()> {
+    pub fn write_label(&mut self, block: &[u8], store: Option<StoreId>) -> Result<()> {
         let hash = XxHash3_64::oneshot(block);
         let index = match self.index.take() {
             Some(index) => index,
             None => {
                 let volume = random_id().map_err(io_error("name", &self.name))?;
-                self.write_at(&frame::header(volume), 0)?;
-                Index::empty(volume)
+                self.write_at(&frame::header(volume, store), 0)?;
+                Index::empty(volume, store)
             }
         };
         let mut writer = Writer::new(&index, self.synced, true);
@@ -357,8 +363,8 @@ impl Volume {
         let bytes = self.window.from(0);
         let start = frame::start(&bytes[..bytes.len().min(HEADER_SIZE)]);
         let volume = self.name.clone();
-        let id = match start {
-            Start::Volume(id) => id,
+        let (id, store) = match start {
+            Start::Volume(id, store) => (id, store),
             Start::Torn => return Ok(()),
             Start::Version(found) => return Err(Error::Version { volume, found, known: frame::VERSION }),
             Start::Damaged(expected, found) => {
@@ -371,7 +377,7 @@ impl Volume {
                 return Err(Error::NotOurs { volume, expected, found });
             }
         };
-        let mut index = Index::empty(id);
+        let mut index = Index::empty(id, store);
         index.scan(&self.file, &mut self.window).map_err(io_error("read", &self.name))?;
         self.index = Some(index);
         Ok(())

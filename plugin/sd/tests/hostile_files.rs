@@ -26,7 +26,7 @@ proptest! {
     #[test]
     fn any_entries_are_read_or_refused(entries in prop::collection::vec(entry(), 0..40), good_start: bool) {
         let rig = Rig::new();
-        let mut bytes = frame::header(VolumeId([7; 16])).to_vec();
+        let mut bytes = frame::header(VolumeId([7; 16]), None).to_vec();
         let volume = VolumeId([7; 16]);
         let group = [GROUP_MAGIC.as_slice(), &[0, 0]].concat();
         if good_start {

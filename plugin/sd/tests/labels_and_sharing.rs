@@ -174,9 +174,84 @@ fn a_file_that_is_not_ours_is_refused_and_left_alone() {
     append(&mut device, std::slice::from_ref(&plain)).expect("labelled");
     device.close().expect("closed");
     let whole = rig.bytes();
-    for cut in 0..64 {
-        rig.put(&whole[..cut]);
-        let found = rig.bare().open(rig.file(true), true);
-        assert!(cut > 12 || found.is_ok(), "{cut}: {found:?}");
+    for version in [1_u32, 2] {
+        let start = [&whole[..8], &version.to_le_bytes(), &whole[12..]].concat();
+        for cut in 0..64 {
+            rig.put(&start[..cut]);
+            let found = rig.bare().open(rig.file(true), true);
+            assert!(found.is_ok(), "{cut} of version {version}: {found:?}");
+        }
     }
+}
+
+/// A labelled volume with a job on it.
+fn written(rig: &Rig) -> Vec<u8> {
+    let job = Job::new(Kind::Bb02, 1, 64_512, 1).run(3, 9_000);
+    let mut device = rig.device(true);
+    append(&mut device, &[label(Kind::Bb02, true)]).expect("labelled");
+    append(&mut device, &job.blocks).expect("written");
+    device.close().expect("closed");
+    [label(Kind::Bb02, true), job.blocks.concat()].concat()
+}
+
+#[test]
+fn a_volume_names_its_store_and_is_refused_with_another() {
+    let rig = Rig::new();
+    let expected = written(&rig);
+    let file = rig.bytes();
+    assert_eq!((&file[8..12], &file[28..44]), (&2_u32.to_le_bytes()[..], &[5; 16][..]));
+    rig.world.state().store = [9; 16];
+    let next = Job::new(Kind::Bb02, 2, 64_512, 2).run(3, 9_000);
+    let mut device = rig.device(true);
+    let mut buffer = vec![0; 1 << 20];
+    assert!(device.read(&mut buffer).expect("the label can be read") > 0);
+    let read = device.read(&mut buffer).expect_err("another store");
+    let written = append(&mut device, &next.blocks).expect_err("another store");
+    for error in [read, written] {
+        let text = error.to_string();
+        assert_eq!(id_of(&error), "GDD-SD-0116");
+        assert!(text.contains(&"05".repeat(16)) && text.contains(&"09".repeat(16)), "{text}");
+    }
+    device.close().expect("closed");
+    assert_eq!(rig.world.state().streams.len(), 1, "nothing was sent");
+    rig.world.state().store = [5; 16];
+    let mut device = rig.device(true);
+    assert!(read_all(&mut device, 1 << 20).expect("readable") == expected);
+    // Another daemon after it was mounted takes nothing.
+    rig.world.state().store = [9; 16];
+    assert_eq!(id_of(&append(&mut device, &next.blocks).expect_err("another store")), "GDD-SD-0116");
+    assert_eq!(device.volume().expect("open").size(), expected.len() as u64);
+    device.close().expect("closed");
+    // It may be truncated, and belongs to the new store then.
+    let mut device = rig.device(true);
+    let id = device.before_truncate().expect("the daemon is there");
+    OpenOptions::new().write(true).open(rig.path()).and_then(|file| file.set_len(0)).expect("truncated");
+    device.after_truncate(rig.file(true), id).expect("taken up");
+    append(&mut device, &[label(Kind::Bb02, true)]).expect("labelled");
+    append(&mut device, &next.blocks).expect("written");
+    device.close().expect("closed");
+    assert_eq!(rig.bytes()[28..44], [9; 16]);
+}
+
+#[test]
+fn volumes_that_name_no_store_are_taken_by_any() {
+    let rig = Rig::new();
+    // Of version 1.
+    let expected = written(&rig);
+    let mut file = rig.bytes();
+    file[8..12].copy_from_slice(&1_u32.to_le_bytes());
+    file[28..44].fill(0);
+    let crc = crc32fast::hash(&file[..60]);
+    file[60..64].copy_from_slice(&crc.to_le_bytes());
+    rig.put(&file);
+    rig.world.state().store = [9; 16];
+    assert!(read_all(&mut rig.device(true), 1 << 20).expect("readable") == expected);
+    // Labelled while no daemon was there.
+    rig.put(&[]);
+    rig.world.state().absent = true;
+    let mut device = rig.device(true);
+    append(&mut device, &[label(Kind::Bb02, true)]).expect("labelled");
+    device.close().expect("closed");
+    rig.world.state().absent = false;
+    assert_eq!(rig.device(true).volume().expect("open").store(), None);
 }

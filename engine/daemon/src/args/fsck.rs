@@ -11,6 +11,10 @@ Levels, each including those before:
   2  the checksum of every chunk
   3  the BLAKE3 hash of every chunk, and every stream chunk by chunk
 
+Where a daemon has the store open it does the checking, beside its jobs. Then left out are what was stored since the
+check began, streams that are not finished, and files that belong to nothing; `gdd status` shows how it ended. Reading
+is not slowed down as for gdd scrub, which in addition marks what is damaged, so that backups store it again.
+
 With --repair it checks everything, and says what a repair would do and what no repair brings back; with --apply it
 does so, and checks again. A repair deletes nothing: files that are of no use go to quarantine/ in the store's folder,
 an old index stays as index.old-N. Of a stream whose recipe is damaged in both copies, what can still be read stays as

@@ -1,4 +1,5 @@
-//! `gdd copy`: the streams of one store into another, of which only missing chunks travel.
+//! `gdd copy`: the streams of one store into another, of which only missing chunks travel. A store that the daemon has
+//! open is copied by the daemon ([`crate::serve`]), which works beside its jobs.
 
 use std::collections::HashMap;
 use std::fmt::Write;
@@ -15,6 +16,9 @@ use serde::Serialize;
 
 use crate::args;
 use crate::args::Which;
+use crate::client::Client;
+use crate::control::Request;
+use crate::control::order::{Kind, Order, Seen, Way};
 use crate::failure::{CODE_DAMAGE, CODE_FAILED, Failure, Result};
 use crate::output::Outcome;
 use crate::progress::Bar;
@@ -25,7 +29,7 @@ use super::scrub;
 
 /// A stream that was not copied.
 #[derive(Debug, Serialize)]
-pub(super) struct Failed {
+pub(crate) struct Failed {
     name: String,
     why: String,
     #[serde(skip)]
@@ -34,7 +38,7 @@ pub(super) struct Failed {
 
 /// What was copied.
 #[derive(Debug, Default, Serialize)]
-pub(super) struct Copied {
+pub(crate) struct Copied {
     /// Streams that were asked for.
     streams: u64,
     /// Streams that came to be there.
@@ -47,6 +51,8 @@ pub(super) struct Copied {
     renewed: u64,
     /// What was found when all of the other store was read first, if it was.
     scrub: Option<ScrubReport>,
+    /// Streams that were removed from where they come meanwhile.
+    gone: u64,
     /// Streams that are not there now.
     pub(super) failed: Vec<Failed>,
     /// Bytes of the streams that were copied or checked.
@@ -58,29 +64,34 @@ pub(super) struct Copied {
     pub(super) stopped: bool,
 }
 
+/// Hears how many bytes are done, and of how many; says whether to go on.
+pub(crate) type Watch<'a> = dyn FnMut(u64, u64) -> bool + 'a;
+
 /// Copy.
 ///
 /// # Errors
 /// One of the stores cannot be opened, a name is unknown, or the other store failed.
-pub fn run(arguments: &args::Copy, options: &Options) -> Result<Outcome> {
-    let signals = Signals::note()?;
+pub fn run(arguments: &args::Copy, common: &args::Common) -> Result<Outcome> {
     demand_two(&arguments.from, &arguments.to)?;
-    let options = half(options);
-    super::reading(&arguments.from, &options, |from| {
-        let rows = wanted(from, &arguments.which)?;
-        let ((copied, code), notes) = super::writing(&arguments.to, &options, |to| {
-            let mut scrubbed = None;
-            if arguments.scrub {
-                scrubbed = Some(scrub_there(to, &signals)?);
-            }
-            let mut copied = between(from, to, &rows, arguments.check || arguments.scrub, &signals)?;
-            copied.scrub = scrubbed;
-            let code = copied.code(&signals);
-            Ok((copied, code))
+    let (from, to, which, check) = (&arguments.from, &arguments.to, &arguments.which, arguments.check);
+    if !arguments.scrub
+        && let Some(outcome) = served(common, from, to, which, Kind::Copy { check })?
+    {
+        return Ok(outcome);
+    }
+    let signals = Signals::note()?;
+    let options = half(&common.options());
+    super::reading(from, &options, |from| {
+        let rows = wanted(from, which)?;
+        if !arguments.scrub {
+            return into(from, to, &rows, check, &options, &mut watching(&signals), signal_code(&signals));
+        }
+        let (copied, notes) = super::writing(to, &options, |to| {
+            let scrub = Some(scrub_there(to, &signals)?);
+            let copied = between(from, to, &rows, true, &mut watching(&signals))?;
+            Ok(Copied { scrub, ..copied })
         })?;
-        let mut outcome = Outcome::new(&copied, copied.text())?.with_notes(notes);
-        outcome.code = code;
-        Ok(outcome)
+        Ok(copied.outcome(signal_code(&signals)())?.with_notes(notes))
     })
 }
 
@@ -91,6 +102,55 @@ fn scrub_there(to: &Store, signals: &Signals) -> Result<ScrubReport> {
         std::thread::sleep(wait);
         signals.check().is_ok()
     })?)
+}
+
+/// Have the daemon do it, if it has one of the two open; nothing when it has neither.
+pub(super) fn served(
+    common: &args::Common,
+    from: &Path,
+    to: &Path,
+    which: &Which,
+    kind: Kind,
+) -> Result<Option<Outcome>> {
+    let socket = common.socket();
+    let (client, way, other) = match (Client::of_store(&socket, from), Client::of_store(&socket, to)) {
+        (Some(client), _) => (client, Way::Out, to),
+        (None, Some(client)) => (client, Way::In, from),
+        (None, None) => return Ok(None),
+    };
+    let order = Order { way, other: Seen::from_here(other)?, which: which.clone(), kind };
+    client.ask(Request::Copy(order)).map(Some)
+}
+
+/// Copy the streams of `rows` to the store in `to`.
+///
+/// # Errors
+/// It cannot be opened, or failed.
+pub(crate) fn into(
+    from: &Store,
+    to: &Path,
+    rows: &[RecipeRow],
+    check: bool,
+    options: &Options,
+    watch: &mut Watch<'_>,
+    on_stop: impl FnOnce() -> Option<u8>,
+) -> Result<Outcome> {
+    let (copied, notes) = super::writing(to, options, |to| between(from, to, rows, check, watch))?;
+    Ok(copied.outcome(on_stop())?.with_notes(notes))
+}
+
+/// A bar on the terminal, and an end with a signal.
+pub(super) fn watching(signals: &Signals) -> impl FnMut(u64, u64) -> bool {
+    let mut bar = Bar::bytes("copy", None);
+    move |done, total| {
+        bar.follow_named("copy", done, Some(total));
+        signals.check().is_ok()
+    }
+}
+
+/// The exit code of what a signal has stopped.
+pub(super) fn signal_code(signals: &Signals) -> impl FnOnce() -> Option<u8> {
+    || signals.check().err().map(|failure| failure.code())
 }
 
 /// Two stores share what one may take.
@@ -112,7 +172,7 @@ pub(super) fn demand_two(from: &Path, to: &Path) -> Result<()> {
 ///
 /// # Errors
 /// A name is unknown, or the store cannot be read.
-pub(super) fn wanted(from: &Store, which: &Which) -> Result<Vec<RecipeRow>> {
+pub(crate) fn wanted(from: &Store, which: &Which) -> Result<Vec<RecipeRow>> {
     let mut rows = from.list()?;
     if let Some(name) = which.names.iter().find(|name| !rows.iter().any(|row| row.name == **name)) {
         return Err(Error::NoSuchStream(name.clone()).into());
@@ -125,34 +185,35 @@ pub(super) fn wanted(from: &Store, which: &Which) -> Result<Vec<RecipeRow>> {
 ///
 /// # Errors
 /// `to` failed. A stream that cannot be copied is in the result.
-pub(super) fn between(
+pub(crate) fn between(
     from: &Store,
     to: &Store,
     rows: &[RecipeRow],
     check: bool,
-    signals: &Signals,
+    watch: &mut Watch<'_>,
 ) -> Result<Copied> {
     let started = Instant::now();
     let numbers = numbers(&to.list()?);
     let mut copied = Copied { streams: rows.len() as u64, ..Copied::default() };
-    let (mut done, bar) = (0, Bar::bytes("copy", Some(rows.iter().map(|row| row.logical_bytes).sum())));
+    let (mut done, total) = (0, rows.iter().map(|row| row.logical_bytes).sum());
     let mut copier = Copier::new(from, to, check)?;
     for row in rows {
         let before = done;
         let result = taken(&numbers, row).map_or(Ok(()), Err).and_then(|()| {
             copier.copy(row, &mut |bytes| {
                 done += bytes;
-                bar.set(done);
-                signals.check().is_ok()
+                watch(done, total)
             })
         });
         done = before + row.logical_bytes;
-        bar.set(done);
         match result {
             Ok(stream) => copied.add(stream),
             Err(Error::Cancelled) => {
                 copied.stopped = true;
                 break;
+            }
+            Err(_) if from.core().index.recipe(&row.name)?.is_none_or(|now| now.recipe != row.recipe) => {
+                copied.gone += 1;
             }
             Err(error) => {
                 to.core().poison.check()?;
@@ -160,7 +221,7 @@ pub(super) fn between(
                 copied.failed.push(Failed { name: row.name.clone(), why: error.to_string(), code });
             }
         }
-        if signals.check().is_err() {
+        if !watch(done, total) {
             copied.stopped = true;
             break;
         }
@@ -170,7 +231,7 @@ pub(super) fn between(
 }
 
 /// The number of a stream of storage mode, by which volumes refer to it.
-fn number(row: &RecipeRow) -> Option<u64> {
+pub(crate) fn number(row: &RecipeRow) -> Option<u64> {
     u64::from_str_radix(row.name.strip_prefix("sd/")?.split_once('/')?.1, 16).ok()
 }
 
@@ -197,14 +258,26 @@ impl Copied {
         self.sent_bytes += stream.sent_bytes;
     }
 
-    /// The exit code.
-    pub(super) fn code(&self, signals: &Signals) -> u8 {
-        match signals.check() {
-            Err(failure) if self.stopped => failure.code(),
+    /// The exit code; `on_stop` is that of what has stopped it, if something has.
+    pub(super) fn code(&self, on_stop: Option<u8>) -> u8 {
+        match on_stop {
+            Some(code) if self.stopped => code,
             _ if self.failed.iter().any(|failed| failed.code == CODE_DAMAGE) => CODE_DAMAGE,
-            _ if self.failed.is_empty() => 0,
+            _ if self.failed.is_empty() && !self.stopped => 0,
             _ => CODE_FAILED,
         }
+    }
+
+    /// For programs and people.
+    pub(crate) fn outcome(&self, on_stop: Option<u8>) -> Result<Outcome> {
+        let outcome = Outcome::new(self, self.text())?;
+        Ok(Outcome { code: self.code(on_stop), ..outcome })
+    }
+
+    /// The stream of `name` is not copied, and why.
+    pub(crate) fn refuse(&mut self, name: &str, why: &str) {
+        self.streams += 1;
+        self.failed.push(Failed { name: name.to_owned(), why: why.to_owned(), code: CODE_FAILED });
     }
 
     /// For people.
@@ -225,6 +298,9 @@ impl Copied {
         if self.healed > 0 {
             let (healed, renewed) = (grouped(self.healed), grouped(self.renewed));
             row("healed", format!("{healed} of them, which had lost chunks, or their recipe ({renewed})"));
+        }
+        if self.gone > 0 {
+            row("gone", format!("{}, removed before their turn came", grouped(self.gone)));
         }
         let (chunks, sent) = (grouped(self.sent_chunks), show(self.sent_bytes));
         row("sent", format!("{chunks} chunks with {sent}, of {}", show(self.bytes)));

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use gdd_engine::index::RecipeRow;
 use gdd_engine::options::{Access, Options};
 use gdd_engine::sealed::{self, Sealed};
 use gdd_engine::store::Store;
@@ -10,6 +11,7 @@ use serde_json::json;
 
 use super::copy::{self, Copied};
 use crate::args;
+use crate::control::order::Kind;
 use crate::failure::{Failure, Result};
 use crate::output::Outcome;
 use crate::progress::Bar;
@@ -29,32 +31,51 @@ struct Done<'a> {
 ///
 /// # Errors
 /// The store cannot be read, a name is unknown, or the set cannot be written.
-pub fn export(arguments: &args::Export, options: &Options) -> Result<Outcome> {
-    let signals = Signals::note()?;
+pub fn export(arguments: &args::Export, common: &args::Common) -> Result<Outcome> {
     copy::demand_two(&arguments.from, &arguments.set)?;
-    let from = Store::open(&arguments.from, Access::ReadOnly, &copy::half(options))?;
-    let rows = copy::wanted(&from, &arguments.which)?;
+    let (from, set, which) = (&arguments.from, &arguments.set, &arguments.which);
+    if let Some(outcome) = copy::served(common, from, set, which, Kind::Set)? {
+        return Ok(outcome);
+    }
+    let signals = Signals::note()?;
+    let options = copy::half(&common.options());
+    super::reading(from, &options, |from| {
+        let rows = copy::wanted(from, which)?;
+        make(from, set, &rows, &options, &mut copy::watching(&signals), copy::signal_code(&signals))
+    })
+}
+
+/// Copy the streams of `rows` to a new set, and seal it.
+///
+/// # Errors
+/// The set cannot be written.
+pub(crate) fn make(
+    from: &Store,
+    set: &Path,
+    rows: &[RecipeRow],
+    options: &Options,
+    watch: &mut copy::Watch<'_>,
+    on_stop: impl FnOnce() -> Option<u8>,
+) -> Result<Outcome> {
     // One worker fills one container after the other.
-    let options = Options { workers: Some(1), ..copy::half(options) };
-    Store::init(&arguments.set, &from.core().settings, &options)?;
-    let set = Store::open(&arguments.set, Access::ReadWrite, &options)?;
-    let copied = copy::between(&from, &set, &rows, false, &signals)?;
-    let code = copied.code(&signals);
+    let options = Options { workers: Some(1), ..options.clone() };
+    Store::init(set, &from.core().settings, &options)?;
+    let store = Store::open(set, Access::ReadWrite, &options)?;
+    let copied = copy::between(from, &store, rows, false, watch)?;
+    let code = copied.code(on_stop());
     if code != 0 {
-        set.close()?;
+        store.close()?;
         let text = copied.text();
-        let why = format!("UNFINISHED   {} is not sealed; remove it\n", arguments.set.display());
+        let why = format!("UNFINISHED   {} is not sealed; remove it\n", set.display());
         let mut outcome = Outcome::new(&Done { copied: &copied, set: None }, text + &why)?;
         outcome.code = code;
         return Ok(outcome);
     }
-    let (bar, mut done) = (Bar::bytes("seal", None), 0);
-    let sealed = sealed::seal(set, &mut |bytes| {
+    let mut done = 0;
+    let sealed = sealed::seal(store, &mut |bytes| {
         done += bytes;
-        bar.set(done);
+        watch(done, done);
     })?;
-    drop(bar);
-    from.close()?;
     Outcome::new(&Done { copied: &copied, set: Some(&sealed) }, copied.text() + &line(&sealed))
 }
 
@@ -62,7 +83,7 @@ pub fn export(arguments: &args::Export, options: &Options) -> Result<Outcome> {
 ///
 /// # Errors
 /// The set is not whole, or not the one that was meant; or the store cannot be opened, or failed.
-pub fn import(arguments: &args::Import, options: &Options) -> Result<Outcome> {
+pub fn import(arguments: &args::Import, common: &args::Common) -> Result<Outcome> {
     let signals = Signals::note()?;
     let sealed = check(&arguments.set, &signals)?;
     if let Some(seal) = arguments.seal.as_ref().filter(|seal| !seal.eq_ignore_ascii_case(&sealed.seal)) {
@@ -73,20 +94,22 @@ pub fn import(arguments: &args::Import, options: &Options) -> Result<Outcome> {
         return Outcome::new(&json!({ "set": sealed }), line(&sealed));
     };
     copy::demand_two(&arguments.set, to)?;
-    let options = copy::half(options);
-    super::reading(&arguments.set, &options, |set| {
-        let rows = copy::wanted(set, &arguments.which)?;
-        let ((copied, code), notes) = super::writing(to, &options, |to| {
-            let copied = copy::between(set, to, &rows, false, &signals)?;
-            let code = copied.code(&signals);
-            Ok((copied, code))
-        })?;
-        let text = copied.text() + &line(&sealed);
-        let mut outcome =
-            Outcome::new(&Done { copied: &copied, set: Some(&sealed) }, text)?.with_notes(notes);
-        outcome.code = code;
-        Ok(outcome)
-    })
+    let copied =
+        match copy::served(common, &arguments.set, to, &arguments.which, Kind::Copy { check: false })? {
+            Some(outcome) => outcome,
+            None => {
+                let options = copy::half(&common.options());
+                super::reading(&arguments.set, &options, |set| {
+                    let rows = copy::wanted(set, &arguments.which)?;
+                    let on_stop = copy::signal_code(&signals);
+                    copy::into(set, to, &rows, false, &options, &mut copy::watching(&signals), on_stop)
+                })?
+            }
+        };
+    let mut outcome = copied;
+    outcome.text.push_str(&line(&sealed));
+    outcome.json["set"] = json!(sealed);
+    Ok(outcome)
 }
 
 fn check(set: &Path, signals: &Signals) -> Result<Sealed> {

@@ -20,7 +20,7 @@ use crate::size::{grouped, show};
 pub fn run(arguments: &args::Fsck, dir: &Path, options: &Options) -> Result<Outcome> {
     let mut bar = Bar::bytes("check", None);
     let mut progress = |progress| bar.follow(progress);
-    let (mut outcome, damaged) = if arguments.apply {
+    let (outcome, damaged) = if arguments.apply {
         let repaired = repair::apply(dir, options, &mut progress)?;
         let lost = !repaired.streams_set_aside.is_empty();
         let damaged = lost || repaired.left.as_ref().is_none_or(Report::is_damaged);
@@ -30,12 +30,21 @@ pub fn run(arguments: &args::Fsck, dir: &Path, options: &Options) -> Result<Outc
         let damaged = proposal.found.as_ref().is_none_or(Report::is_damaged);
         (Outcome::new(&proposal, proposal_text(&proposal))?, damaged)
     } else {
-        let report = fsck::check(dir, arguments.level, options, &mut progress)?;
-        (Outcome::new(&report, text(&report))?, report.is_damaged())
+        return outcome(&fsck::check(dir, arguments.level, options, &mut progress)?);
     };
-    drop(bar);
-    outcome.code = if damaged { CODE_DAMAGE } else { 0 };
-    Ok(outcome)
+    Ok(with_code(outcome, damaged))
+}
+
+/// What a check found, for programs and people.
+///
+/// # Errors
+/// It cannot be written.
+pub fn outcome(report: &Report) -> Result<Outcome> {
+    Ok(with_code(Outcome::new(report, text(report))?, report.is_damaged()))
+}
+
+fn with_code(outcome: Outcome, damaged: bool) -> Outcome {
+    Outcome { code: if damaged { CODE_DAMAGE } else { 0 }, ..outcome }
 }
 
 fn proposal_text(proposal: &Proposal) -> String {
@@ -112,6 +121,24 @@ fn steps(steps: &[Step]) -> String {
     out
 }
 
+/// The result on one line.
+#[must_use]
+pub fn line(report: &Report) -> String {
+    let checked = format!(
+        "level {}: {} containers, {} chunks, {} streams checked, {} read",
+        report.level,
+        grouped(report.containers),
+        grouped(report.chunks),
+        grouped(report.streams),
+        show(report.bytes_read)
+    );
+    match (report.is_damaged(), report.clean) {
+        (true, _) => format!("{checked}: DAMAGED, {} findings", report.damage_count),
+        (false, false) => format!("{checked}: nothing lost, {} warnings", report.warning_count),
+        (false, true) => format!("{checked}: clean"),
+    }
+}
+
 fn text(report: &Report) -> String {
     let mut text = String::new();
     let mut line = |what: String| {
@@ -130,18 +157,11 @@ fn text(report: &Report) -> String {
         let lost = show(stream.bytes_lost);
         line(format!("stream {} cannot be restored whole: {lost} lost", stream.name));
     }
-    let checked = format!(
-        "level {}: {} containers, {} chunks, {} streams checked, {} read",
-        report.level,
-        grouped(report.containers),
-        grouped(report.chunks),
-        grouped(report.streams),
-        show(report.bytes_read)
-    );
-    line(match (report.is_damaged(), report.clean) {
-        (true, _) => format!("{checked}: DAMAGED, {} findings", report.damage_count),
-        (false, false) => format!("{checked}: nothing lost, {} warnings", report.warning_count),
-        (false, true) => format!("{checked}: clean"),
-    });
+    if report.beside {
+        line(
+            "checked beside the daemon's work: what was stored since the check began is not in it".to_owned(),
+        );
+    }
+    line(self::line(report));
     text
 }

@@ -2,9 +2,9 @@
 
 mod about;
 mod blamed;
-mod copy;
-mod export;
-mod fsck;
+pub mod copy;
+pub mod export;
+pub mod fsck;
 mod get;
 mod init;
 mod key;
@@ -28,7 +28,7 @@ use crate::args::{Cli, Command};
 use crate::bench;
 use crate::client::Client;
 use crate::control::Request;
-use crate::failure::Result;
+use crate::failure::{Failure, Result};
 use crate::output::Outcome;
 use crate::serve;
 use crate::tune;
@@ -48,6 +48,15 @@ pub fn run(cli: &Cli) -> Result<Outcome> {
             Command::Scrub(arguments) => blamed::with_files(outcome, &arguments.volumes),
             _ => Ok(outcome),
         };
+    }
+    if let Some(what) = for_a_store_at_rest(&cli.command)
+        && Client::of_store(&common.socket(), &store).is_some()
+    {
+        return Err(Failure::Busy(format!(
+            "`gdd {what}` needs the store at rest, and the daemon is at work on it: stop it with `systemctl stop gdd`, \
+             run this again, and start it; or name a copy of the store with --store. `gdd fsck` and `gdd scrub` check \
+             the store meanwhile"
+        )));
     }
     match &cli.command {
         Command::Serve(arguments) => serve::run(arguments, common),
@@ -70,9 +79,9 @@ pub fn run(cli: &Cli) -> Result<Outcome> {
         Command::Vacuum(arguments) => vacuum::run(arguments, &store, &options),
         Command::RebuildIndex(arguments) => rebuild_index::run(arguments, &store, &options),
         Command::Reconcile(arguments) => reconcile::run(arguments, common, &store, &options),
-        Command::Copy(arguments) => copy::run(arguments, &options),
-        Command::Export(arguments) => export::export(arguments, &options),
-        Command::Import(arguments) => export::import(arguments, &options),
+        Command::Copy(arguments) => copy::run(arguments, common),
+        Command::Export(arguments) => export::export(arguments, common),
+        Command::Import(arguments) => export::import(arguments, common),
         Command::Rehydrate(arguments) => rehydrate::run(arguments),
         Command::Key(arguments) => key::run(&arguments.action),
         Command::Bench(arguments) => bench::run(arguments, common),
@@ -88,15 +97,24 @@ fn plain_request(command: &Command) -> Option<Request> {
         Command::Ls => Some(Request::Ls),
         Command::Stats => Some(Request::Stats),
         Command::Rm { name } => Some(Request::Rm { name: name.clone() }),
-        Command::Fsck(arguments) => Some(Request::Fsck { level: arguments.level }),
+        Command::Fsck(arguments) if !arguments.repair => Some(Request::Fsck { level: arguments.level }),
         Command::Scrub(arguments) => Some(arguments.request()),
         Command::Vacuum(arguments) => Some(arguments.request()),
         _ => None,
     }
 }
 
+/// What is not done beside the daemon's work: it replaces what the daemon has in memory and in use.
+fn for_a_store_at_rest(command: &Command) -> Option<&'static str> {
+    match command {
+        Command::RebuildIndex => Some("rebuild-index"),
+        Command::Fsck(arguments) if arguments.repair => Some("fsck --repair"),
+        _ => None,
+    }
+}
+
 /// Open for reading, use, and close.
-fn reading<T>(dir: &Path, options: &Options, work: impl FnOnce(&Store) -> Result<T>) -> Result<T> {
+pub fn reading<T>(dir: &Path, options: &Options, work: impl FnOnce(&Store) -> Result<T>) -> Result<T> {
     let store = Store::open(dir, Access::ReadOnly, options)?;
     let done = work(&store)?;
     store.close()?;

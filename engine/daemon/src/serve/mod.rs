@@ -3,6 +3,8 @@
 //! Socket -> recovery -> READY -> requests -> STOPPING -> requests end or are cut off -> clean close. The control
 //! socket answers `status` during recovery already. A thread a connection: there are few, and they block on the store.
 
+mod copy;
+mod fsck;
 mod net;
 mod notify;
 mod scrub;
@@ -17,11 +19,12 @@ mod vacuum;
 
 use std::io;
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use gdd_engine::options::Access;
+use gdd_engine::options::{Access, Options};
+use gdd_engine::progress::Gauge;
 use gdd_engine::store::Store;
 use serde_json::json;
 
@@ -30,17 +33,24 @@ use crate::config::Config;
 use crate::failure::{Failure, Result};
 use crate::output::{self, Outcome};
 use crate::signals::{self, Signals};
+use crate::size;
 use notify::Notify;
 use state::State;
 
 /// Connections at once; one more is refused.
 const CONNECTIONS_MAX: usize = 64;
 /// How often the main thread looks for signals.
-const LOOK_EVERY: Duration = Duration::from_millis(100);
-/// How often a long opening is reported.
-const TELL_EVERY: Duration = Duration::from_secs(5);
+pub const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// How often systemd hears how far an opening or a stop is, and how many sessions there are.
+pub const TELL_EVERY: Duration = Duration::from_secs(5);
+/// How often sessions are counted for it.
+const COUNT_EVERY: Duration = Duration::from_secs(1);
 /// How long threads may take to notice that their connection was cut.
 const CUT_LIMIT: Duration = Duration::from_secs(5);
+/// How long a stop may take behind `stop_limit`, before the store is closed.
+#[cfg(test)]
+pub const AFTER_STOP_LIMIT: Duration =
+    Duration::from_secs(storage::SAVE_LIMIT.as_secs() + net::TELL_LIMIT.as_secs() + CUT_LIMIT.as_secs());
 
 /// Run the daemon, or only check its configuration.
 ///
@@ -83,23 +93,41 @@ fn serve(state: &State, signals: &Signals, notify: &Notify) -> Result<()> {
     vacuum::start(state)?;
     scrub::start(state)?;
     tracing::info!("ready after {:.2} s, epoch {epoch}", state.started.elapsed().as_secs_f64());
-    notify.send("READY=1\nSTATUS=ready, 0 requests");
+    notify.send(&format!("READY=1\nSTATUS={}", ready_text(state)));
     watch(state, signals, notify);
+    stop(state, notify)
+}
+
+/// End what runs, and close the store. Meanwhile systemd hears what is waited for.
+fn stop(state: &State, notify: &Notify) -> Result<()> {
+    let waited_for = Mutex::new("stopping".to_owned());
+    let now = |what: String| *waited_for.lock().unwrap_or_else(PoisonError::into_inner) = what;
+    let told = || waited_for.lock().unwrap_or_else(PoisonError::into_inner).clone();
     notify.send("STOPPING=1\nSTATUS=stopping");
-    let deadline = Instant::now() + Duration::from_secs(state.config.stop_limit);
-    for service in state.take_services() {
-        let name = service.name();
-        if !service.stop(deadline) {
-            tracing::warn!("{name}: a session did not end in time");
-        }
-    }
-    state.drain(deadline, CUT_LIMIT);
-    let store = state.take_store().ok_or_else(|| {
-        Failure::Failed("a request did not end; the store's next opening runs recovery".to_owned())
-    })?;
-    store.close()?;
-    tracing::info!("stopped; the store is closed cleanly");
-    Ok(())
+    notify.telling(
+        TELL_EVERY,
+        told,
+        || (),
+        || {
+            let deadline = Instant::now() + Duration::from_secs(state.config.stop_limit);
+            for service in state.take_services() {
+                let name = service.name();
+                now(format!("stopping: {name} ends its sessions"));
+                if !service.stop(deadline) {
+                    tracing::warn!("{name}: a session did not end in time");
+                }
+            }
+            now("stopping: requests may end".to_owned());
+            state.drain(deadline, CUT_LIMIT);
+            now("stopping: the store is being closed".to_owned());
+            let store = state.take_store().ok_or_else(|| {
+                Failure::Failed("a request did not end; the store's next opening runs recovery".to_owned())
+            })?;
+            store.close()?;
+            tracing::info!("stopped; the store is closed cleanly");
+            Ok(())
+        },
+    )
 }
 
 /// Open the store, which runs recovery where that is needed and may take long. Meanwhile systemd hears of it, and a
@@ -107,34 +135,46 @@ fn serve(state: &State, signals: &Signals, notify: &Notify) -> Result<()> {
 fn open(state: &State, signals: &Signals, notify: &Notify) -> Result<Store> {
     notify.send("STATUS=opening the store, with recovery where needed");
     tracing::info!("opening the store in {}", state.dir.display());
-    let is_open = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        let ticker = scope.spawn(|| {
-            let mut told = Instant::now();
-            while !is_open.load(Ordering::Acquire) {
-                if let Err(Failure::Signal(signal)) = signals.check() {
-                    tracing::info!("stopping after {} while the store is opened", signals::name(signal));
-                    signals::end(signal);
-                }
-                if told.elapsed() >= TELL_EVERY {
-                    let text = format!("opening the store for {} s", state.started.elapsed().as_secs());
-                    notify.send(&format!("STATUS={text}\nWATCHDOG=1"));
-                    tracing::info!("{text}");
-                    told = Instant::now();
-                }
-                std::thread::park_timeout(LOOK_EVERY);
-            }
-        });
-        let store = Store::open(&state.dir, Access::ReadWrite, &state.config.options());
-        is_open.store(true, Ordering::Release);
-        ticker.thread().unpark();
-        store.map_err(Failure::from)
+    let gauge = Gauge::default();
+    let text = || {
+        let text = format!("opening the store for {} s{}", state.started.elapsed().as_secs(), far(&gauge));
+        tracing::info!("{text}");
+        text
+    };
+    let look = || {
+        if let Err(Failure::Signal(signal)) = signals.check() {
+            tracing::info!("stopping after {} while the store is opened", signals::name(signal));
+            signals::end(signal);
+        }
+    };
+    let options = Options { gauge: gauge.clone(), ..state.config.options() };
+    notify.telling(TELL_EVERY, text, look, || {
+        Store::open(&state.dir, Access::ReadWrite, &options).map_err(Failure::from)
     })
+}
+
+/// How far the opening is, where it says so.
+fn far(gauge: &Gauge) -> String {
+    let Some(progress) = gauge.read() else { return String::new() };
+    let done = size::show(progress.done);
+    match progress.total {
+        Some(total) => format!(": {}, {done} of {}", progress.stage, size::show(total)),
+        None => format!(": {}", progress.stage),
+    }
+}
+
+/// What systemd shows of a daemon that is ready.
+fn ready_text(state: &State) -> String {
+    let services = state.services.read().unwrap_or_else(PoisonError::into_inner);
+    let sessions = services.iter().filter_map(|service| Some((service.name(), service.session_count()?)));
+    let sessions: String = sessions.map(|(name, count)| format!(", {name} {count} sessions")).collect();
+    format!("ready, {} requests{sessions}", state.busy())
 }
 
 /// Wait for a signal or a shutdown request; meanwhile tell systemd how it goes.
 fn watch(state: &State, signals: &Signals, notify: &Notify) {
-    let (every, mut told, mut shown) = (notify::watchdog(), Instant::now(), 0);
+    let (every, mut told) = (notify::watchdog(), Instant::now());
+    let (mut shown, mut counted) = (ready_text(state), Instant::now());
     while !state.stop.load(Ordering::Acquire) {
         if let Err(failure) = signals.check() {
             if let Failure::Signal(signal) = failure {
@@ -146,10 +186,13 @@ fn watch(state: &State, signals: &Signals, notify: &Notify) {
             notify.send("WATCHDOG=1");
             told = Instant::now();
         }
-        let busy = state.busy();
-        if busy != shown {
-            notify.send(&format!("STATUS=ready, {busy} requests"));
-            shown = busy;
+        if counted.elapsed() >= COUNT_EVERY {
+            counted = Instant::now();
+            let text = ready_text(state);
+            if text != shown {
+                notify.send(&format!("STATUS={text}"));
+                shown = text;
+            }
         }
         std::thread::sleep(LOOK_EVERY);
     }

@@ -15,7 +15,7 @@ use crate::failure::{Failure, Result};
 use crate::size::grouped;
 
 /// Sessions that are told to end get this long at least.
-const TELL_LIMIT: Duration = Duration::from_secs(5);
+pub const TELL_LIMIT: Duration = Duration::from_secs(5);
 /// Jobs that people are shown; programs get all that are remembered.
 const LAST_JOBS: usize = 10;
 
@@ -62,6 +62,10 @@ pub fn start(state: &State, ring: Option<KeyRing>) -> Result<()> {
 impl Service for NetService {
     fn name(&self) -> &'static str {
         "net"
+    }
+
+    fn session_count(&self) -> Option<usize> {
+        Some(self.sessions().len())
     }
 
     fn status(&self) -> Value {

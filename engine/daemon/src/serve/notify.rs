@@ -2,7 +2,13 @@
 
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use super::LOOK_EVERY;
+
+/// A message that is not taken within this time is given up: whoever does not read must not hold the daemon up.
+const SEND_LIMIT: Duration = Duration::from_secs(2);
 
 /// See the module. Without `NOTIFY_SOCKET` nothing is sent.
 #[derive(Debug, Default)]
@@ -17,7 +23,12 @@ impl Notify {
             Some(name) => SocketAddr::from_abstract_name(name),
             None => SocketAddr::from_pathname(&name),
         };
-        match address.and_then(|address| Ok((UnixDatagram::unbound()?, address))) {
+        let made = address.and_then(|address| {
+            let socket = UnixDatagram::unbound()?;
+            socket.set_write_timeout(Some(SEND_LIMIT))?;
+            Ok((socket, address))
+        });
+        match made {
             Ok(socket) => Self(Some(socket)),
             Err(error) => {
                 tracing::warn!("NOTIFY_SOCKET cannot be used, so systemd is told nothing: {error}");
@@ -33,6 +44,44 @@ impl Notify {
         {
             tracing::warn!("systemd did not take {message:?}: {error}");
         }
+    }
+
+    /// Do `work`, which may take long; meanwhile systemd hears `text` and that we live, at least as often as it wants
+    /// that, and `look` is called some times a second.
+    pub fn telling<T>(
+        &self,
+        every: Duration,
+        text: impl Fn() -> String + Sync,
+        look: impl Fn() + Sync,
+        work: impl FnOnce() -> T,
+    ) -> T {
+        let every = watchdog().map_or(every, |limit| limit.min(every));
+        let is_done = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let ticker = scope.spawn(|| {
+                let mut told = Instant::now();
+                while !is_done.load(Ordering::Acquire) {
+                    look();
+                    if told.elapsed() >= every {
+                        self.send(&format!("STATUS={}\nWATCHDOG=1", text()));
+                        told = Instant::now();
+                    }
+                    std::thread::park_timeout(LOOK_EVERY.min(every));
+                }
+            });
+            let _done = Done(&is_done, ticker.thread().clone());
+            work()
+        })
+    }
+}
+
+/// The work has ended, well or in a panic: whoever tells of it ends too.
+struct Done<'a>(&'a AtomicBool, std::thread::Thread);
+
+impl Drop for Done<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Release); // Pairs with the load in `telling`.
+        self.1.unpark();
     }
 }
 

@@ -46,7 +46,7 @@ pub fn run(
         return scrub::outcome(None, &store.blame(&mut |progress| asker.tell(progress))?);
     };
     let mut outcome = None;
-    board.run(|| {
+    board.run_on(&store, MetaKey::ScrubReport, || {
         let report = store.scrub(
             options,
             &mut |progress| {
@@ -68,6 +68,10 @@ impl Job for Scrub {
 
     fn every(&self) -> Option<Duration> {
         self.every
+    }
+
+    fn report_key(&self) -> MetaKey {
+        MetaKey::ScrubReport
     }
 
     fn last_done(&self, store: &Store) -> Result<u64> {

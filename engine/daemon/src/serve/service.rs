@@ -8,6 +8,10 @@ use serde_json::Value;
 pub trait Service: Send + Sync {
     /// Its name in `gdd status`, for example `storage`.
     fn name(&self) -> &'static str;
+    /// Peers that are connected now; nothing of a service that has none.
+    fn session_count(&self) -> Option<usize> {
+        None
+    }
     /// What `gdd status --json` shows of it, its sessions above all.
     fn status(&self) -> Value;
     /// The same for people: lines without their ends.

@@ -13,7 +13,7 @@ use gdd_engine::vacuum::VacuumOptions;
 use serde_json::json;
 
 use super::state::State;
-use super::{scrub, status, vacuum};
+use super::{copy, fsck, scrub, status, vacuum};
 use crate::commands::{ls, put, rm, stats};
 use crate::control::{self, Asked, Frames, Hello, PROTOCOL, REQUEST_MAX, Reply, Request};
 use crate::failure::{Failure, Result};
@@ -98,9 +98,8 @@ fn perform(
             let options = (!report).then_some(&options);
             scrub::run(state, options, &mut |progress| tell(to, progress))
         }
-        Request::Fsck { .. } => Err(Failure::Busy(
-            "the daemon has the store open and cannot check it yet; stop gdd.service first".to_owned(),
-        )),
+        Request::Fsck { level } => fsck::run(state, level, &mut |progress| tell(to, progress)),
+        Request::Copy(order) => copy::run(state, &order, &mut |progress| tell(to, progress)),
     }
 }
 

@@ -32,11 +32,24 @@ pub struct State {
     pub scrub: Arc<Board>,
     /// How the vacuum goes.
     pub vacuum: Arc<Board>,
+    /// How the last check by `gdd fsck` ended.
+    pub last_check: Mutex<Option<LastCheck>>,
     /// Set once: take no more work.
     pub stop: AtomicBool,
     store: RwLock<Option<Arc<Store>>>,
     connections: Mutex<BTreeMap<u64, Connection>>,
     numbers: AtomicU64,
+}
+
+/// A check of the store by this daemon.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct LastCheck {
+    /// When it ended, in seconds since 1970.
+    pub unix: u64,
+    /// What came of it.
+    pub line: String,
+    /// Something is lost.
+    pub damaged: bool,
 }
 
 struct Connection {
@@ -55,6 +68,7 @@ impl State {
             services: RwLock::default(),
             scrub: Arc::default(),
             vacuum: Arc::default(),
+            last_check: Mutex::default(),
             stop: AtomicBool::new(false),
             store: RwLock::default(),
             connections: Mutex::default(),

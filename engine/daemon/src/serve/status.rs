@@ -4,13 +4,15 @@ use std::fmt::Write;
 use std::sync::PoisonError;
 
 use gdd_engine::observe::Kind;
+use gdd_engine::recall::cache::CacheStats;
+use gdd_engine::stats::TunedStats;
 use serde_json::{Value, json};
 
 use super::state::State;
 use crate::commands::stats as stats_of;
 use crate::failure::Result;
 use crate::output::Outcome;
-use crate::size::{grouped, to_float};
+use crate::size::{grouped, show, to_float};
 
 /// Look at everything.
 ///
@@ -29,10 +31,11 @@ pub fn outcome(state: &State) -> Result<Outcome> {
     }
     let services: serde_json::Map<String, Value> =
         services.iter().map(|service| (service.name().to_owned(), service.status())).collect();
+    let last_check = state.last_check.lock().unwrap_or_else(PoisonError::into_inner).clone();
     let mut object = json!({
         "version": env!("CARGO_PKG_VERSION"), "pid": std::process::id(), "uptime_seconds": uptime,
         "store": state.dir, "state": "starting", "requests": state.busy(), "services": services,
-        "last_fsck": null,
+        "last_fsck": last_check,
     });
     let Ok(store) = state.store() else {
         line("state", "starting: the store is being opened".to_owned());
@@ -58,9 +61,11 @@ pub fn outcome(state: &State) -> Result<Outcome> {
     for note in stats.io_notes.iter() {
         line("fallback", note.clone());
     }
-    line("last fsck", "unknown: `gdd fsck` runs while the daemon is stopped".to_owned());
+    line("last fsck", last_check.map_or_else(|| "not by this daemon".to_owned(), |check| check.line));
     line("checked", stats_of::checked(&stats));
-    line("tuner", if stats.settings.tuner { "on" } else { "off" }.to_owned());
+    let cache = store.cache();
+    line("cache", cache_line(&cache));
+    line("tuner", tuner_line(stats.settings.tuner, &stats.tuned));
     line("commits", grouped(stats.commits));
     line("lookups", format!("{} near, {} in the index", stats.near_hits, stats.index_lookups));
     for summary in &recall {
@@ -69,10 +74,47 @@ pub fn outcome(state: &State) -> Result<Outcome> {
     }
     let more = json!({
         "state": "ready", "epoch": epoch, "io_mode": stats.io_mode, "io_notes": stats.io_notes,
-        "tuner": stats.settings.tuner, "filter": stats.filter, "stats": stats, "recall_ns": recall,
+        "tuner": stats.settings.tuner, "tuned": stats.tuned, "cache": cache, "filter": stats.filter, "stats": stats, "recall_ns": recall,
     });
     if let (Value::Object(object), Value::Object(more)) = (&mut object, more) {
         object.extend(more);
     }
     Ok(Outcome::new(&object, text)?.with_notes(stats.io_notes))
+}
+
+/// How the cache for restores does.
+pub fn cache_line(cache: &CacheStats) -> String {
+    let asked = cache.hits + cache.misses;
+    format!(
+        "{} of {} lookups found their chunk, {} of {} in use",
+        grouped(cache.hits),
+        grouped(asked),
+        show(cache.bytes),
+        show(cache.capacity)
+    )
+}
+
+fn tuner_line(is_on: bool, tuned: &TunedStats) -> String {
+    let TunedStats { larger, smaller, switched } = *tuned;
+    if !is_on {
+        return "off".to_owned();
+    }
+    let counts = [larger, smaller, switched].map(grouped);
+    format!(
+        "on: {} streams with larger chunks, {} with smaller ones, {} changed on their way",
+        counts[0], counts[1], counts[2]
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tuner_says_what_it_has_done() {
+        let tuned = TunedStats { larger: 2, smaller: 1, switched: 3 };
+        assert_eq!(tuner_line(false, &tuned), "off");
+        let on = "on: 2 streams with larger chunks, 1 with smaller ones, 3 changed on their way";
+        assert_eq!(tuner_line(true, &tuned), on);
+    }
 }

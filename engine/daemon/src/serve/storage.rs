@@ -9,11 +9,12 @@ use serde_json::{Value, json};
 
 use super::service::Service;
 use super::state::State;
+use super::status::cache_line;
 use crate::failure::{Failure, Result};
 use crate::size::grouped;
 
 /// Sessions that were told to end save what came; they get this long at least.
-const SAVE_LIMIT: Duration = Duration::from_secs(5);
+pub const SAVE_LIMIT: Duration = Duration::from_secs(5);
 
 /// Serve Bacula's storage daemons with the store that `state` has.
 ///
@@ -33,8 +34,12 @@ impl Service for StorageService {
         "storage"
     }
 
+    fn session_count(&self) -> Option<usize> {
+        Some(self.sessions().len())
+    }
+
     fn status(&self) -> Value {
-        json!({ "sessions": self.sessions(), "abandoned": self.abandoned() })
+        json!({ "sessions": self.sessions(), "abandoned": self.abandoned(), "cache": self.cache() })
     }
 
     fn lines(&self) -> Vec<String> {
@@ -53,7 +58,8 @@ impl Service for StorageService {
                 grouped(session.ring_capacity),
             )
         });
-        std::iter::once(head).chain(lines).collect()
+        let cache = format!("cache: {}", cache_line(&self.cache()));
+        std::iter::once(head).chain(lines).chain([cache]).collect()
     }
 
     fn stop(self: Box<Self>, deadline: Instant) -> bool {

@@ -9,8 +9,10 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use gdd_engine::index::MetaKey;
 use gdd_engine::progress::Progress;
 use gdd_engine::store::Store;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::service::Service;
@@ -24,6 +26,9 @@ const TELL_EVERY: Duration = Duration::from_millis(200);
 /// A run that left something waiting, or failed, is followed by another after this time.
 const AGAIN_AFTER: Duration = Duration::from_secs(300);
 
+/// Bytes of a report that are remembered for the next daemon; a longer one is shown by this daemon only.
+const REPORT_SIZE_MAX: usize = 1 << 20;
+
 /// A kind of work.
 pub trait Job: Send + Sync + 'static {
     /// Its name in `gdd status`.
@@ -35,6 +40,8 @@ pub trait Job: Send + Sync + 'static {
     /// # Errors
     /// The index failed.
     fn last_done(&self, store: &Store) -> Result<u64>;
+    /// Where the index remembers how it ended.
+    fn report_key(&self) -> MetaKey;
     /// Do it, beside whatever else goes on.
     ///
     /// # Errors
@@ -63,7 +70,16 @@ pub struct Board {
 struct Shown {
     stop: bool,
     running: Option<(Instant, Progress)>,
-    last: Option<(Value, String)>,
+    last: Option<Last>,
+}
+
+/// How a run ended, of this daemon or one before.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+struct Last {
+    /// When, in seconds since 1970.
+    unix: u64,
+    line: String,
+    report: Value,
 }
 
 impl Board {
@@ -84,11 +100,33 @@ impl Board {
         }
     }
 
-    /// Do the work, and show how it goes and ends.
+    /// Do the work on `store`, show how it goes and ends, and remember that under `key` for the next daemon.
     ///
     /// # Errors
     /// Somebody does it already; or the work's.
-    pub fn run(&self, work: impl FnOnce() -> Result<Ran>) -> Result<Ran> {
+    pub fn run_on(&self, store: &Store, key: MetaKey, work: impl FnOnce() -> Result<Ran>) -> Result<Ran> {
+        let ran = self.run(store.core().unix_seconds(), work);
+        let last = self.lock().last.clone().map(|last| json!(last).to_string().into_bytes());
+        if let Some(last) = last.filter(|last| last.len() <= REPORT_SIZE_MAX)
+            && let Err(error) = store.note(key, last)
+        {
+            tracing::warn!("how it ended is not remembered: {error}");
+        }
+        ran
+    }
+
+    /// Show how it ended under the last daemon.
+    pub fn recall(&self, store: &Store, key: MetaKey) {
+        let noted = store.noted(key).ok().flatten();
+        let last = noted.and_then(|noted| serde_json::from_slice(&noted).ok());
+        let mut shown = self.lock();
+        if shown.last.is_none() {
+            shown.last = last;
+        }
+    }
+
+    /// Do the work, begun at `unix`, and show how it goes and ends.
+    fn run(&self, unix: u64, work: impl FnOnce() -> Result<Ran>) -> Result<Ran> {
         let mut shown = self.lock();
         if shown.running.is_some() {
             let what = "the daemon is at work on it already; `gdd status` shows how far it is";
@@ -98,11 +136,13 @@ impl Board {
         drop(shown);
         let ran = work();
         let mut shown = self.lock();
-        shown.running = None;
-        shown.last = Some(match &ran {
+        let seconds = shown.running.take().map_or(0, |(since, _)| since.elapsed().as_secs());
+        let (report, line) = match &ran {
             Ok(ran) => (ran.report.clone(), ran.line.clone()),
             Err(failure) => (json!({ "error": failure.line() }), format!("FAILED: {}", failure.line())),
-        });
+        };
+        let unix = unix.saturating_add(seconds);
+        shown.last = Some(Last { unix, line, report });
         ran
     }
 
@@ -122,7 +162,10 @@ impl Board {
             let Progress { stage, done, total } = progress;
             json!({ "seconds": since.elapsed().as_secs_f64(), "stage": stage, "done": done, "total": total })
         });
-        json!({ "running": running, "last": shown.last.as_ref().map(|(report, _)| report) })
+        let last = shown.last.as_ref();
+        json!({
+            "running": running, "last": last.map(|last| &last.report), "last_unix": last.map(|last| last.unix),
+        })
     }
 
     fn lines(&self) -> Vec<String> {
@@ -132,7 +175,7 @@ impl Board {
             let (stage, done) = (progress.stage, show(progress.done));
             format!("running for {} s: {stage}, {done}{of}", grouped(since.elapsed().as_secs()))
         });
-        let last = shown.last.as_ref().map(|(_, line)| line.clone());
+        let last = shown.last.as_ref().map(|last| last.line.clone());
         running.into_iter().chain(last).collect()
     }
 }
@@ -179,6 +222,7 @@ impl Keeper {
     /// No thread can be started.
     pub fn start(job: impl Job, store: Arc<Store>, board: Arc<Board>) -> Result<Self> {
         let (name, every) = (job.name(), job.every());
+        board.recall(&store, job.report_key());
         let mut keeper = Self { name, every, board: Arc::clone(&board), thread: None };
         if let Some(every) = every {
             let thread = std::thread::Builder::new().name(format!("gdd-{name}"));
@@ -201,7 +245,7 @@ fn keep(job: &dyn Job, every: Duration, store: &Store, board: &Board) {
         if now < due {
             continue;
         }
-        let wait = match board.run(|| job.run(store, board)) {
+        let wait = match board.run_on(store, job.report_key(), || job.run(store, board)) {
             Ok(ran) => {
                 tracing::info!("{name}: {}", ran.line);
                 if ran.again_soon { AGAIN_AFTER.min(every) } else { every }
@@ -232,7 +276,7 @@ impl Service for Keeper {
             return lines;
         }
         vec![match self.every {
-            Some(every) => format!("every {}, not yet by this daemon", crate::span::show(every.as_secs())),
+            Some(every) => format!("every {}, not yet", crate::span::show(every.as_secs())),
             None => format!("never by itself; `gdd {}` runs it", self.name),
         }]
     }
@@ -257,17 +301,18 @@ mod tests {
     #[test]
     fn it_shows_how_work_goes_and_ends() {
         let board = Board::default();
-        let ran = board.run(|| {
+        let ran = board.run(100, || {
             board.tell(Progress { stage: "move", done: 5_000_000, total: Some(10_000_000) });
             assert_eq!(board.lines(), ["running for 0 s: move, 5.00 MB of 10.00 MB"]);
             assert_eq!(board.status()["running"]["done"], 5_000_000);
-            assert!(matches!(board.run(|| panic!("not twice at once")), Err(Failure::Busy(_))));
+            assert!(matches!(board.run(100, || panic!("not twice at once")), Err(Failure::Busy(_))));
             Ok(Ran { report: json!({ "freed": 7 }), line: "freed 7".to_owned(), again_soon: false })
         });
         assert!(ran.is_ok());
         assert_eq!(board.lines(), ["freed 7"]);
-        assert_eq!(board.status()["last"]["freed"], 7);
-        assert!(board.run(|| Err(Failure::Busy("later".to_owned()))).is_err());
+        let status = board.status();
+        assert!(status["last"]["freed"] == 7 && status["last_unix"].as_u64() >= Some(100), "{status}");
+        assert!(board.run(100, || Err(Failure::Busy("later".to_owned()))).is_err());
         assert_eq!(board.lines(), ["FAILED: later"]);
     }
 

@@ -44,7 +44,7 @@ pub fn run(
 ) -> Result<Outcome> {
     let (store, board, asker) = (state.store()?, &state.vacuum, Asker::new(told));
     let mut outcome = None;
-    board.run(|| {
+    board.run_on(&store, MetaKey::VacuumReport, || {
         let report = store.vacuum(
             options,
             &mut |progress| {
@@ -66,6 +66,10 @@ impl Job for Vacuum {
 
     fn every(&self) -> Option<Duration> {
         self.every
+    }
+
+    fn report_key(&self) -> MetaKey {
+        MetaKey::VacuumReport
     }
 
     fn last_done(&self, store: &Store) -> Result<u64> {

@@ -27,6 +27,7 @@ use std::time::{Duration, Instant};
 use gdd_engine::error::{Error, Result};
 use gdd_engine::get::Shelf;
 use gdd_engine::options::Trust;
+use gdd_engine::recall::cache::CacheStats;
 use gdd_engine::store::Store;
 use gdd_ring::Listener;
 use rustix::event::{PollFd, PollFlags, Timespec};
@@ -47,6 +48,8 @@ pub struct Limits {
     pub socket_mode: u32,
     /// Connections at once.
     pub sessions_max: usize,
+    /// Streams that one connection writes at once: each has buffers of its own, and a job on a device is one.
+    pub streams_max: usize,
     /// Bytes of each ring from a driver: a power of two.
     pub capacity_up: u64,
     /// Bytes of each ring to a driver: a power of two, at least `gdd_link::limits::CAPACITY_DOWN_MIN`.
@@ -59,6 +62,7 @@ impl Default for Limits {
             users: Vec::new(),
             socket_mode: 0o666, // The user is checked by the kernel's word, for each connection.
             sessions_max: 64,
+            streams_max: 256,
             capacity_up: gdd_ring::limits::CAPACITY_UP,
             capacity_down: gdd_ring::limits::CAPACITY_DOWN,
         }
@@ -160,6 +164,12 @@ impl StorageService {
     #[must_use]
     pub fn sessions(&self) -> Vec<SessionStatus> {
         lock(&self.shared.sessions).iter().map(|session| lock(session).clone()).collect()
+    }
+
+    /// The cache of what is read for drivers.
+    #[must_use]
+    pub fn cache(&self) -> CacheStats {
+        self.shared.shelf.cache.stats()
     }
 
     /// Streams that were left by their drivers since the start, and kept.

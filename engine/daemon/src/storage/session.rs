@@ -124,7 +124,8 @@ fn greet<'a>(
     };
     let (endpoint, handover) = Endpoint::create(offer).map_err(|why| refuse(trouble::no_channel(&why)))?;
     let tokens = Tokens { boot: shared.boot, epoch: shared.store.core().epoch.0, session: id };
-    let welcome = Welcome { tokens, offer: handover.bytes().to_vec() };
+    let store = shared.store.core().store.0;
+    let welcome = Welcome { tokens, store, offer: handover.bytes().to_vec() };
     peer.send(&welcome.to_bytes(), &handover.fds()).map_err(|why| text(&why))?;
     drop(handover);
     Ok(Session {
@@ -244,7 +245,10 @@ impl Session<'_> {
     }
 
     fn begin(&mut self, head: Head, volume: [u8; 16], about: &About) -> Result<(), End> {
-        let store = &self.shared.store;
+        let (store, most) = (&self.shared.store, self.shared.limits.streams_max);
+        if self.streams.count() >= most {
+            return Err(trouble::too_many_streams(most).into());
+        }
         let (stream, name) = self.shared.catalog.begin(store, volume, self.id);
         let lineage = format!("bacula/{}/{}/{}", about.client, about.job_name, about.file_set);
         let lineage = (!about.job_name.is_empty() && name_problem(&lineage).is_none()).then_some(lineage);

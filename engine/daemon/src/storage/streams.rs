@@ -164,6 +164,11 @@ impl Streams {
         self.writing.contains_key(&stream)
     }
 
+    /// How many are open.
+    pub(super) fn count(&self) -> usize {
+        self.writing.len()
+    }
+
     /// Those that are open.
     pub(super) fn open(&self) -> Vec<u64> {
         self.writing.keys().copied().collect()

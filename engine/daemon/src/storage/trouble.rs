@@ -112,6 +112,13 @@ pub(super) fn crowded(limit: usize) -> Trouble {
     trouble("GDD-SD-0030", text, "use fewer devices at once; restart a bacula-sd that left some open", true)
 }
 
+/// Too many streams on one connection; it goes on with those that it has.
+pub(super) fn too_many_streams(limit: usize) -> Trouble {
+    let text = format!("{limit} jobs write through this device already");
+    let remedy = "lower Maximum Concurrent Jobs of the device, or use a second one, then run the job again";
+    trouble("GDD-SD-0034", text, remedy, false)
+}
+
 /// The shared memory of a session cannot be made.
 pub(super) fn no_channel(why: &Refused) -> Trouble {
     let text = format!("the gdd daemon cannot make shared memory: {why}");

@@ -1,7 +1,8 @@
 //! Which volumes of storage mode lie in a folder: the driver writes who a volume is into the header of its file.
 //!
 //! ```text
-//! header, 64 bytes: magic "GDDVOLU1", u32 version, volume [16], zeros, u32 CRC-32 of all before; little-endian
+//! header, 64 bytes: magic "GDDVOLU1", u32 version, volume [16], store [16] (from version 2 on), zeros,
+//! u32 CRC-32 of all before; little-endian
 //! ```
 //!
 //! # Invariants
@@ -22,8 +23,8 @@ use crate::failure::{Failure, Result};
 use entries::GROUP_MAGIC;
 
 const MAGIC: [u8; 8] = *b"GDDVOLU1";
-/// The version that the driver writes.
-const VERSION: u32 = 1;
+/// The versions that the driver reads; it writes the last.
+const VERSIONS: std::ops::RangeInclusive<u32> = 1..=2;
 /// Bytes of the header, and offset of the first entry.
 const HEADER_SIZE: usize = 64;
 const CRC_AT: usize = HEADER_SIZE - 4;
@@ -109,8 +110,8 @@ fn id_of(bytes: &[u8]) -> std::result::Result<Option<[u8; 16]>, String> {
         ));
     }
     let version = word(MAGIC.len());
-    if version != VERSION {
-        return Err(format!("a volume of version {version}; this gdd knows {VERSION}"));
+    if !VERSIONS.contains(&version) {
+        return Err(format!("a volume of version {version}; this gdd knows {VERSIONS:?}"));
     }
     Ok(header[MAGIC.len() + 4..].first_chunk().copied())
 }
@@ -132,18 +133,25 @@ fn foreign(bytes: &[u8], header: &[u8; HEADER_SIZE], found: u32) -> Option<&'sta
 mod tests {
     use super::*;
 
-    fn header() -> Vec<u8> {
+    fn header_of(version: u32) -> Vec<u8> {
         let mut bytes = MAGIC.to_vec();
-        bytes.extend(VERSION.to_le_bytes());
+        bytes.extend(version.to_le_bytes());
         bytes.extend([0xab; 16]);
         bytes.resize(CRC_AT, 0);
         bytes.extend(crc32fast::hash(&bytes).to_le_bytes());
         bytes
     }
 
+    fn header() -> Vec<u8> {
+        header_of(*VERSIONS.end())
+    }
+
     #[test]
     fn a_volume_is_known_and_a_damaged_one_is_an_error() {
-        assert_eq!(id_of(&header()), Ok(Some([0xab; 16])));
+        for version in VERSIONS {
+            assert_eq!(id_of(&header_of(version)), Ok(Some([0xab; 16])));
+        }
+        assert!(id_of(&header_of(VERSIONS.end() + 1)).is_err());
         assert_eq!(id_of(b""), Ok(None));
         assert_eq!(id_of(b"BB02 and so on"), Ok(None));
         assert_eq!(id_of(&[b'x'; 100]), Ok(None));

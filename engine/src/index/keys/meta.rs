@@ -22,12 +22,23 @@ pub enum MetaKey {
     /// The epoch in which the index was made anew without its predecessor's marks, 4 bytes little-endian: what
     /// containers up to it hold counts as unknown until they are checked. Empty when all are.
     Unchecked = 5,
+    /// How the daemon's last vacuum ended, for people: JSON.
+    VacuumReport = 6,
+    /// How the daemon's last scrub ended, in the same form.
+    ScrubReport = 7,
 }
 
 impl MetaKey {
     /// Every key.
-    pub const ALL: [Self; 5] =
-        [Self::Store, Self::CleanEpoch, Self::Vacuumed, Self::Scrubbed, Self::Unchecked];
+    pub const ALL: [Self; 7] = [
+        Self::Store,
+        Self::CleanEpoch,
+        Self::Vacuumed,
+        Self::Scrubbed,
+        Self::Unchecked,
+        Self::VacuumReport,
+        Self::ScrubReport,
+    ];
 
     /// The key of its row.
     #[must_use]
@@ -69,7 +80,7 @@ mod tests {
 
     #[test]
     fn numbers_never_change() {
-        assert_eq!(MetaKey::ALL.map(|key| key as u8), [1, 2, 3, 4, 5]);
+        assert_eq!(MetaKey::ALL.map(|key| key as u8), [1, 2, 3, 4, 5, 6, 7]);
     }
 
     proptest! {

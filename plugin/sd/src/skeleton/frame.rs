@@ -1,7 +1,7 @@
 //! The header of a volume's file, and the frame around each entry.
 //!
 //! ```text
-//! header, 64 bytes:  magic [8], u32 version, volume [16], zeros, u32 crc of all before
+//! header, 64 bytes:  magic [8], u32 version, volume [16], store [16], zeros, u32 crc of all before
 //! frame:             u8 kind, varint body_len, body, u32 crc of volume, u64 offset of the frame, kind, length and body
 //! ```
 
@@ -11,31 +11,38 @@ use std::os::unix::fs::FileExt;
 
 use crate::bytes::{Cursor, VARINT_SIZE_MAX, put_varint};
 use crate::limits::{ENTRY_BODY_MAX, READ_SIZE};
-use crate::store::VolumeId;
+use crate::store::{StoreId, VolumeId};
 
 /// The first bytes of every volume.
 pub const MAGIC: [u8; 8] = *b"GDDVOLU1";
 /// The version that is written.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
+/// The oldest that is read: it has zeros in the place of the store.
+const VERSION_OLDEST: u32 = 1;
 /// Bytes of the header, and offset of the first frame.
 pub const HEADER_SIZE: usize = 64;
 
 const VERSION_OFFSET: usize = MAGIC.len();
 const VOLUME_OFFSET: usize = VERSION_OFFSET + size_of::<u32>();
 const CRC_OFFSET: usize = HEADER_SIZE - size_of::<u32>();
-const _: () = assert!(VOLUME_OFFSET + size_of::<VolumeId>() <= CRC_OFFSET);
+const STORE_OFFSET: usize = VOLUME_OFFSET + size_of::<VolumeId>();
+const _: () = assert!(STORE_OFFSET + size_of::<StoreId>() <= CRC_OFFSET);
+/// In the place of a store that was not known when the volume was labelled.
+const NO_STORE: [u8; 16] = [0; 16];
 
 /// Bytes of a frame's checksum.
 const CRC_SIZE: usize = size_of::<u32>();
 /// Bytes before a frame's body, at most.
 const LEAD_SIZE_MAX: usize = 1 + VARINT_SIZE_MAX;
 
-/// The header's bytes.
-pub fn header(volume: VolumeId) -> [u8; HEADER_SIZE] {
+/// The header's bytes; the store is absent when no daemon answered as the volume was labelled.
+pub fn header(volume: VolumeId, store: Option<StoreId>) -> [u8; HEADER_SIZE] {
     let mut bytes = [0; HEADER_SIZE];
     bytes[..VERSION_OFFSET].copy_from_slice(&MAGIC);
     bytes[VERSION_OFFSET..VOLUME_OFFSET].copy_from_slice(&VERSION.to_le_bytes());
-    bytes[VOLUME_OFFSET..VOLUME_OFFSET + size_of::<VolumeId>()].copy_from_slice(&volume.0);
+    bytes[VOLUME_OFFSET..STORE_OFFSET].copy_from_slice(&volume.0);
+    let store = store.map_or(NO_STORE, |store| store.0);
+    bytes[STORE_OFFSET..STORE_OFFSET + size_of::<StoreId>()].copy_from_slice(&store);
     let crc = crc32fast::hash(&bytes[..CRC_OFFSET]);
     bytes[CRC_OFFSET..].copy_from_slice(&crc.to_le_bytes());
     bytes
@@ -44,8 +51,8 @@ pub fn header(volume: VolumeId) -> [u8; HEADER_SIZE] {
 /// What the start of a file is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Start {
-    /// A header of ours.
-    Volume(VolumeId),
+    /// A header of ours, and the store that has its streams, where it says so.
+    Volume(VolumeId, Option<StoreId>),
     /// A header that was not written whole, with nothing behind it: as good as empty.
     Torn,
     /// Ours, but of another version.
@@ -59,10 +66,13 @@ pub enum Start {
 /// Reads a file's start; `bytes` are its first ones, [`HEADER_SIZE`] or all that there are.
 pub fn start(bytes: &[u8]) -> Start {
     let Some(bytes) = bytes.first_chunk::<HEADER_SIZE>() else {
-        // Ours if it is the beginning of any header: the magic and the version are the same in all of them.
-        let common = &header(VolumeId([0; 16]))[..VOLUME_OFFSET];
+        // Ours if it is the beginning of any header: magic and version stand first in all of them.
         let len = bytes.len().min(VOLUME_OFFSET);
-        let torn = bytes[..len] == common[..len] || bytes.iter().all(|byte| *byte == 0);
+        let begins = |version: u32| {
+            let common = [MAGIC.as_slice(), &version.to_le_bytes()].concat();
+            bytes[..len] == common[..len]
+        };
+        let torn = (VERSION_OLDEST..=VERSION).any(begins) || bytes.iter().all(|byte| *byte == 0);
         return if torn { Start::Torn } else { Start::Foreign };
     };
     let mut cursor = Cursor::new(&bytes[CRC_OFFSET..]);
@@ -72,9 +82,11 @@ pub fn start(bytes: &[u8]) -> Start {
         return Start::Foreign;
     }
     let version = cursor.u32().unwrap_or(0);
-    match cursor.array() {
+    match (cursor.array(), cursor.array()) {
         _ if found != expected => Start::Damaged(expected, found),
-        Some(volume) if version == VERSION => Start::Volume(VolumeId(volume)),
+        (Some(volume), Some(store)) if (VERSION_OLDEST..=VERSION).contains(&version) => {
+            Start::Volume(VolumeId(volume), Some(StoreId(store)).filter(|store| store.0 != NO_STORE))
+        }
         _ => Start::Version(version),
     }
 }

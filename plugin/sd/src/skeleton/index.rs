@@ -7,7 +7,7 @@ use std::io;
 use std::ops::Range;
 
 use crate::block::SessionId;
-use crate::store::{StreamId, VolumeId};
+use crate::store::{StoreId, StreamId, VolumeId};
 
 use super::entry::{self, End, GROUP_MAGIC, kind};
 use super::frame::{self, Framed, Window};
@@ -83,11 +83,13 @@ pub struct Index {
     pub group_block_count: u32,
     /// The only block is a label.
     pub only_label: bool,
+    /// The store that has its streams, where the header says so.
+    pub store: Option<StoreId>,
 }
 
 impl Index {
     /// Of a volume with nothing but its header.
-    pub fn empty(volume: VolumeId) -> Self {
+    pub fn empty(volume: VolumeId, store: Option<StoreId>) -> Self {
         Self {
             walk: Walk::first(volume),
             groups: Vec::new(),
@@ -99,6 +101,7 @@ impl Index {
             block_count: 0,
             group_block_count: 0,
             only_label: false,
+            store,
         }
     }
 

@@ -13,7 +13,7 @@
 //! - A connection that ends leaves its open streams as they are: the daemon keeps what it received as an abandoned
 //!   stream.
 //! - An error with [`lost`](StoreError::lost) voids every stream that was begun before and not finished; only
-//!   `unreleased` and `abandon` still answer for them. `begin`, `recall`, `length` and `retire` connect anew: the next
+//!   `unreleased` and `abandon` still answer for them. `begin`, `recall`, `length`, `retire` and `id` connect anew: the next
 //!   job may find a daemon again, this one does not.
 
 use std::fmt;
@@ -39,6 +39,22 @@ impl fmt::Display for VolumeId {
 impl fmt::Debug for VolumeId {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(out, "VolumeId({self})")
+    }
+}
+
+/// A store's own name, random, made with it and kept by its replicas.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct StoreId(pub [u8; 16]);
+
+impl fmt::Display for StoreId {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(out, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for StoreId {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "StoreId({self})")
     }
 }
 
@@ -143,6 +159,12 @@ pub trait Store: Send {
     /// # Errors
     /// When the daemon cannot be told; the streams stay in the store then.
     fn retire(&mut self, volume: VolumeId) -> Result<(), StoreError>;
+
+    /// Which store it is.
+    ///
+    /// # Errors
+    /// When the daemon does not answer.
+    fn id(&mut self) -> Result<StoreId, StoreError>;
 
     /// Whether the daemon answers at all, asked before something that cannot be undone.
     ///

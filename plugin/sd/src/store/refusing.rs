@@ -1,6 +1,6 @@
 //! A store that cannot be used, and says why to every job that tries.
 
-use super::{Receipt, Store, StoreError, StreamId, Unreleased, VolumeId};
+use super::{Receipt, Store, StoreError, StoreId, StreamId, Unreleased, VolumeId};
 use crate::block::SessionId;
 use crate::label::About;
 
@@ -57,6 +57,10 @@ impl Store for RefusingStore {
     }
 
     fn retire(&mut self, _: VolumeId) -> Result<(), StoreError> {
+        self.refuse()
+    }
+
+    fn id(&mut self) -> Result<StoreId, StoreError> {
         self.refuse()
     }
 

@@ -18,7 +18,7 @@ use std::path::PathBuf;
 use gdd_link::answer::Answer;
 use gdd_link::request::{self, Request};
 
-use super::{Receipt, Store, StoreError, StreamId, Unreleased, VolumeId};
+use super::{Receipt, Store, StoreError, StoreId, StreamId, Unreleased, VolumeId};
 use crate::block::SessionId;
 use crate::label::About;
 use line::Line;
@@ -154,6 +154,10 @@ impl Store for RingStore {
 
     fn retire(&mut self, volume: VolumeId) -> Result<(), StoreError> {
         self.ask(0, &Request::Retire { volume: volume.0 }).map(|_| ())
+    }
+
+    fn id(&mut self) -> Result<StoreId, StoreError> {
+        Ok(self.line()?.store())
     }
 
     fn reachable(&mut self) -> Result<(), StoreError> {

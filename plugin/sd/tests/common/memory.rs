@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use gdd_sd::block::SessionId;
 use gdd_sd::label::About;
-use gdd_sd::store::{Receipt, Store, StoreError, StreamId, Unreleased, VolumeId};
+use gdd_sd::store::{Receipt, Store, StoreError, StoreId, StreamId, Unreleased, VolumeId};
 use twox_hash::XxHash3_128;
 
 /// What the daemon knows of a stream, and what is still in the ring.
@@ -38,6 +38,8 @@ pub struct State {
     pub wrong_receipt: bool,
     pub full: bool,
     pub recalls: u64,
+    /// Another store is behind the daemon.
+    pub store: [u8; 16],
 }
 
 /// A handle to the daemon, from outside.
@@ -195,6 +197,10 @@ impl Store for MemoryStore {
         state.retired.push(volume);
         state.streams.retain(|_, stream| stream.volume != Some(volume));
         Ok(())
+    }
+
+    fn id(&mut self) -> Result<StoreId, StoreError> {
+        self.reachable().map(|()| StoreId(self.world.state().store))
     }
 
     fn reachable(&mut self) -> Result<(), StoreError> {

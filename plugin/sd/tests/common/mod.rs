@@ -21,7 +21,9 @@ pub struct Rig {
 
 impl Rig {
     pub fn new() -> Self {
-        Self { folder: tempfile::tempdir().expect("a folder"), world: World::default() }
+        let rig = Self { folder: tempfile::tempdir().expect("a folder"), world: World::default() };
+        rig.world.state().store = [5; 16];
+        rig
     }
 
     pub fn path(&self) -> PathBuf {

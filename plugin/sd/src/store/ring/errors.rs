@@ -13,7 +13,7 @@ const RUN_AGAIN: &str =
     "look at the daemon with `gdd status` and `journalctl -u gdd`, then run the job again";
 
 /// Ids that a daemon answers with; others are of a newer one.
-const DAEMON_IDS: [&str; 14] = [
+const DAEMON_IDS: [&str; 15] = [
     ERR_STALE,
     "GDD-SD-0021",
     "GDD-SD-0022",
@@ -28,6 +28,7 @@ const DAEMON_IDS: [&str; 14] = [
     "GDD-SD-0031",
     "GDD-SD-0032",
     "GDD-SD-0033",
+    "GDD-SD-0034",
 ];
 
 fn error(id: &'static str, text: String, remedy: &str, lost: bool) -> StoreError {

@@ -17,7 +17,7 @@ use gdd_ring::{Endpoint, Peer, PushError, WaitError, Wanted, Woken};
 
 use super::errors;
 use super::reading::Reading;
-use crate::store::{StoreError, StreamId, Unreleased};
+use crate::store::{StoreError, StoreId, StreamId, Unreleased};
 
 /// A wait looks at the clock so often.
 const NAP: Duration = Duration::from_secs(1);
@@ -36,6 +36,7 @@ struct Part {
 pub(super) struct Line {
     peer: Peer,
     endpoint: Endpoint,
+    store: StoreId,
     session: u64,
     /// Of the last request.
     number: u64,
@@ -70,6 +71,7 @@ impl Line {
         Ok(Self {
             peer,
             endpoint,
+            store: StoreId(welcome.store),
             session: welcome.tokens.session,
             number: 0,
             parts: VecDeque::new(),
@@ -81,6 +83,11 @@ impl Line {
             heartbeat: None,
             broken: None,
         })
+    }
+
+    /// The store that the daemon has open.
+    pub(super) fn store(&self) -> StoreId {
+        self.store
     }
 
     /// Whether it can still be used.
