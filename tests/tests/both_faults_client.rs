@@ -9,7 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use gdd_rig::{Daemon, JobResult, Level, Release, Rig, Signal};
-use gdd_tests::bacula::assert_restored;
+use gdd_tests::bacula::{assert_failed, assert_restored};
 use gdd_tests::bothsides::{BothSides, restore_fails};
 use gdd_tests::effort::is_full;
 use gdd_tests::faults::Faults;
@@ -192,4 +192,39 @@ fn a_target_without_room_leaves_no_short_file_on_9() {
 #[test]
 fn a_target_without_room_leaves_no_short_file_on_15() {
     a_target_without_room(Release::V15);
+}
+
+/// Bacula's own bpipe is there and gdd is not: as bad as no plugin, and as plain to see.
+fn other_plugins_only(release: Release) {
+    let Some(mut site) = BothSides::new(release) else { return };
+    site.fill(1, 5, 9000);
+    let rig = site.start(&[]);
+    let (good, _) = site.full(&rig);
+    let (plugin, kept) = (site.client.plugin_file(), site.client.folder().join("kept.so"));
+    fs::rename(&plugin, &kept).unwrap();
+    let bpipe = rig.packages().file("usr/lib/bacula/bpipe-fd.so");
+    fs::copy(bpipe, plugin.with_file_name("bpipe-fd.so")).unwrap();
+    rig.restart(CLIENT).unwrap();
+    assert!(rig.status(CLIENT).unwrap().contains("bpipe"), "it is not loaded");
+    assert_failed(&rig.run("files", Level::Full).unwrap(), &["not found"]);
+    let back = rig.restore(&[good.id]).unwrap();
+    println!("{}", back.result.log);
+    assert_failed(&back.result, &["not correct"]);
+    // What it wrote are the references, which nobody takes for the files.
+    let wrote = fs::read(back.path(&site.client.tree()).join("f0003")).unwrap();
+    assert!(wrote.len() < 512, "{} bytes", wrote.len());
+    fs::rename(&kept, &plugin).unwrap();
+    rig.restart(CLIENT).unwrap();
+    assert_restored(&rig, &[&good], &site.client.tree());
+    site.stop_and_check();
+}
+
+#[test]
+fn a_file_daemon_with_other_plugins_only_fails_on_9() {
+    other_plugins_only(Release::V9);
+}
+
+#[test]
+fn a_file_daemon_with_other_plugins_only_fails_on_15() {
+    other_plugins_only(Release::V15);
 }
