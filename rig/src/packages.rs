@@ -129,9 +129,15 @@ impl Packages {
         format!("bacula-sd-{slot}-driver-{}.so", self.version)
     }
 
+    /// Where a file of the packages lies; `path` is relative to the root that they are installed in.
+    #[must_use]
+    pub fn file(&self, path: &str) -> PathBuf {
+        self.tree.as_deref().unwrap_or_else(|| Path::new("/")).join(path)
+    }
+
     /// The SQL that makes an empty catalog, as the package itself uses it.
     pub(crate) fn catalog_sql(&self) -> PathBuf {
-        self.tree.as_deref().unwrap_or_else(|| Path::new("/")).join(SQL)
+        self.file(SQL)
     }
 
     /// `program` (one of Bacula's), ready for arguments.

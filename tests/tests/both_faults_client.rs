@@ -9,11 +9,12 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use gdd_rig::{Daemon, JobResult, Level, Release, Rig, Signal};
-use gdd_tests::bacula::assert_restored;
-use gdd_tests::bothsides::BothSides;
+use gdd_tests::bacula::{assert_failed, assert_restored};
+use gdd_tests::bothsides::{BothSides, restore_fails};
 use gdd_tests::effort::is_full;
 use gdd_tests::faults::Faults;
 use gdd_tests::meter::{Meter, Next, Way};
+use gdd_tests::small_disk::SmallDisk;
 
 const CLIENT: Daemon = Daemon::File(0);
 const SIZE: usize = 3_000_000;
@@ -119,4 +120,111 @@ fn a_client_that_is_frozen_is_given_up_by_the_daemon() {
     let (next, _) = site.full(&rig);
     assert_restored(&rig, &[&next], &site.client.tree());
     site.stop_and_check();
+}
+
+/// Whether the daemon waits for a word or for room to write, it waits for `silence_max`.
+#[test]
+fn a_client_that_is_frozen_in_a_restore_is_given_up_by_the_daemon() {
+    let Some(mut site) = BothSides::new(Release::V9) else { return };
+    site.daemon().stop();
+    site.serve_with("silence_max = 2");
+    site.fill(1, 4, 30_000_000);
+    let meter = Meter::before(site.port());
+    let rig = site.client.start(&site.string_at(meter.port(), ""), &[]);
+    let (good, _) = site.full(&rig);
+    let pid = rustix::process::Pid::from_raw(i32::try_from(rig.pid(CLIENT).unwrap()).unwrap()).unwrap();
+    let frozen = Arc::new(AtomicBool::new(false));
+    let done = Arc::clone(&frozen);
+    meter.watch(move |way, before, _| {
+        if way == Way::ToClient && before > 20_000_000 && !done.swap(true, Ordering::SeqCst) {
+            rustix::process::kill_process(pid, rustix::process::Signal::STOP).unwrap();
+        }
+        Next::Pass
+    });
+    let given_up = |site: &BothSides| {
+        let status = site.gdd.json(&["status"]);
+        let jobs = status["services"]["net"]["jobs"].as_array().cloned().unwrap_or_default();
+        jobs.iter().any(|job| job["kind"] == "restore" && job["outcome"] != "restored")
+    };
+    thread::scope(|scope| {
+        let restore = scope.spawn(|| restore_fails(&site, &rig, &good, &["GDD-FD-0302"]));
+        wait_for("a frozen client", || frozen.load(Ordering::SeqCst));
+        wait_for("the end of its session", || given_up(&site));
+        rig.signal(CLIENT, Signal::Continue).unwrap();
+        let log = restore.join().unwrap().log;
+        println!("{log}");
+        // The word of the daemon, where there was room for it.
+        assert!(log.contains("GDD-NET-0011") || log.contains("GDD-FD-0101"), "{log}");
+    });
+    meter.unwatch();
+    assert_restored(&rig, &[&good], &site.client.tree());
+    site.stop_and_check();
+}
+
+/// The disk that files are restored to is full: the job says so, and no short file is left.
+fn a_target_without_room(release: Release) {
+    let disk = match SmallDisk::new(24) {
+        Ok(disk) => disk,
+        Err(why) => return println!("skipped: {why}"),
+    };
+    let Some(mut site) = BothSides::new(release) else { return };
+    site.fill(1, 12, SIZE);
+    let rig = site.start(&[]);
+    let (good, _) = site.full(&rig);
+    // Where restores go.
+    let target = rig.folder().join("restored");
+    std::os::unix::fs::symlink(disk.root(), &target).unwrap();
+    let words = ["GDD-FD-0301", "No space left on device", "GDD-FD-0302"];
+    let job = restore_fails(&site, &rig, &good, &words);
+    println!("{}", job.log);
+    let whole = job.log.matches("GDD-FD-0301").count();
+    assert!((1..12).contains(&whole), "some fitted, and some did not:\n{}", job.log);
+    fs::remove_file(&target).unwrap();
+    assert_restored(&rig, &[&good], &site.client.tree());
+    site.stop_and_check();
+}
+
+#[test]
+fn a_target_without_room_leaves_no_short_file_on_9() {
+    a_target_without_room(Release::V9);
+}
+
+#[test]
+fn a_target_without_room_leaves_no_short_file_on_15() {
+    a_target_without_room(Release::V15);
+}
+
+/// Bacula's own bpipe is there and gdd is not: as bad as no plugin, and as plain to see.
+fn other_plugins_only(release: Release) {
+    let Some(mut site) = BothSides::new(release) else { return };
+    site.fill(1, 5, 9000);
+    let rig = site.start(&[]);
+    let (good, _) = site.full(&rig);
+    let (plugin, kept) = (site.client.plugin_file(), site.client.folder().join("kept.so"));
+    fs::rename(&plugin, &kept).unwrap();
+    let bpipe = rig.packages().file("usr/lib/bacula/bpipe-fd.so");
+    fs::copy(bpipe, plugin.with_file_name("bpipe-fd.so")).unwrap();
+    rig.restart(CLIENT).unwrap();
+    assert!(rig.status(CLIENT).unwrap().contains("bpipe"), "it is not loaded");
+    assert_failed(&rig.run("files", Level::Full).unwrap(), &["not found"]);
+    let back = rig.restore(&[good.id]).unwrap();
+    println!("{}", back.result.log);
+    assert_failed(&back.result, &["not correct"]);
+    // What it wrote are the references, which nobody takes for the files.
+    let wrote = fs::read(back.path(&site.client.tree()).join("f0003")).unwrap();
+    assert!(wrote.len() < 512, "{} bytes", wrote.len());
+    fs::rename(&kept, &plugin).unwrap();
+    rig.restart(CLIENT).unwrap();
+    assert_restored(&rig, &[&good], &site.client.tree());
+    site.stop_and_check();
+}
+
+#[test]
+fn a_file_daemon_with_other_plugins_only_fails_on_9() {
+    other_plugins_only(Release::V9);
+}
+
+#[test]
+fn a_file_daemon_with_other_plugins_only_fails_on_15() {
+    other_plugins_only(Release::V15);
 }

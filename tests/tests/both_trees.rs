@@ -8,9 +8,9 @@ use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
-use gdd_rig::{Device, Job, JobId, JobResult, Level, Pool, Release, Rig};
+use gdd_rig::{Device, FileSet, Job, JobId, JobResult, Level, Pool, Release, Rig};
 use gdd_tests::bacula::{assert_equal, assert_restored};
-use gdd_tests::bothsides::BothSides;
+use gdd_tests::bothsides::{BothSides, Report};
 use gdd_tests::effort::sized;
 use gdd_tests::snapshot::Snapshot;
 use gdd_tests::tree::{self, Shape};
@@ -37,6 +37,7 @@ on_both! {
     accurate_on_9 accurate_on_15 |release| incremental(release, true);
     incremental_on_9 incremental_on_15 |release| incremental(release, false);
     two_restores_on_9 two_restores_on_15 two_restores;
+    two_backups_on_9 two_backups_on_15 two_backups;
 }
 
 #[test]
@@ -91,6 +92,51 @@ fn incremental(release: Release, accurate: bool) {
     site.stop_and_check();
 }
 
+/// Two backups of one file daemon at the same time: both wait for a daemon that is held, and go on together. Each has a
+/// tree of its own and one in common, which is stored once.
+fn two_backups(release: Release) {
+    let Some(mut site) = BothSides::new(release) else { return };
+    let names = ["one", "two"];
+    let trees = names.map(|name| site.client.tree().join(name));
+    let common = site.client.tree().join("common");
+    let shape = Shape { files: 1500, file_size_max: 20_000, ..Shape::SMALL };
+    for (seed, tree) in (5..).zip(trees.iter().chain([&common])) {
+        tree::build(tree, seed, shape).unwrap();
+    }
+    let mut rig = site.client.bacula(&site.string(""), &[]);
+    for (name, tree) in names.iter().zip(&trees) {
+        let plugin = format!("Plugin = \"{}\"", site.string(":patience=60"));
+        rig = rig.file_set(FileSet::new(name).include(tree).include(&common).option(&plugin));
+        rig = rig.device(Device::file(name)).pool(Pool::new(name, name).label_format(&format!("{name}-")));
+        rig = rig.job(Job::backup(name, name).pool(name));
+    }
+    let rig = rig.start().unwrap();
+    let daemon = site.daemon();
+    daemon.signal(Signal::STOP);
+    let ids = names.map(|name| rig.submit(name, Level::Full).unwrap());
+    rig.wait_for("two running backups", || {
+        Ok(rig.query_catalog("SELECT COUNT(*) FROM Job WHERE Type='B' AND JobStatus='R'")? == [["2"]])
+    })
+    .unwrap();
+    thread::sleep(Duration::from_secs(1));
+    daemon.signal(Signal::CONT);
+    let jobs = ids.map(|id| rig.wait(id).unwrap().demand_ok().unwrap());
+    assert_overlap(&rig, ids);
+    let reports = jobs.each_ref().map(Report::of);
+    let stats = site.gdd.json(&["stats"]);
+    assert_eq!(stats["unique_bytes"], reports[0].new + reports[1].new, "what both brought is stored once");
+    assert!(reports[0].new + reports[1].new < reports[0].logical + reports[1].logical, "{reports:?}");
+    for (job, tree) in jobs.iter().zip(&trees) {
+        let back = rig.restore(&[job.id]).unwrap();
+        back.result.clone().demand_ok().unwrap();
+        for tree in [tree, &common] {
+            assert_equal(tree, &back.path(tree));
+        }
+    }
+    daemon.stop();
+    site.gdd.expect(0, &["fsck"]);
+}
+
 /// Two restores at the same time: both wait for a daemon that is held, and go on together.
 fn two_restores(release: Release) {
     let Some(mut site) = BothSides::new(release) else { return };
@@ -118,14 +164,17 @@ fn two_restores(release: Release) {
         daemon.signal(Signal::CONT);
         restores.map(|restore| restore.join().unwrap())
     });
-    let [one, two] = ids;
+    assert_overlap(&rig, ids);
+    daemon.stop();
+    site.gdd.expect(0, &["fsck"]);
+}
+
+fn assert_overlap(rig: &Rig, [one, two]: [JobId; 2]) {
     let query = format!(
         "SELECT COUNT(*) FROM Job A, Job B WHERE A.JobId={one} AND B.JobId={two} AND A.StartTime<=B.EndTime \
          AND B.StartTime<=A.EndTime"
     );
-    assert_eq!(rig.query_catalog(&query).unwrap(), [["1"]], "the restores did not run at the same time");
-    daemon.stop();
-    site.gdd.expect(0, &["fsck"]);
+    assert_eq!(rig.query_catalog(&query).unwrap(), [["1"]], "the jobs did not run at the same time");
 }
 
 fn restore(rig: &Rig, job: &JobResult, tree: &Path) -> JobId {

@@ -177,3 +177,23 @@ fn a_silent_client_is_pinged_and_ended() {
     site.settle();
     assert_eq!(Arc::strong_count(site.store()), 2, "the test's and the service's");
 }
+
+#[test]
+fn a_client_that_takes_nothing_is_ended_too() {
+    let site = Site::new("site");
+    let bytes = data(9, 16 << 20);
+    let done = Client::new(&site, 1).backup(&bytes);
+    site.settle();
+    let broken = site.service().counts().broken;
+    let mut client = Client::new(&site, 1);
+    // More than any socket holds, and nobody reads it.
+    for number in 0..16 {
+        let length = bytes.len() as u64;
+        client.send(&FromClient::Fetch { number, stream: done.stream, offset: 0, length });
+    }
+    site.settle();
+    assert_eq!(site.service().counts().broken, broken + 1);
+    let reports = site.service().reports();
+    let last = reports.last().unwrap();
+    assert!(last.kind == "restore" && last.outcome != "restored" && last.session.bytes_back > 0, "{last:?}");
+}

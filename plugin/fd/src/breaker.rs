@@ -1,6 +1,6 @@
 //! The circuit breaker: an independent look at what a job opens and reads. The failure it answers is a whole tree that
 //! gives no bytes, by a mistake of ours or a file system that has gone away, and a job that calls each of its files an
-//! accident. Single files that a bad disk has lost do not open it, however many others there are: see docs/decisions.md.
+//! accident. Single files that a bad disk has lost do not open it: see docs/decisions.md.
 
 /// So many files in a row without a byte.
 const EMPTY_MAX: u32 = 8;

@@ -42,7 +42,8 @@ impl fmt::Display for Report {
         let Self { files, logical_bytes, wire_bytes, new_bytes, stored_bytes } = self;
         write!(
             f,
-            "{files} files, logical {logical_bytes} B, wire {wire_bytes} B, new {new_bytes} B, stored {stored_bytes} B, "
+            "{files} files, logical {logical_bytes} B, wire {wire_bytes} B, new {new_bytes} B, \
+             stored {stored_bytes} B, "
         )?;
         match self.ratio() {
             Some(ratio) => write!(f, "ratio {ratio:.2}:1")?,

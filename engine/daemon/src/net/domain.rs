@@ -90,8 +90,8 @@ impl Domain {
         format!("net/{}/", self.name)
     }
 
-    /// A backup that will be called `name` begins: its share of the quota, where there is one. `Err` with the quota when
-    /// nothing is left of it.
+    /// A backup that will be called `name` begins: its share of the quota, where there is one. `Err` with the quota
+    /// when nothing is left of it.
     pub(super) fn share(&self, store: &Store, name: &str) -> Result<std::result::Result<Option<Share>, u64>> {
         let Some(quota) = self.rules.quota else { return Ok(Ok(None)) };
         let prefix = self.prefix();

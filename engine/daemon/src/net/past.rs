@@ -5,8 +5,8 @@
 //! segment counts as unknown, and its chunks are asked for by name: more hashes travel, and no more data.
 //!
 //! # Invariants
-//! - At most [`Limits::window_chunks`](super::Limits::window_chunks) chunks, a segment and one block of a recipe are held,
-//!   however long the stream is.
+//! - At most [`Limits::window_chunks`](super::Limits::window_chunks) chunks and a segment, or [`SEGMENTS_MIN`]
+//!   segments, and one block of a recipe are held, however long the stream is.
 //! - A recipe that cannot be read ends the window, not the backup.
 
 use std::cmp::Reverse;
@@ -24,6 +24,9 @@ use gdd_uring::io::Io;
 use gdd_wire::message::SegmentQuery;
 use gdd_wire::segment::{Segment, Segmenter};
 
+/// Segments that are held however long they are: a window with none ahead of the place that the backup has reached
+/// would always be behind it.
+const SEGMENTS_MIN: usize = 4;
 /// Recipes that are tried.
 const TRIES: usize = 3;
 
@@ -108,7 +111,10 @@ impl Past {
 
     /// Keep the window full.
     fn fill(&mut self) {
-        while self.held + (self.loose.len() as u64) < self.window && self.source.is_some() {
+        let needs = |past: &Self| {
+            past.segments.len() < SEGMENTS_MIN || past.held + (past.loose.len() as u64) < past.window
+        };
+        while self.source.is_some() && needs(self) {
             if let Err(error) = self.step() {
                 tracing::warn!("the last stream's recipe does not help further: {error}");
                 self.source = None;

@@ -96,8 +96,8 @@ impl Service for NetService {
 
 fn done(done: &Counts) -> String {
     format!(
-        "since the start: {} backups of {} files and {} bytes, {} over the network, {} new, {} on disk; {} restores, {} \
-         bytes given back; {} sessions broken; held up {:.1} s",
+        "since the start: {} backups of {} files and {} bytes, {} over the network, {} new, {} on disk; {} restores, \
+         {} bytes given back; {} sessions broken; held up {:.1} s",
         grouped(done.receipts),
         grouped(done.files),
         grouped(done.logical_bytes),
