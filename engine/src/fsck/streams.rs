@@ -20,7 +20,7 @@ impl Check<'_> {
             self.report.warn(Part::Foreign, path, 0, "not a file of this store".to_owned());
         }
         if self.beside.is_none() {
-            self.unsettled(&rows, &listing);
+            self.unsettled(&rows, &listing)?;
         }
         for row in rows.iter().filter(|row| row.state == RecipeState::Live) {
             self.demand_time()?;
@@ -34,7 +34,7 @@ impl Check<'_> {
     }
 
     /// What a crash left, and what is on its way in a store that is at work.
-    fn unsettled(&mut self, rows: &[RecipeRow], listing: &Listing) {
+    fn unsettled(&mut self, rows: &[RecipeRow], listing: &Listing) -> Result<()> {
         for path in &listing.temporary {
             let what = "not a finished recipe: the next opening for writing settles it";
             self.report.warn(Part::Unsettled, path, 0, what.to_owned());
@@ -48,6 +48,7 @@ impl Check<'_> {
         for recipe in listing.recipes.keys().filter(|recipe| !known.contains(recipe)) {
             self.unlisted(*recipe)?;
         }
+        Ok(())
     }
 
     /// A recipe that the index does not know: of a stream that was not acknowledged when the store crashed, or one that
