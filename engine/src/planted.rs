@@ -45,11 +45,13 @@ pub enum Bug {
     ForgetMoved,
     /// The vacuum gives the file away before the index says that the container is free.
     UnlinkBeforeCommit,
+    /// Slices are taken of chunks that nobody was asked about.
+    SliceUnasked,
 }
 
 impl Bug {
     /// Every bug.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::AckBeforeSync,
         Self::IndexBeforeData,
         Self::SkipDirectorySync,
@@ -67,6 +69,7 @@ impl Bug {
         Self::FreeBeforeDurable,
         Self::ForgetMoved,
         Self::UnlinkBeforeCommit,
+        Self::SliceUnasked,
     ];
 }
 

@@ -107,6 +107,9 @@ impl Check<'_> {
                     None => Some("not in the index; run `gdd rebuild-index`"),
                     Some(chunk) if chunk.status != Status::Live => Some("marked as unusable"),
                     Some(chunk) if u64::from(chunk.raw_len) < end => Some("shorter than the recipe says"),
+                    Some(chunk) if !entry.slice && u64::from(chunk.raw_len) > end => {
+                        Some("longer than the recipe says")
+                    }
                     Some(_) if self.report.bad.contains_key(&entry.hash) => Some("damaged"),
                     Some(_) => None,
                 };

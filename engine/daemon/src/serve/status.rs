@@ -59,6 +59,7 @@ pub fn outcome(state: &State) -> Result<Outcome> {
     }
     line("last fsck", "unknown: `gdd fsck` runs while the daemon is stopped".to_owned());
     line("tuner", if stats.settings.tuner { "on" } else { "off" }.to_owned());
+    line("slices", if stats.settings.slices { "on" } else { "off" }.to_owned());
     line("commits", grouped(stats.commits));
     line("lookups", format!("{} near, {} in the index", stats.near_hits, stats.index_lookups));
     for summary in &recall {
