@@ -122,7 +122,7 @@ impl RecipeEntries {
                 }
                 Line::Piece(entry) => entry,
             };
-            self.read += entry.bytes();
+            self.read = self.read.saturating_add(entry.bytes());
             if self.whole && entry.slice {
                 let name = &self.reader.header().name;
                 let why = "has slices of chunks, which are given to nobody who checks chunks; `gdd get` restores it";

@@ -169,6 +169,8 @@ impl RecipeReader {
             Line::Mark(mark) => {
                 let start = self.marked_until.max(self.logical_bytes);
                 self.marked_until = start.saturating_add(u64::from(mark.length));
+                let within = self.marked_until <= self.trailer.logical_bytes;
+                self.place().require(within, "marks of the recipe", "within the stream", self.marked_until)?;
             }
             Line::Piece(entry) => {
                 self.logical_bytes = self.logical_bytes.saturating_add(entry.bytes());
@@ -216,8 +218,6 @@ impl RecipeReader {
         let (place, trailer) = (self.place(), &self.trailer);
         place.expect("bytes of the stream", trailer.logical_bytes, self.logical_bytes)?;
         place.expect("chunks of the stream", trailer.chunk_count, self.chunk_count)?;
-        let described = self.marked_until <= self.logical_bytes;
-        place.require(described, "marks of the recipe", "within the stream", self.marked_until)?;
         let digest = self.digest.finalize();
         place.require(
             trailer.digest == *digest.as_bytes(),

@@ -147,7 +147,7 @@ impl Base {
                         self.places.insert(entry.hash, self.read);
                     }
                     self.pieces.push_back(Placed { start: self.read, entry });
-                    self.read += entry.bytes();
+                    self.read = self.read.saturating_add(entry.bytes());
                 }
             }
         }
