@@ -15,7 +15,7 @@ use gdd_uring::io::Io;
 
 use crate::core::Core;
 use crate::error::{Error, Result};
-use crate::format::recipe_block::RecipeEntry;
+use crate::format::recipe_block::{Line, RecipeEntry};
 use crate::ids::{ChunkHash, Epoch};
 use crate::index::{Batch, RecipeRow, RecipeState};
 use crate::ingest::PutOptions;
@@ -166,18 +166,16 @@ impl<'a> Copier<'a> {
 
     /// Everything of the recipe.
     fn pass(&mut self, reader: &mut RecipeReader, work: &mut Work, go_on: &mut GoOn<'_>) -> Result<()> {
-        let (mut entries, mut batch) = (Vec::new(), Vec::with_capacity(BATCH));
-        while reader.next_block(self.io.as_mut(), &mut entries)? {
-            for entry in entries.drain(..) {
-                if entry.chunk_offset != 0 {
-                    let name = &reader.header().name;
-                    return Err(Error::Invalid(format!(
-                        "{name:?} has pieces of chunks, which cannot be copied"
-                    )));
-                }
+        let (mut lines, mut batch) = (Vec::new(), Vec::with_capacity(BATCH));
+        while reader.next_lines(self.io.as_mut(), &mut lines)? {
+            for line in lines.drain(..) {
+                let Line::Piece(entry) = line else {
+                    batch.push(line);
+                    continue;
+                };
                 for _ in 0..entry.repeat {
-                    batch.push(StreamChunk { hash: entry.hash, len: entry.length });
-                    if batch.len() == BATCH {
+                    batch.push(Line::Piece(RecipeEntry { repeat: 1, ..entry }));
+                    if batch.len() >= BATCH {
                         self.send(work, &mut batch, go_on)?;
                     }
                 }
@@ -186,10 +184,33 @@ impl<'a> Copier<'a> {
         if batch.is_empty() { Ok(()) } else { self.send(work, &mut batch, go_on) }
     }
 
+    /// The chunks that the pieces of `lines` are of, in their order.
+    fn chunks_of(&self, lines: &[Line]) -> Result<Vec<StreamChunk>> {
+        let pieces =
+            || lines.iter().filter_map(|line| if let Line::Piece(entry) = line { Some(entry) } else { None });
+        let slices: Vec<ChunkHash> = pieces().filter(|entry| entry.slice).map(|entry| entry.hash).collect();
+        let mut found = Vec::new();
+        self.from.core().index.locate(&slices, &mut found)?;
+        let mut found = slices.iter().zip(found);
+        let chunk = |entry: &RecipeEntry| {
+            let len = match entry.slice {
+                false => Some(entry.length),
+                true => found.next().and_then(|(_, row)| row).map(|row| row.raw_len),
+            };
+            let why = "the index does not know it; `gdd fsck` tells what else is missing";
+            let lost = || Error::ChunkLost { hash: entry.hash.to_string(), why: why.to_owned() };
+            Ok(StreamChunk { hash: entry.hash, len: len.ok_or_else(lost)? })
+        };
+        pieces().map(chunk).collect()
+    }
+
     /// Ask about the chunks of `batch`, and give those that are wanted.
-    fn send(&mut self, work: &mut Work, batch: &mut Vec<StreamChunk>, go_on: &mut GoOn<'_>) -> Result<()> {
-        let chunks = std::mem::replace(batch, Vec::with_capacity(BATCH));
-        work.put.ask(chunks.clone())?;
+    fn send(&mut self, work: &mut Work, batch: &mut Vec<Line>, go_on: &mut GoOn<'_>) -> Result<()> {
+        let lines = std::mem::replace(batch, Vec::with_capacity(BATCH));
+        let chunks = self.chunks_of(&lines)?;
+        let pieces = lines.iter().map(|line| if let Line::Piece(entry) = line { entry.bytes() } else { 0 });
+        let bytes = pieces.sum::<u64>();
+        work.put.ask_lines(lines, chunks.clone())?;
         let answer = loop {
             if let Some(answer) = work.put.answer()? {
                 break answer;
@@ -200,14 +221,14 @@ impl<'a> Copier<'a> {
             .iter()
             .zip(answer)
             .filter(|(_, wanted)| *wanted)
-            .map(|(chunk, _)| RecipeEntry { hash: chunk.hash, chunk_offset: 0, length: chunk.len, repeat: 1 })
+            .map(|(chunk, _)| RecipeEntry::whole(chunk.hash, chunk.len))
             .collect();
-        let bytes = chunks.iter().map(|chunk| u64::from(chunk.len)).sum::<u64>();
         let sent = wanted.iter().map(RecipeEntry::bytes).sum::<u64>();
         self.give(work, wanted, go_on)?;
         work.done.bytes += bytes;
         work.done.chunks += chunks.len() as u64;
-        tell(go_on, bytes - sent)
+        // Of a chunk that it has slices of, all is sent.
+        tell(go_on, bytes.saturating_sub(sent))
     }
 
     fn give(&mut self, work: &mut Work, wanted: Vec<RecipeEntry>, go_on: &mut GoOn<'_>) -> Result<()> {

@@ -14,6 +14,7 @@ use crate::index::RecipeState;
 use crate::observe::RecallHistograms;
 use crate::options::Trust;
 use crate::recall::cache::SegmentCache;
+use crate::recall::proof::Proof;
 use crate::recall::stream::{RecipeEntries, StreamReader};
 use crate::recall::{Recall, RecallConfig};
 use crate::recipe::RecipeReader;
@@ -23,8 +24,10 @@ use crate::visits::{Purpose, Visit};
 /// A stream being restored.
 pub struct Get {
     stream: StreamReader<RecipeEntries>,
+    proof: Proof,
     name: String,
     bytes: u64,
+    given: u64,
     failed: bool,
     suspects: Suspects,
     /// The vacuum leaves what it found where it found it.
@@ -153,7 +156,8 @@ impl Get {
         })?;
         let stream = recall(core, shelf)?.stream(RecipeEntries::from(reader, io, offset));
         let suspects = core.suspects.clone();
-        Ok(Self { stream, name: name.to_owned(), bytes, failed: false, suspects, _visit: visit })
+        let (proof, name) = (Proof::new(offset), name.to_owned());
+        Ok(Self { stream, proof, name, bytes, given: 0, failed: false, suspects, _visit: visit })
     }
 
     /// Length of what is restored: of the stream from where it was begun.
@@ -171,22 +175,38 @@ impl Get {
         if self.failed {
             return Err(self.broken("it failed before"));
         }
-        let part = self.stream.next();
+        let part = self.proved();
         self.failed = part.is_err();
         if let Err(Error::ChunkLost { hash, .. }) = &part
             && let Some(hash) = ChunkHash::parse(hash)
         {
             self.suspects.note(hash);
         }
-        if matches!(part, Ok(None)) && self.stream.bytes_given() != self.bytes {
-            self.failed = true;
-            return Err(self.broken("it ended early"));
+        match &part {
+            Ok(Some(piece)) => self.given += piece.len() as u64,
+            Ok(None) if self.given != self.bytes || !self.proof.is_empty() => {
+                self.failed = true;
+                return Err(self.broken("it ended early"));
+            }
+            _ => {}
         }
         part
     }
 
+    /// The next bytes, with the proof of those that are made of slices.
+    fn proved(&mut self) -> Result<Option<Shared>> {
+        loop {
+            if let Some(piece) = self.proof.give() {
+                return Ok(Some(piece));
+            }
+            let Some(piece) = self.stream.next()? else { return Ok(None) };
+            self.proof.expect(self.stream.entries_mut().take_marks());
+            self.proof.take(piece)?;
+        }
+    }
+
     fn broken(&self, why: &str) -> Error {
-        let (given, bytes) = (self.stream.bytes_given(), self.bytes);
+        let (given, bytes) = (self.given, self.bytes);
         Error::ChunkLost {
             hash: format!("after {given} of {bytes} bytes of {:?}", self.name),
             why: format!("{why}; nothing more is given"),

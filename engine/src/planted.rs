@@ -52,11 +52,13 @@ pub enum Bug {
     ScrubUnseen,
     /// The scrub goes by the list that it began with, whatever the vacuum has freed since.
     ScrubFreed,
+    /// Slices are taken of chunks that nobody was asked about.
+    SliceUnasked,
 }
 
 impl Bug {
     /// Every bug.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::AckBeforeSync,
         Self::IndexBeforeData,
         Self::SkipDirectorySync,
@@ -77,6 +79,7 @@ impl Bug {
         Self::SinceBeforeLeaving,
         Self::ScrubUnseen,
         Self::ScrubFreed,
+        Self::SliceUnasked,
     ];
 }
 

@@ -39,8 +39,9 @@ pub const STORE_DEFAULT: &str = "/var/lib/gdd";
 
 /// Version, commit and the format that this program reads and writes.
 const VERSION: &str =
-    concat!(env!("CARGO_PKG_VERSION"), " (commit ", env!("GDD_COMMIT"), ", store format 1)");
-const _: () = assert!(gdd_engine::format::superblock::VERSION == 1, "VERSION says which format is known");
+    concat!(env!("CARGO_PKG_VERSION"), " (commit ", env!("GDD_COMMIT"), ", store formats 1 and 2)");
+const _: () =
+    assert!(gdd_engine::format::superblock::VERSION_SLICES == 2, "VERSION says which formats are known");
 
 const AFTER_HELP: &str = "\
 A first tour:

@@ -94,7 +94,7 @@ fn the_help_teaches() {
 fn the_version_names_commit_and_format() {
     let text = Place::empty().ok(&["--version"]).text().to_owned();
     assert!(
-        text.starts_with("gdd 0.") && text.contains("commit ") && text.contains("store format 1"),
+        text.starts_with("gdd 0.") && text.contains("commit ") && text.contains("store formats 1 and 2"),
         "{text}"
     );
 }

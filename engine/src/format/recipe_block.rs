@@ -1,4 +1,8 @@
 //! A block of recipe entries: up to 64 KiB, checked on its own, so that reading streams.
+//!
+//! Most lines of a recipe are whole chunks. Where little of a chunk has changed since the stream's last version, there
+//! are slices of old chunks around what is new instead; before them stand marks, which say what chunks the stream was
+//! cut into there: the next version is compared with those, and what is restored is checked by them.
 
 use super::field::Field;
 use super::{Bytes, Crc, Place};
@@ -36,6 +40,13 @@ const ENTRY_REPEAT: Field<u32> = ENTRY_LENGTH.then();
 const ENTRY_FLAGS: Field<u32> = ENTRY_REPEAT.then();
 const _: () = assert!(ENTRY_FLAGS.end() == RECIPE_ENTRY_SIZE);
 
+/// Flags of an entry that is all of a chunk.
+const FLAGS_WHOLE: u32 = 0;
+/// Flags of an entry that is a part of one.
+const FLAGS_SLICE: u32 = 1;
+/// Flags of a mark, which is no part of the stream.
+const FLAGS_MARK: u32 = 2;
+
 /// A piece of a stream: `length` bytes of a chunk from `chunk_offset`, `repeat` times in a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RecipeEntry {
@@ -47,42 +58,85 @@ pub struct RecipeEntry {
     pub length: u32,
     /// How many times it follows itself, at least 1.
     pub repeat: u32,
+    /// Not all of the chunk is meant.
+    pub slice: bool,
+}
+
+/// What the chunker has cut where the stream is made of slices: the next bytes, behind those of a mark right before
+/// this one, are a chunk of this hash. It is not stored as one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mark {
+    /// BLAKE3 of those bytes.
+    pub hash: ChunkHash,
+    /// How many they are, 1 to [`CHUNK_SIZE_MAX`].
+    pub length: u32,
+}
+
+/// A line of a recipe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Line {
+    /// A part of the stream.
+    Piece(RecipeEntry),
+    /// What is to be known of the parts that follow.
+    Mark(Mark),
 }
 
 impl RecipeEntry {
+    /// All of a chunk of `length` bytes, once.
+    #[must_use]
+    pub fn whole(hash: ChunkHash, length: u32) -> Self {
+        Self { hash, chunk_offset: 0, length, repeat: 1, slice: false }
+    }
+
     /// Bytes of the stream that it stands for.
     #[must_use]
     pub fn bytes(&self) -> u64 {
         u64::from(self.length) * u64::from(self.repeat)
     }
 
-    fn encode_into(&self, slot: &mut [u8]) {
-        assert!(self.holds(), "entries are checked before they are written");
-        ENTRY_HASH.put(slot, self.hash);
-        ENTRY_CHUNK_OFFSET.put(slot, self.chunk_offset);
-        ENTRY_LENGTH.put(slot, self.length);
-        ENTRY_REPEAT.put(slot, self.repeat);
-        ENTRY_FLAGS.put(slot, 0);
-    }
-
-    fn decode(slot: &[u8], place: Place<'_>) -> Result<Self> {
-        place.expect("flags of the recipe entry", 0, ENTRY_FLAGS.get(slot))?;
-        let entry = Self {
-            hash: ENTRY_HASH.get(slot),
-            chunk_offset: ENTRY_CHUNK_OFFSET.get(slot),
-            length: ENTRY_LENGTH.get(slot),
-            repeat: ENTRY_REPEAT.get(slot),
-        };
-        if entry.holds() {
-            Ok(entry)
-        } else {
-            Err(place.refuse("recipe entry", "a slice of a chunk", format_args!("{entry:?}")))
-        }
+    /// Whether `other` is the same piece of the same chunk, however often each follows itself.
+    #[must_use]
+    pub fn is_like(&self, other: &Self) -> bool {
+        *self == Self { repeat: self.repeat, ..*other }
     }
 
     fn holds(&self) -> bool {
         let end = u64::from(self.chunk_offset) + u64::from(self.length);
-        self.repeat > 0 && self.length > 0 && end <= CHUNK_SIZE_MAX
+        let placed = self.slice || self.chunk_offset == 0;
+        self.repeat > 0 && self.length > 0 && end <= CHUNK_SIZE_MAX && placed
+    }
+}
+
+impl Line {
+    fn encode_into(&self, slot: &mut [u8]) {
+        let (entry, flags) = match *self {
+            Self::Piece(entry) => (entry, if entry.slice { FLAGS_SLICE } else { FLAGS_WHOLE }),
+            Self::Mark(mark) => (RecipeEntry::whole(mark.hash, mark.length), FLAGS_MARK),
+        };
+        assert!(entry.holds(), "entries are checked before they are written");
+        ENTRY_HASH.put(slot, entry.hash);
+        ENTRY_CHUNK_OFFSET.put(slot, entry.chunk_offset);
+        ENTRY_LENGTH.put(slot, entry.length);
+        ENTRY_REPEAT.put(slot, entry.repeat);
+        ENTRY_FLAGS.put(slot, flags);
+    }
+
+    fn decode(slot: &[u8], place: Place<'_>) -> Result<Self> {
+        let flags = ENTRY_FLAGS.get(slot);
+        let known = [FLAGS_WHOLE, FLAGS_SLICE, FLAGS_MARK].contains(&flags);
+        place.require(known, "flags of the recipe entry", "0, 1 or 2", flags)?;
+        let entry = RecipeEntry {
+            hash: ENTRY_HASH.get(slot),
+            chunk_offset: ENTRY_CHUNK_OFFSET.get(slot),
+            length: ENTRY_LENGTH.get(slot),
+            repeat: ENTRY_REPEAT.get(slot),
+            slice: flags == FLAGS_SLICE,
+        };
+        if !entry.holds() || (flags == FLAGS_MARK && entry.repeat > 1) {
+            return Err(place.refuse("recipe entry", "a piece of a chunk", format_args!("{entry:?}")));
+        }
+        let RecipeEntry { hash, length, .. } = entry;
+        Ok(if flags == FLAGS_MARK { Self::Mark(Mark { hash, length }) } else { Self::Piece(entry) })
     }
 }
 
@@ -107,7 +161,7 @@ pub fn encoded_len(entries: usize) -> usize {
 ///
 /// # Panics
 /// When there is no entry or more than [`RECIPE_BLOCK_ENTRIES`], or `out` is not [`encoded_len`] bytes long.
-pub fn encode_into(out: &mut [u8], recipe: RecipeId, block_seq: u64, entries: &[RecipeEntry]) {
+pub fn encode_into(out: &mut [u8], recipe: RecipeId, block_seq: u64, entries: &[Line]) {
     assert!((1..=RECIPE_BLOCK_ENTRIES).contains(&entries.len()));
     assert_eq!(out.len(), encoded_len(entries.len()));
     out.fill(0);
@@ -144,7 +198,7 @@ pub fn decode(
     bytes: &[u8],
     recipe: RecipeId,
     block_seq: u64,
-    entries: &mut Vec<RecipeEntry>,
+    entries: &mut Vec<Line>,
     place: Place<'_>,
 ) -> Result<RecipeBlockHeader> {
     place.require(
@@ -173,7 +227,7 @@ pub fn decode(
     place.expect("number of the block", block_seq, BLOCK_SEQ.get(block))?;
     for (number, slot) in entry_bytes(block, entry_count).chunks_exact(RECIPE_ENTRY_SIZE).enumerate() {
         let place = place.plus(RECIPE_BLOCK_HEADER_SIZE + number * RECIPE_ENTRY_SIZE);
-        entries.push(RecipeEntry::decode(slot, place)?);
+        entries.push(Line::decode(slot, place)?);
     }
     Ok(RecipeBlockHeader { block_seq, entry_count, length })
 }
@@ -194,20 +248,27 @@ mod tests {
 
     const RECIPE_ID: RecipeId = RecipeId(9);
 
-    fn encode(seq: u64, entries: &[RecipeEntry]) -> Vec<u8> {
+    fn encode(seq: u64, entries: &[Line]) -> Vec<u8> {
         let mut out = vec![0; encoded_len(entries.len())];
         encode_into(&mut out, RECIPE_ID, seq, entries);
         out
     }
 
-    fn decode_all(bytes: &[u8], seq: u64) -> Result<Vec<RecipeEntry>> {
+    fn decode_all(bytes: &[u8], seq: u64) -> Result<Vec<Line>> {
         let mut entries = Vec::new();
         decode(bytes, RECIPE_ID, seq, &mut entries, place()).map(|_| entries)
     }
 
-    fn example(count: u32) -> Vec<RecipeEntry> {
+    fn example(count: u32) -> Vec<Line> {
         let hash = ChunkHash::of(b"x");
-        (0..count).map(|n| RecipeEntry { hash, chunk_offset: n, length: n + 1, repeat: n + 1 }).collect()
+        let line = |n: u32| match n % 3 {
+            0 => Line::Piece(RecipeEntry { repeat: n + 1, ..RecipeEntry::whole(hash, n + 1) }),
+            1 => Line::Mark(Mark { hash, length: n + 1 }),
+            _ => {
+                Line::Piece(RecipeEntry { hash, chunk_offset: n, length: n + 1, repeat: n + 1, slice: true })
+            }
+        };
+        (0..count).map(line).collect()
     }
 
     #[test]
@@ -248,9 +309,13 @@ mod tests {
 
     #[test]
     fn impossible_entries_are_refused_although_the_checksum_holds() {
-        for (field, value) in
-            [(ENTRY_LENGTH, 0), (ENTRY_LENGTH, u32::MAX), (ENTRY_REPEAT, 0), (ENTRY_FLAGS, 1)]
-        {
+        for (field, value) in [
+            (ENTRY_LENGTH, 0),
+            (ENTRY_LENGTH, u32::MAX),
+            (ENTRY_REPEAT, 0),
+            (ENTRY_FLAGS, 3),
+            (ENTRY_CHUNK_OFFSET, 1),
+        ] {
             let mut block = encode(7, &example(3));
             field.put(&mut block[RECIPE_BLOCK_HEADER_SIZE..], value);
             let crc = checksum(&block);

@@ -8,8 +8,11 @@ use super::{HEADER_SIZE, Place, StoreId, check_block, seal};
 use crate::error::Result;
 use crate::limits;
 
-/// Version of the store as a whole: a reader refuses any other.
+/// Version of a store whose recipes hold nothing but whole chunks.
 pub const VERSION: u32 = 1;
+/// Version of one whose recipes may hold slices, and the newest that is known: a reader refuses any later one, and one
+/// that does not know slices refuses this.
+pub const VERSION_SLICES: u32 = 2;
 
 const MAGIC_VALUE: [u8; 8] = *b"GDDSTORE";
 const WHAT: &str = "superblock";
@@ -26,8 +29,9 @@ const CODEC: Field<u8> = CONTAINER_SIZE.then();
 const LEVEL: Field<i8> = CODEC.then();
 const FILTER_PPM: Field<u32> = LEVEL.then();
 const TUNER: Field<u8> = FILTER_PPM.then();
+const SLICES: Field<u8> = TUNER.then();
 const CRC: Field<u32> = Field::at(HEADER_SIZE - 4);
-const _: () = assert!(TUNER.end() <= CRC.start());
+const _: () = assert!(SLICES.end() <= CRC.start());
 
 /// What a store was created with.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
@@ -46,6 +50,8 @@ pub struct Settings {
     pub filter_fpr_ppm: u32,
     /// Whether the chunk tuner may choose other chunk sizes for new lineages.
     pub tuner: bool,
+    /// Whether streams may be stored as slices of old chunks around what has changed.
+    pub slices: bool,
 }
 
 impl Default for Settings {
@@ -58,6 +64,7 @@ impl Default for Settings {
             compression: Compression::None,
             filter_fpr_ppm: 1000,
             tuner: false,
+            slices: false,
         }
     }
 }
@@ -98,6 +105,11 @@ impl Settings {
         {
             return Some(format!("zstd level is {level}; it must lie within 1..=22"));
         }
+        if self.slices && self.tuner {
+            return Some(
+                "slices and tuner cannot both be on: one keeps cuts that the other changes".to_owned(),
+            );
+        }
         if !(1..=100_000).contains(&self.filter_fpr_ppm) {
             return Some(format!(
                 "filter rate is {} ppm; it must lie within 1..=100000",
@@ -127,7 +139,7 @@ impl Superblock {
         let mut block = vec![0; HEADER_SIZE];
         let settings = &self.settings;
         MAGIC.put(&mut block, MAGIC_VALUE);
-        FORMAT.put(&mut block, VERSION);
+        FORMAT.put(&mut block, if settings.slices { VERSION_SLICES } else { VERSION });
         STORE.put(&mut block, self.store);
         CREATED_UNIX.put(&mut block, self.created_unix);
         CHUNK_MIN.put(&mut block, settings.chunk_size_min);
@@ -139,6 +151,7 @@ impl Superblock {
         LEVEL.put(&mut block, level);
         FILTER_PPM.put(&mut block, settings.filter_fpr_ppm);
         TUNER.put(&mut block, u8::from(settings.tuner));
+        SLICES.put(&mut block, u8::from(settings.slices));
         seal(&mut block);
         block
     }
@@ -150,7 +163,18 @@ impl Superblock {
     pub fn decode(block: &[u8], place: Place<'_>) -> Result<Self> {
         check_block(block, HEADER_SIZE, WHAT, place)?;
         place.require(MAGIC.get(block) == MAGIC_VALUE, WHAT, "magic GDDSTORE", "another")?;
-        place.version(VERSION, FORMAT.get(block))?;
+        let version = FORMAT.get(block);
+        if version != VERSION {
+            place.version(VERSION_SLICES, version)?;
+        }
+        let slices = SLICES.get(block);
+        let expected = u8::from(version == VERSION_SLICES);
+        place.require(
+            slices == expected,
+            WHAT,
+            format_args!("slices {expected} in version {version}"),
+            slices,
+        )?;
         let codec = (CODEC.get(block), LEVEL.get(block));
         let tuner = TUNER.get(block);
         place.require(tuner <= 1, WHAT, "tuner 0 or 1", tuner)?;
@@ -163,6 +187,7 @@ impl Superblock {
                 .ok_or_else(|| place.refuse(WHAT, "a compression", format!("{codec:?}")))?,
             filter_fpr_ppm: FILTER_PPM.get(block),
             tuner: tuner == 1,
+            slices: slices == 1,
         };
         match settings.problem() {
             None => Ok(Self { store: STORE.get(block), created_unix: CREATED_UNIX.get(block), settings }),
@@ -191,7 +216,7 @@ mod tests {
                 magic: MAGIC, version: FORMAT, store: STORE, created_unix: CREATED_UNIX,
                 chunk_min: CHUNK_MIN, chunk_avg: CHUNK_AVG, chunk_max: CHUNK_MAX,
                 container_size: CONTAINER_SIZE, codec: CODEC, level: LEVEL, filter_ppm: FILTER_PPM,
-                tuner: TUNER, crc: CRC,
+                tuner: TUNER, slices: SLICES, crc: CRC,
             ],
         );
     }
@@ -204,10 +229,28 @@ mod tests {
     #[test]
     fn a_newer_version_is_told_from_damage() {
         let mut block = example().encode();
-        FORMAT.put(&mut block, VERSION + 1);
+        FORMAT.put(&mut block, VERSION_SLICES + 1);
         seal(&mut block);
         let refused = Superblock::decode(&block, place());
-        assert!(matches!(refused, Err(Error::Version { found: 2, known: 1, .. })), "{refused:?}");
+        assert!(matches!(refused, Err(Error::Version { found: 3, known: 2, .. })), "{refused:?}");
+    }
+
+    #[test]
+    fn a_store_with_slices_is_one_of_version_2_and_no_other_is() {
+        let mut superblock = example();
+        assert_eq!(FORMAT.get(&superblock.encode()), 1);
+        superblock.settings.slices = true;
+        let good = superblock.encode();
+        assert_eq!(FORMAT.get(&good), 2, "a gdd that does not know slices refuses it");
+        for (version, slices) in [(VERSION, 1), (VERSION_SLICES, 0), (VERSION_SLICES, 2)] {
+            let mut block = good.clone();
+            FORMAT.put(&mut block, version);
+            SLICES.put(&mut block, slices);
+            seal(&mut block);
+            assert!(matches!(Superblock::decode(&block, place()), Err(Error::Corrupt { .. })));
+        }
+        superblock.settings.tuner = true;
+        assert!(superblock.settings.problem().is_some_and(|problem| problem.contains("tuner")));
     }
 
     #[test]
@@ -223,7 +266,7 @@ mod tests {
     proptest! {
         #[test]
         fn round_trip(
-            store: [u8; 16], created_unix: u64, shift in 8u32..20, tuner: bool, codec in 0usize..4,
+            store: [u8; 16], created_unix: u64, shift in 8u32..20, which in 0u8..3, codec in 0usize..4,
             containers in 1024u64..2048, level in 1i8..=22, filter_fpr_ppm in 1u32..=100_000,
         ) {
             let avg = 1 << shift;
@@ -234,7 +277,8 @@ mod tests {
                 created_unix,
                 settings: Settings {
                     chunk_size_min: avg / 4, chunk_size_avg: avg, chunk_size_max: avg * 2,
-                    container_size: containers * 4096, compression: choices[codec], filter_fpr_ppm, tuner,
+                    container_size: containers * 4096, compression: choices[codec], filter_fpr_ppm,
+                    tuner: which == 1, slices: which == 2,
                 },
             };
             prop_assert_eq!(Superblock::decode(&superblock.encode(), place()).unwrap(), superblock);

@@ -147,6 +147,9 @@ impl Check<'_> {
                     None => Some("not in the index; run `gdd rebuild-index`"),
                     Some(chunk) if chunk.status != Status::Live => Some("marked as unusable"),
                     Some(chunk) if u64::from(chunk.raw_len) < end => Some("shorter than the recipe says"),
+                    Some(chunk) if !entry.slice && u64::from(chunk.raw_len) > end => {
+                        Some("longer than the recipe says")
+                    }
                     Some(chunk) if self.is_bad(entry.hash, chunk) => Some("damaged"),
                     Some(_) => None,
                 };

@@ -9,6 +9,7 @@
 //! - At most [`WINDOW`] extents are in flight: that bounds memory and every queue.
 //! - The first failure is remembered and answered to every later call; nothing is retried.
 
+pub mod deferred;
 mod named;
 
 use std::collections::VecDeque;
@@ -22,6 +23,7 @@ use crate::ids::ChunkHash;
 use crate::shard::mailbox::{Added, Door, Link, Reply, Request, WINDOW, Wanted};
 use crate::shard::route;
 use crate::tuner::Sample;
+use deferred::Batch;
 
 /// A chunk of the stream, in stream order, for its recipe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,7 +60,9 @@ pub struct Front {
     /// Extents sent for cutting and not yet stitched; the first has number `stitch_next`.
     cutting: VecDeque<Pending>,
     stitch_next: u64,
-    /// Extents that are stitched and not yet placed; the first has number `place_next`.
+    /// Where somebody else decides what is placed: extents that are stitched and not yet taken.
+    deferred: Option<VecDeque<Batch>>,
+    /// What is being placed; the first has number `place_next`.
     placing: VecDeque<Owed>,
     place_next: u64,
     /// Questions that were asked and whose answers were not taken; the first has number `question_next`.
@@ -94,6 +98,7 @@ impl Front {
             stitched: Stitched::default(),
             cutting: VecDeque::with_capacity(WINDOW),
             stitch_next: 0,
+            deferred: None,
             placing: VecDeque::with_capacity(WINDOW),
             place_next: 0,
             questions: VecDeque::new(),
@@ -130,15 +135,26 @@ impl Front {
         self.pump()
     }
 
-    /// End the stream: returns when every chunk of it is durable.
+    /// Cut everything that was sent, as if the stream ended there.
     ///
     /// # Errors
     /// The store failed; the stream is lost.
-    pub fn finish(&mut self) -> Result<()> {
+    pub fn cut_all(&mut self) -> Result<()> {
         while !self.cutting.is_empty() {
             self.pause()?;
         }
         self.cut_here(); // The end of the stream is only known now: what is left of it lies in the seam.
+        Ok(())
+    }
+
+    /// End the stream: returns when every chunk of it is durable. What is placed by others was, by now.
+    ///
+    /// # Errors
+    /// The store failed; the stream is lost.
+    pub fn finish(&mut self) -> Result<()> {
+        if self.deferred.is_none() {
+            self.cut_all()?;
+        }
         self.await_flush()?; // The one that was begun before does not cover the end.
         self.begin_flush();
         self.await_flush()?;
@@ -265,9 +281,15 @@ impl Front {
     fn stitch(&mut self) {
         let Some(Pending { extent, cuts: Some(mut cuts), ends }) = self.cutting.pop_front() else { return };
         self.stitcher.extent(&extent, &cuts, ends, &mut self.stitched);
+        self.stitch_next += 1;
         cuts.clear();
         self.spare_cuts.push(cuts);
-        self.place(extent);
+        self.pass_on(extent, false);
+    }
+
+    /// Place what was stitched, or leave that to whoever asked for it.
+    fn pass_on(&mut self, extent: Shared, last: bool) {
+        if self.deferred.is_some() { self.put_aside(extent, last) } else { self.place(extent) }
     }
 
     /// Send the stitched chunks to the workers that own them.
@@ -315,7 +337,7 @@ impl Front {
     /// Complete the chunk that is not, as if the stream ended here; nothing is being cut.
     fn cut_here(&mut self) {
         self.stitcher.extent(&[], &[], true, &mut self.stitched);
-        self.place(IoEmpty::extent());
+        self.pass_on(IoEmpty::extent(), true);
     }
 }
 

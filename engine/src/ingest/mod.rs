@@ -9,11 +9,14 @@
 //! chunks durable -> recipe durable (both copies, renamed, directories synced) -> name committed to the index. A crash
 //! before the last step leaves chunks that no recipe names, and perhaps a recipe that recovery adopts or removes.
 
+mod begin;
+mod durable;
 pub mod front;
 mod holder;
 mod kept;
 pub mod lineage;
 pub mod named;
+pub mod slices;
 mod summary;
 pub mod twin;
 
@@ -21,16 +24,15 @@ use std::io::Read;
 use std::sync::Arc;
 use std::time::Instant;
 
-use gdd_kernels::{Chunker, Params};
 use gdd_uring::buffer::{IoBuf, Pool, Shared};
 use gdd_uring::io::Io;
 
 use crate::core::{Core, NameClaim};
 use crate::driver::Patience;
 use crate::error::{Error, Result};
-use crate::format::recipe::{ChunkParams, Owner, RecipeHeader};
+use crate::format::recipe::{ChunkParams, Owner};
+use crate::format::recipe_block::Line;
 use crate::format::recipe_trailer::Tuning;
-use crate::ids::RecipeId;
 use crate::index::Batch;
 use crate::limits::EXTENT_SIZE;
 use crate::progress::Progress;
@@ -38,8 +40,10 @@ use crate::recipe::{RecipeTotals, RecipeWriter};
 use crate::shard::mailbox::WINDOW;
 use crate::tuner::{Tuner, WINDOW_BYTES};
 use crate::visits::{Purpose, Visit};
+use begin::{chunker_of, recipe_header, slicer_of, tuner_of};
 use front::Front;
 use kept::Kept;
+use slices::Slicer;
 pub use summary::{PutSummary, Switch};
 use summary::{ratio, switch_of, to_float};
 
@@ -86,6 +90,8 @@ pub struct Put {
     head: twin::Head,
     /// Where it is to be kept before its end.
     kept: Option<Kept>,
+    /// Compares it with the stream before it.
+    slicer: Option<Slicer>,
     /// The vacuum spares what it was told to be known, until its name is committed or it is given up.
     _visit: Visit,
 }
@@ -121,7 +127,11 @@ impl Put {
         let header = recipe_header(&core, (recipe, options.owner), name, params, lineage);
         let kept = options.kept.then(|| Kept::new(&core.paths.recipes(), header.clone()));
         let writer = RecipeWriter::create(io.as_mut(), &core.paths.recipes(), header)?;
-        let front = Front::new(&core.doors, recipe.0, chunker_of(params)?, patience);
+        let mut front = Front::new(&core.doors, recipe.0, chunker_of(params)?, patience);
+        let slicer = slicer_of(&core, &options)?;
+        if slicer.is_some() {
+            front.defer();
+        }
         // One extent more than the window, so that one can be filled while all others are in flight.
         let extent_size = core.extent_size;
         let pool = Pool::new(extent_size, WINDOW + 1);
@@ -143,6 +153,7 @@ impl Put {
             tuner,
             head: twin::Head::default(),
             kept,
+            slicer,
             _visit: visit,
         })
     }
@@ -198,58 +209,6 @@ impl Put {
         self.end_chunk()
     }
 
-    /// Ask for what was written to be made durable, without waiting; the last bytes stay until their chunk is complete.
-    ///
-    /// # Errors
-    /// The store failed; the stream is lost.
-    pub fn mark(&mut self) -> Result<()> {
-        self.front.mark()?;
-        self.note_chunks()
-    }
-
-    /// Bytes from the start that would survive a power cut: their chunks would, the stream's name comes at its end.
-    ///
-    /// # Errors
-    /// The store failed; the stream is lost.
-    pub fn durable(&mut self) -> Result<u64> {
-        let durable = self.front.durable_bytes()?;
-        self.note_chunks()?;
-        Ok(durable)
-    }
-
-    /// Have what is durable kept under the stream's name, also if it is never finished; returns the bytes from its
-    /// start of which that is true now. Takes two writes and syncs at once, if there is anything new.
-    ///
-    /// # Errors
-    /// The store failed; the stream is lost, but for what was kept before.
-    ///
-    /// # Panics
-    /// When the stream was not begun with [`PutOptions::kept`].
-    pub fn keep(&mut self) -> Result<u64> {
-        let durable = self.durable()?;
-        let kept = self.kept.as_mut().expect("a stream that is kept was begun as one");
-        kept.keep(self.io.as_mut(), durable).inspect_err(|error| self.core.poison.set(error))
-    }
-
-    /// Make everything that was written durable, and kept if that was asked for; the last chunk ends here.
-    ///
-    /// # Errors
-    /// The store failed; the stream is lost.
-    pub fn flush(&mut self) -> Result<()> {
-        if self.durable()? < self.written() {
-            if self.written() > self.boundary {
-                self.end_chunk()?;
-            }
-            self.front.finish()?;
-            self.note_chunks()?;
-        }
-        if self.kept.is_some() {
-            let kept = self.keep()?;
-            assert_eq!(kept, self.written(), "all that was flushed is durable, and so it is kept");
-        }
-        Ok(())
-    }
-
     /// Add everything that `source` gives until its end; returns how much that was.
     ///
     /// # Errors
@@ -286,8 +245,7 @@ impl Put {
     /// The store failed; nothing of the name remains, though chunks may.
     pub fn finish(mut self) -> Result<PutSummary> {
         self.send_partial()?;
-        self.front.finish()?;
-        self.note_chunks()?;
+        self.end_front()?;
         let (added, chunks) = self.front.added();
         let totals = RecipeTotals {
             new_bytes: added.bytes,
@@ -315,6 +273,7 @@ impl Put {
             seconds,
             throughput_bytes_per_second: to_float(self.bytes) / seconds,
             lineage: self.lineage.take(),
+            slices: self.slicer.as_ref().map(Slicer::totals),
             chunk_size_min: self.params.min,
             chunk_size_avg: self.params.avg,
             chunk_size_max: self.params.max,
@@ -336,7 +295,7 @@ impl Put {
             if let Some(extent) = self.pool.take() {
                 return Ok((extent, 0));
             }
-            self.front.wait()?;
+            self.wait()?;
         }
     }
 
@@ -401,15 +360,50 @@ impl Put {
             extent.len() <= self.extent_size.max(usize::try_from(EXTENT_SIZE).unwrap_or(usize::MAX))
         );
         self.bytes += extent.len() as u64;
+        while self.slicer.as_ref().is_some_and(|slicer| slicer.in_flight() + self.front.in_flight() >= WINDOW)
+        {
+            self.wait()?;
+        }
         self.front.send(extent, ends)?;
         self.note_chunks()
     }
 
+    /// Let the workers get on, and take in what they did.
+    fn wait(&mut self) -> Result<()> {
+        self.front.wait()?;
+        self.slice()
+    }
+
+    /// Everything that was written is cut, placed and durable, the last chunk as if the stream ended here.
+    fn end_front(&mut self) -> Result<()> {
+        if self.slicer.is_some() {
+            self.front.cut_all()?;
+            self.slice()?;
+        }
+        while self.slicer.as_ref().is_some_and(|slicer| slicer.in_flight() > 0) {
+            self.wait()?;
+        }
+        self.front.finish()?;
+        self.note_chunks()
+    }
+
+    /// Let the comparison with the stream before get on.
+    fn slice(&mut self) -> Result<()> {
+        let Some(slicer) = &mut self.slicer else { return Ok(()) };
+        slicer.advance(&mut self.front)?;
+        let recipe = self.recipe.as_mut().expect("the stream is not finished");
+        slicer.take_lines().try_for_each(|line| match line {
+            Line::Piece(entry) => recipe.push_entry(self.io.as_mut(), entry),
+            Line::Mark(mark) => recipe.push_mark(self.io.as_mut(), mark),
+        })
+    }
+
     fn note_chunks(&mut self) -> Result<()> {
+        self.slice()?;
         let recipe = self.recipe.as_mut().expect("the stream is not finished");
         let follows = self.tuner.as_ref().is_some_and(|tuner| tuner.point().is_some());
         for chunk in self.front.take_chunks() {
-            recipe.push(self.io.as_mut(), chunk.hash, 0, chunk.len)?;
+            recipe.push(self.io.as_mut(), chunk.hash, chunk.len)?;
             if let Some(kept) = &mut self.kept {
                 kept.push(chunk);
             }
@@ -438,36 +432,5 @@ impl Drop for Put {
             }
             kept.leave(self.io.as_mut());
         }
-    }
-}
-
-/// The tuner of a stream, where there is one.
-fn tuner_of(core: &Core, io: &mut dyn Io, options: &PutOptions) -> Result<Option<Tuner>> {
-    let Some(lineage) = options.lineage.as_deref().filter(|_| core.settings.tuner) else { return Ok(None) };
-    let found = lineage::find(core, io, lineage)?;
-    Ok(Some(Tuner::new(core.ladder(), found.past, &found.switches, options.tuner_window)))
-}
-
-fn chunker_of(sizes: ChunkParams) -> Result<Chunker> {
-    let params = Params::new(sizes.min, sizes.avg, sizes.max);
-    params.map(Chunker::new).map_err(|error| Error::Invalid(error.to_string()))
-}
-
-fn recipe_header(
-    core: &Core,
-    (recipe, owner): (RecipeId, Owner),
-    name: &str,
-    params: ChunkParams,
-    lineage: String,
-) -> RecipeHeader {
-    RecipeHeader {
-        store: core.store,
-        recipe,
-        created_epoch: core.epoch,
-        created_unix: core.unix_seconds(),
-        name: name.to_owned(),
-        params,
-        owner,
-        lineage,
     }
 }

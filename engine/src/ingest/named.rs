@@ -11,6 +11,8 @@
 //! - Questions are answered in their order, and the recipe gets its chunks in the order of [`NamedPut::ask`] and
 //!   [`NamedPut::append`]; a [`NamedPut::probe`] adds none.
 
+mod lines;
+
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
@@ -18,12 +20,14 @@ use std::time::Instant;
 use gdd_uring::buffer::{IoBuf, Pool};
 use gdd_uring::io::Io;
 
+use super::begin::{chunker_of, recipe_header};
 use super::front::{Front, StreamChunk};
 use super::holder::Holder;
-use super::{PutOptions, chunker_of, lineage, recipe_header};
+use super::{PutOptions, lineage};
 use crate::core::{Core, NameClaim};
 use crate::driver::Patience;
 use crate::error::{Error, Result};
+use crate::format::recipe_block::Line;
 use crate::format::recipe_trailer::Tuning;
 use crate::ids::{ChunkHash, DomainTag};
 use crate::index::Batch;
@@ -50,8 +54,14 @@ pub struct NamedSummary {
 
 /// What is done when its turn comes.
 enum Question {
-    /// Part of the stream; which chunks are wanted? With those that the store was asked for, where not all were.
-    Part(Vec<StreamChunk>, Option<Vec<bool>>),
+    /// Part of the stream; which chunks are wanted?
+    Part {
+        chunks: Vec<StreamChunk>,
+        /// Those that the store was asked for, where not all were.
+        held: Option<Vec<bool>>,
+        /// What the stream has of them, where that is not simply all.
+        lines: Option<Vec<Line>>,
+    },
     /// No part of the stream; which are known?
     Probe(Vec<StreamChunk>),
     /// Part of the stream that is known.
@@ -173,7 +183,7 @@ impl NamedPut {
                 self.question(&own.collect::<Vec<_>>())?;
             }
         }
-        self.asked.push_back(Question::Part(chunks, held));
+        self.asked.push_back(Question::Part { chunks, held, lines: None });
         Ok(())
     }
 
@@ -221,7 +231,9 @@ impl NamedPut {
                         return Ok(None);
                     };
                     return match question {
-                        Question::Part(chunks, held) => self.part(&chunks, spread(lengths, held)).map(Some),
+                        Question::Part { chunks, held, lines } => {
+                            self.part(&chunks, spread(lengths, held), lines).map(Some)
+                        }
                         Question::Probe(chunks) => {
                             let pairs = chunks.iter().zip(lengths);
                             Ok(Some(pairs.map(|(chunk, known)| known == Some(chunk.len)).collect()))
@@ -234,8 +246,14 @@ impl NamedPut {
         Ok(None)
     }
 
-    fn part(&mut self, chunks: &[StreamChunk], lengths: Vec<Option<u32>>) -> Result<Vec<bool>> {
+    fn part(
+        &mut self,
+        chunks: &[StreamChunk],
+        lengths: Vec<Option<u32>>,
+        lines: Option<Vec<Line>>,
+    ) -> Result<Vec<bool>> {
         self.forget_placed();
+        let mut lines = lines.map(Vec::into_iter);
         let mut wanted = Vec::with_capacity(chunks.len());
         for (chunk, known) in chunks.iter().zip(lengths) {
             let StreamChunk { hash, len } = *chunk;
@@ -249,7 +267,10 @@ impl NamedPut {
                 self.gaps.push_back((hash, self.bytes));
             }
             wanted.push(before.is_none());
-            self.note(std::slice::from_ref(chunk))?;
+            match &mut lines {
+                None => self.note(std::slice::from_ref(chunk))?,
+                Some(lines) => self.note_piece(lines)?,
+            }
         }
         Ok(wanted)
     }
@@ -258,7 +279,7 @@ impl NamedPut {
     fn note(&mut self, chunks: &[StreamChunk]) -> Result<()> {
         let recipe = self.recipe.as_mut().expect("the stream is not finished");
         for StreamChunk { hash, len } in chunks {
-            recipe.push(self.io.as_mut(), *hash, 0, *len)?;
+            recipe.push(self.io.as_mut(), *hash, *len)?;
             self.bytes += u64::from(*len);
         }
         self.chunks += chunks.len() as u64;

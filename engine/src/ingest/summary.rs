@@ -1,5 +1,6 @@
 //! What storing a stream did, for people and programs.
 
+use super::slices::SliceTotals;
 use crate::format::recipe::ChunkParams;
 
 /// From where on a stream was cut with other chunk sizes.
@@ -38,6 +39,8 @@ pub struct PutSummary {
     pub throughput_bytes_per_second: f64,
     /// What its earlier and later versions have in common, if somebody said.
     pub lineage: Option<String>,
+    /// What of it was stored as slices of older chunks, where that was tried.
+    pub slices: Option<SliceTotals>,
     /// Bytes; how it was cut from its start.
     pub chunk_size_min: u32,
     /// Bytes.

@@ -25,6 +25,7 @@ mod ghosts;
 mod helper;
 pub mod locate;
 pub mod plan;
+pub mod proof;
 pub mod stream;
 #[cfg(test)]
 mod tests;

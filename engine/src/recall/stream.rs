@@ -13,7 +13,7 @@ use gdd_uring::buffer::Shared;
 use gdd_uring::io::{Io, Wait};
 
 use crate::error::{Error, Result};
-use crate::format::recipe_block::RecipeEntry;
+use crate::format::recipe_block::{Line, Mark, RecipeEntry};
 use crate::ids::{ChunkHash, WordHashed};
 use crate::observe::Kind;
 use crate::recipe::RecipeReader;
@@ -48,8 +48,14 @@ pub struct RecipeEntries {
     /// Bytes to leave out at the start, and of those the ones that are still to come.
     offset: u64,
     skip: u64,
-    /// The chunk in which the offset lies is not cut.
+    /// The chunk in which the offset lies is not cut, and there are no slices.
     whole: bool,
+    lines: Vec<Line>,
+    /// Byte of the stream behind the entries read so far, and behind what the marks so far describe.
+    read: u64,
+    marked_until: u64,
+    /// Marks of bytes behind the offset, with their places, that nobody has taken.
+    marks: Vec<(u64, Mark)>,
 }
 
 impl RecipeEntries {
@@ -62,10 +68,21 @@ impl RecipeEntries {
     /// The entries from byte `offset` of the stream on, which is at most its length.
     #[must_use]
     pub fn from(reader: RecipeReader, io: Box<dyn Io>, offset: u64) -> Self {
-        Self { reader, io, offset, skip: offset, whole: false }
+        Self {
+            reader,
+            io,
+            offset,
+            skip: offset,
+            whole: false,
+            lines: Vec::new(),
+            read: 0,
+            marked_until: 0,
+            marks: Vec::new(),
+        }
     }
 
-    /// The same from the start of the chunk in which byte `offset` lies.
+    /// The same from the start of the chunk in which byte `offset` lies. A stream with slices of chunks ends in an
+    /// error: its receiver checks each piece by the hash of its chunk.
     #[must_use]
     pub fn whole_from(reader: RecipeReader, io: Box<dyn Io>, offset: u64) -> Self {
         Self { whole: true, ..Self::from(reader, io, offset) }
@@ -82,9 +99,45 @@ impl RecipeEntries {
     pub fn reader(&self) -> &RecipeReader {
         &self.reader
     }
+
+    /// The marks that stood before the entries taken so far, each with the byte of the stream where its chunk begins.
+    /// Those that begin before the offset are left out.
+    pub fn take_marks(&mut self) -> std::vec::Drain<'_, (u64, Mark)> {
+        self.marks.drain(..)
+    }
 }
 
 impl RecipeEntries {
+    /// Append what a block has from the offset on.
+    fn take_in(&mut self, entries: &mut Vec<RecipeEntry>) -> Result<()> {
+        for line in std::mem::take(&mut self.lines) {
+            let entry = match line {
+                Line::Mark(mark) => {
+                    let start = self.marked_until.max(self.read);
+                    self.marked_until = start + u64::from(mark.length);
+                    if start >= self.offset {
+                        self.marks.push((start, mark));
+                    }
+                    continue;
+                }
+                Line::Piece(entry) => entry,
+            };
+            self.read = self.read.saturating_add(entry.bytes());
+            if self.whole && entry.slice {
+                let name = &self.reader.header().name;
+                let why = "has slices of chunks, which are given to nobody who checks chunks; `gdd get` restores it";
+                return Err(Error::Invalid(format!("{name:?} {why}")));
+            }
+            if self.skip == 0 {
+                entries.push(entry);
+                continue;
+            }
+            let entry = if self.whole { self.widened(entry) } else { entry };
+            entries.extend(left_of(entry, &mut self.skip).into_iter().flatten());
+        }
+        Ok(())
+    }
+
     /// Skip less, so that no chunk of `entry` is cut.
     fn widened(&mut self, entry: RecipeEntry) -> RecipeEntry {
         if self.skip < entry.bytes() {
@@ -100,14 +153,9 @@ impl Entries for RecipeEntries {
     fn next_block(&mut self, entries: &mut Vec<RecipeEntry>) -> Result<bool> {
         let start = entries.len();
         loop {
-            let more = self.reader.next_block(self.io.as_mut(), entries)?;
-            if self.skip > 0 {
-                let block = entries.split_off(start);
-                for entry in block {
-                    let entry = if self.whole { self.widened(entry) } else { entry };
-                    entries.extend(left_of(entry, &mut self.skip).into_iter().flatten());
-                }
-            }
+            self.lines.clear();
+            let more = self.reader.next_lines(self.io.as_mut(), &mut self.lines)?;
+            self.take_in(entries)?;
             if !more || entries.len() > start {
                 return Ok(more);
             }
@@ -137,6 +185,7 @@ fn left_of(mut entry: RecipeEntry, skip: &mut u64) -> [Option<RecipeEntry>; 2] {
         chunk_offset: entry.chunk_offset + part,
         length: entry.length - part,
         repeat: 1,
+        slice: true,
         ..entry
     };
     let rest = RecipeEntry { repeat: entry.repeat - 1, ..entry };
@@ -249,6 +298,11 @@ impl<E: Entries> StreamReader<E> {
     #[must_use]
     pub fn entries(&self) -> &E {
         &self.entries
+    }
+
+    /// The same, to take something out of it.
+    pub fn entries_mut(&mut self) -> &mut E {
+        &mut self.entries
     }
 
     /// Stop, and take the access to chunks back.

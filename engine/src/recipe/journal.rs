@@ -24,7 +24,7 @@ use gdd_uring::io::{self, Io, Open};
 use crate::error::{Error, Result};
 use crate::format::recipe::RecipeHeader;
 use crate::format::recipe_block::{
-    self, RECIPE_BLOCK_ENTRIES, RECIPE_BLOCK_SIZE, RecipeEntry, encode_into, encoded_len,
+    self, Line, RECIPE_BLOCK_ENTRIES, RECIPE_BLOCK_SIZE, RecipeEntry, encode_into, encoded_len,
 };
 use crate::format::{HEADER_SIZE, Place, StoreId};
 use crate::ids::{ChunkHash, RecipeId};
@@ -66,7 +66,7 @@ impl Journal {
             last.repeat = repeat;
             return;
         }
-        self.entries.push(RecipeEntry { hash, chunk_offset: 0, length, repeat: 1 });
+        self.entries.push(RecipeEntry::whole(hash, length));
     }
 
     /// Make everything that was pushed survive a crash.
@@ -86,7 +86,8 @@ impl Journal {
         for entries in self.entries.chunks(RECIPE_BLOCK_ENTRIES) {
             let (start, len) = (bytes.len(), encoded_len(entries.len()));
             bytes.resize(start + len, 0);
-            encode_into(&mut bytes[start..], self.header.recipe, self.block_seq, entries);
+            let lines: Vec<Line> = entries.iter().copied().map(Line::Piece).collect();
+            encode_into(&mut bytes[start..], self.header.recipe, self.block_seq, &lines);
             self.block_seq += 1;
         }
         self.entries.clear();
@@ -204,15 +205,18 @@ fn read_copy(
         if left == 0 {
             break;
         }
-        let count = entries.len();
         let Some(block) = readable(|len| read(offset, len), left)? else { break };
-        match recipe_block::decode(&block, recipe, block_seq, &mut entries, Place::new(path, offset)) {
+        let mut lines = Vec::new();
+        match recipe_block::decode(&block, recipe, block_seq, &mut lines, Place::new(path, offset)) {
             Ok(block) => offset += u64::from(block.length),
-            Err(Error::Corrupt { .. }) => {
-                entries.truncate(count);
-                break;
-            }
+            Err(Error::Corrupt { .. }) => break,
             Err(error) => return Err(error),
+        }
+        for line in lines {
+            match line {
+                Line::Piece(entry) if !entry.slice => entries.push(entry),
+                _ => return Err(place.refuse("journal of a recipe", "whole chunks", "a slice or a mark")),
+            }
         }
     }
     Ok((header, entries))

@@ -6,7 +6,7 @@ use gdd_uring::io::{self, FileId, Io, Open};
 
 use crate::error::{Error, Result};
 use crate::format::recipe::RecipeHeader;
-use crate::format::recipe_block::{self, RecipeEntry, encoded_len, entry_bytes};
+use crate::format::recipe_block::{self, Line, RecipeEntry, encoded_len, entry_bytes};
 use crate::format::recipe_trailer::RecipeTrailer;
 use crate::format::{HEADER_SIZE, Place, StoreId};
 use crate::ids::RecipeId;
@@ -25,6 +25,10 @@ pub struct RecipeReader {
     digest: blake3::Hasher,
     logical_bytes: u64,
     chunk_count: u64,
+    /// Byte of the stream behind what the marks so far describe.
+    marked_until: u64,
+    /// Lines of the block that [`RecipeReader::next_block`] has read.
+    lines: Vec<Line>,
 }
 
 /// The copies that still look good, the preferred one first.
@@ -91,6 +95,8 @@ impl RecipeReader {
                 digest: blake3::Hasher::new(),
                 logical_bytes: 0,
                 chunk_count: 0,
+                marked_until: 0,
+                lines: Vec::new(),
             }),
             Err(error) => {
                 copies.close(io);
@@ -112,12 +118,28 @@ impl RecipeReader {
     }
 
     /// Append the next block's entries to `entries`, at most
-    /// [`RECIPE_BLOCK_ENTRIES`](recipe_block::RECIPE_BLOCK_ENTRIES). Returns false, once, at the end, when the recipe
-    /// has proved whole.
+    /// [`RECIPE_BLOCK_ENTRIES`](recipe_block::RECIPE_BLOCK_ENTRIES), without the marks between them. Returns false,
+    /// once, at the end, when the recipe has proved whole.
     ///
     /// # Errors
     /// No copy has a good block here, or the whole does not add up to its trailer.
     pub fn next_block(&mut self, io: &mut dyn Io, entries: &mut Vec<RecipeEntry>) -> Result<bool> {
+        let mut lines = std::mem::take(&mut self.lines);
+        lines.clear();
+        let more = self.next_lines(io, &mut lines);
+        entries.extend(lines.iter().filter_map(|line| match line {
+            Line::Piece(entry) => Some(*entry),
+            Line::Mark(_) => None,
+        }));
+        self.lines = lines;
+        more
+    }
+
+    /// As [`RecipeReader::next_block`], with the marks where they stand.
+    ///
+    /// # Errors
+    /// As [`RecipeReader::next_block`].
+    pub fn next_lines(&mut self, io: &mut dyn Io, entries: &mut Vec<Line>) -> Result<bool> {
         if self.block_seq == self.trailer.block_count {
             self.check_totals()?;
             return Ok(false);
@@ -134,12 +156,35 @@ impl RecipeReader {
         })?;
         let count = u32::try_from(entries.len() - start).expect("a block holds few entries");
         self.digest.update(entry_bytes(&block, count));
-        for entry in &entries[start..] {
-            self.logical_bytes = self.logical_bytes.saturating_add(entry.bytes());
-            self.chunk_count = self.chunk_count.saturating_add(u64::from(entry.repeat));
+        for line in &entries[start..] {
+            self.take_in(line)?;
         }
         self.block_seq += 1;
         Ok(true)
+    }
+
+    /// Count a line. What is made of slices is described by marks, so that it can be checked when it is restored.
+    fn take_in(&mut self, line: &Line) -> Result<()> {
+        match line {
+            Line::Mark(mark) => {
+                let start = self.marked_until.max(self.logical_bytes);
+                self.marked_until = start.saturating_add(u64::from(mark.length));
+                let within = self.marked_until <= self.trailer.logical_bytes;
+                self.place().require(within, "marks of the recipe", "within the stream", self.marked_until)?;
+            }
+            Line::Piece(entry) => {
+                self.logical_bytes = self.logical_bytes.saturating_add(entry.bytes());
+                self.chunk_count = self.chunk_count.saturating_add(u64::from(entry.repeat));
+                let described = !entry.slice || self.logical_bytes <= self.marked_until;
+                self.place().require(described, "slices of chunks", "marks before them", "none")?;
+            }
+        }
+        Ok(())
+    }
+
+    fn place(&self) -> Place<'_> {
+        let path = self.copies.open.first().map(|copy| copy.path.as_path());
+        Place::new(path.unwrap_or(Path::new("recipe")), block_offset(self.block_seq))
     }
 
     /// Read to the end, for the checks alone.
@@ -170,9 +215,7 @@ impl RecipeReader {
     }
 
     fn check_totals(&self) -> Result<()> {
-        let path = self.copies.open.first().map(|copy| copy.path.as_path());
-        let place = Place::new(path.unwrap_or(Path::new("recipe")), block_offset(self.block_seq));
-        let trailer = &self.trailer;
+        let (place, trailer) = (self.place(), &self.trailer);
         place.expect("bytes of the stream", trailer.logical_bytes, self.logical_bytes)?;
         place.expect("chunks of the stream", trailer.chunk_count, self.chunk_count)?;
         let digest = self.digest.finalize();

@@ -9,6 +9,7 @@ use gdd_uring::io::Io;
 use crate::error::{Error, Result};
 use crate::format::StoreId;
 use crate::format::recipe::RecipeHeader;
+use crate::format::recipe_block::Line;
 use crate::format::recipe_trailer::RecipeTrailer;
 use crate::ids::RecipeId;
 use crate::index::RecipeRow;
@@ -170,10 +171,13 @@ fn copy(io: &mut dyn Io, recipes: &Path, reader: &mut RecipeReader, sides: &[Sid
 }
 
 fn copy_entries(io: &mut dyn Io, reader: &mut RecipeReader, writer: &mut RecipeWriter) -> Result<()> {
-    let mut entries = Vec::new();
-    while reader.next_block(io, &mut entries)? {
-        for entry in entries.drain(..) {
-            writer.push_entry(io, entry)?;
+    let mut lines = Vec::new();
+    while reader.next_lines(io, &mut lines)? {
+        for line in lines.drain(..) {
+            match line {
+                Line::Piece(entry) => writer.push_entry(io, entry)?,
+                Line::Mark(mark) => writer.push_mark(io, mark)?,
+            }
         }
     }
     Ok(())

@@ -3,6 +3,7 @@
 
 mod crash;
 mod damage;
+mod marks;
 
 use std::path::{Path, PathBuf};
 
@@ -58,9 +59,7 @@ fn header(recipe: u64, name: &str) -> RecipeHeader {
 fn entries(count: u32) -> Vec<RecipeEntry> {
     let hash = |n: u32| ChunkHash::of(&n.to_le_bytes());
     let repeat = |n: u32| 1 + u32::from(n.is_multiple_of(3));
-    (0..count)
-        .map(|n| RecipeEntry { hash: hash(n), chunk_offset: n % 2, length: n + 1, repeat: repeat(n) })
-        .collect()
+    (0..count).map(|n| RecipeEntry { repeat: repeat(n), ..RecipeEntry::whole(hash(n), n + 1) }).collect()
 }
 
 fn write(
@@ -72,7 +71,7 @@ fn write(
     let mut writer = RecipeWriter::create(io, recipes, header)?;
     for entry in entries {
         for _ in 0..entry.repeat {
-            if let Err(error) = writer.push(io, entry.hash, entry.chunk_offset, entry.length) {
+            if let Err(error) = writer.push(io, entry.hash, entry.length) {
                 writer.abort(io);
                 return Err(error);
             }
@@ -125,7 +124,7 @@ fn what_is_written_is_read() {
 #[test]
 fn a_long_run_takes_one_entry() {
     let mut bench = bench();
-    let run = RecipeEntry { hash: ChunkHash::of(b"zeros"), chunk_offset: 0, length: 65536, repeat: 100_000 };
+    let run = RecipeEntry { repeat: 100_000, ..RecipeEntry::whole(ChunkHash::of(b"zeros"), 65536) };
     let row = write(bench.io.as_mut(), &bench.recipes, header(1, "sparse"), &[run]).unwrap();
     assert_eq!((row.chunk_count, row.logical_bytes), (100_000, 6_553_600_000));
     let (_, listed, _) = read(bench.io.as_mut(), &bench.recipes, 1).unwrap();
@@ -139,7 +138,7 @@ fn an_aborted_recipe_leaves_nothing() {
     let io = bench.io.as_mut();
     let mut writer = RecipeWriter::create(io, &bench.recipes, header(1, "etc")).unwrap();
     for entry in entries(2000) {
-        writer.push(io, entry.hash, entry.chunk_offset, entry.length).unwrap();
+        writer.push(io, entry.hash, entry.length).unwrap();
     }
     assert_eq!(set::list(io, &bench.recipes).unwrap().temporary.len(), 2);
     writer.abort(io);

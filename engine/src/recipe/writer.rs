@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::format::HEADER_SIZE;
 use crate::format::recipe::RecipeHeader;
 use crate::format::recipe_block::{
-    RECIPE_BLOCK_ENTRIES, RECIPE_BLOCK_SIZE, RecipeEntry, encode_into, encoded_len, entry_bytes,
+    Line, Mark, RECIPE_BLOCK_ENTRIES, RECIPE_BLOCK_SIZE, RecipeEntry, encode_into, encoded_len, entry_bytes,
 };
 use crate::format::recipe_trailer::{RecipeTrailer, Tuning};
 use crate::ids::ChunkHash;
@@ -48,7 +48,7 @@ pub struct RecipeWriter {
     pending: Vec<u8>,
     written: u64,
     /// The block under construction.
-    entries: Vec<RecipeEntry>,
+    entries: Vec<Line>,
     digest: blake3::Hasher,
     entry_count: u64,
     logical_bytes: u64,
@@ -109,32 +109,47 @@ impl RecipeWriter {
         Ok(writer)
     }
 
-    /// Append `length` bytes of chunk `hash` from `chunk_offset`. A piece like the last one only makes it repeat.
-    /// Writes when enough has come together.
+    /// Append all of the chunk `hash`, which has `length` bytes. See [`RecipeWriter::push_entry`].
     ///
     /// # Errors
     /// The disk refused: abort.
-    pub fn push(&mut self, io: &mut dyn Io, hash: ChunkHash, chunk_offset: u32, length: u32) -> Result<()> {
-        self.push_entry(io, RecipeEntry { hash, chunk_offset, length, repeat: 1 })
+    pub fn push(&mut self, io: &mut dyn Io, hash: ChunkHash, length: u32) -> Result<()> {
+        self.push_entry(io, RecipeEntry::whole(hash, length))
     }
 
-    pub(super) fn push_entry(&mut self, io: &mut dyn Io, entry: RecipeEntry) -> Result<()> {
+    /// Append a piece. One like the last one only makes it repeat. Writes when enough has come together.
+    ///
+    /// # Errors
+    /// The disk refused: abort.
+    pub fn push_entry(&mut self, io: &mut dyn Io, entry: RecipeEntry) -> Result<()> {
         self.logical_bytes += entry.bytes();
         self.chunk_count += u64::from(entry.repeat);
-        if let Some(last) = self.entries.last_mut()
-            && (last.hash, last.chunk_offset, last.length) == (entry.hash, entry.chunk_offset, entry.length)
+        if let Some(Line::Piece(last)) = self.entries.last_mut()
+            && last.is_like(&entry)
             && let Some(repeat) = last.repeat.checked_add(entry.repeat)
         {
             last.repeat = repeat;
             return Ok(());
         }
+        self.push_line(io, Line::Piece(entry))
+    }
+
+    /// Append a mark for the bytes that follow.
+    ///
+    /// # Errors
+    /// The disk refused: abort.
+    pub fn push_mark(&mut self, io: &mut dyn Io, mark: Mark) -> Result<()> {
+        self.push_line(io, Line::Mark(mark))
+    }
+
+    fn push_line(&mut self, io: &mut dyn Io, line: Line) -> Result<()> {
         if self.entries.len() == RECIPE_BLOCK_ENTRIES {
             self.close_block();
             if self.pending.len() + RECIPE_BLOCK_SIZE + HEADER_SIZE > PENDING_MAX {
                 self.flush(io)?;
             }
         }
-        self.entries.push(entry);
+        self.entries.push(line);
         Ok(())
     }
 

@@ -275,12 +275,7 @@ impl Entries for Listed {
         if std::mem::replace(&mut self.taken, true) {
             return Ok(false);
         }
-        entries.extend(self.entries.iter().map(|entry| RecipeEntry {
-            hash: entry.hash,
-            chunk_offset: 0,
-            length: entry.raw_len,
-            repeat: 1,
-        }));
+        entries.extend(self.entries.iter().map(|entry| RecipeEntry::whole(entry.hash, entry.raw_len)));
         Ok(true)
     }
 

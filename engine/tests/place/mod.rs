@@ -28,9 +28,14 @@ pub fn options() -> Options {
 
 impl Place {
     pub fn new() -> Self {
+        Self::with(Settings::default())
+    }
+
+    /// With these settings, but for the size of containers.
+    pub fn with(settings: Settings) -> Self {
         let root = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
         let dir = root.path().join("store");
-        let settings = Settings { container_size: 1 << 20, ..Settings::default() };
+        let settings = Settings { container_size: 1 << 20, ..settings };
         Store::init(&dir, &settings, &options()).unwrap();
         Self { _root: root, dir }
     }

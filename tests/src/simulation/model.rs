@@ -21,6 +21,10 @@ pub struct Doubt {
 /// same lengths, so only what a record says of itself tells them apart.
 const TWIN_LEN: usize = 48;
 
+/// Disks whose versions are stored, and bytes of one at first, at most.
+const DISKS: usize = 2;
+const DISK_LEN: usize = 30_000;
+
 /// Bytes that nothing compresses.
 pub(super) fn noise(random: &mut Rng, len: usize) -> Vec<u8> {
     let mut bytes: Vec<u8> = (0..len.div_ceil(8)).flat_map(|_| random.bits().to_le_bytes()).collect();
@@ -39,13 +43,15 @@ pub struct Model {
     blocks: Vec<Vec<u8>>,
     /// One stream in so many is not a twin, or one in so many is.
     twins: (bool, u64),
+    /// Most streams are versions of few disks: what each was last, if streams are.
+    disks: Option<[Vec<u8>; DISKS]>,
     named: u64,
 }
 
 impl Model {
     /// Nothing stored yet.
     #[must_use]
-    pub fn new(random: &mut Rng) -> Self {
+    pub fn new(random: &mut Rng, versions: bool) -> Self {
         let mut blocks: Vec<Vec<u8>> =
             [3000, 9000, 20_000].into_iter().map(|len| noise(random, len)).collect();
         blocks.push(vec![0; 30_000]);
@@ -57,6 +63,7 @@ impl Model {
             kept: BTreeMap::new(),
             blocks,
             twins,
+            disks: versions.then(Default::default),
             named: 0,
         }
     }
@@ -64,6 +71,9 @@ impl Model {
     /// A new name, and a stream of old blocks and new bytes for it.
     pub fn invent(&mut self, random: &mut Rng) -> (String, Vec<u8>) {
         self.named += 1;
+        if self.disks.is_some() && random.below(4) > 0 {
+            return self.version(random);
+        }
         let (most, one_in) = self.twins;
         if (random.below(one_in) == 0) != most {
             return (format!("twin-{}", self.named), noise(random, TWIN_LEN));
@@ -83,6 +93,38 @@ impl Model {
             }
         }
         (format!("stream-{}", self.named), bytes)
+    }
+
+    /// The next version of a disk: written to in place, and at times cut off, grown or moved.
+    fn version(&mut self, random: &mut Rng) -> (String, Vec<u8>) {
+        let disk = random.index(DISKS);
+        let name = format!("disk{disk}-{}", self.named);
+        let Some(disks) = &mut self.disks else { return (name, Vec::new()) };
+        let bytes = &mut disks[disk];
+        if bytes.is_empty() || random.below(16) == 0 {
+            let len = random.index(DISK_LEN);
+            *bytes = noise(random, len);
+            bytes.resize(len + random.index(DISK_LEN), 0);
+        }
+        for _ in 0..random.below(5) {
+            let (at, len) = (random.index(bytes.len() + 1), random.index(400));
+            let fresh = noise(random, len);
+            let end = bytes.len().min(at + len);
+            match random.below(16) {
+                0 => drop(bytes.splice(at..at, fresh)),
+                1 => drop(bytes.drain(at..end)),
+                2 => bytes.extend(fresh),
+                _ => bytes[at..end].copy_from_slice(&fresh[..end - at]),
+            }
+        }
+        (name, bytes.clone())
+    }
+
+    /// A new name for what is a version of the same as the stream `name`, in a world that has versions.
+    pub fn next_of(&mut self, name: &str) -> Option<String> {
+        self.named += 1;
+        let (disk, _) = name.split_once('-').filter(|_| self.disks.is_some())?;
+        Some(format!("{disk}-{}", self.named))
     }
 
     /// Whether most streams are twins: they are small, so a run has time for more.

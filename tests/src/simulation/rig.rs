@@ -12,6 +12,7 @@ use gdd_engine::fsck::{self, Report};
 use gdd_engine::get::{Get, Shelf};
 use gdd_engine::index::Index;
 use gdd_engine::index::simulated::SimulatedIndex;
+use gdd_engine::ingest::lineage::lineage_of;
 use gdd_engine::ingest::{Put, PutOptions, PutSummary};
 use gdd_engine::opening::{self, FilterHome, Opening};
 use gdd_engine::options::Options;
@@ -150,7 +151,7 @@ impl Open {
     /// # Errors
     /// As the engine says.
     pub fn put(&self, name: &str, bytes: &[u8], part: usize) -> Result<PutSummary> {
-        let mut put = Put::begin(Arc::clone(&self.core), name, Box::new(self.steps.clone()))?;
+        let mut put = self.begin_put(name)?;
         for part in bytes.chunks(part) {
             put.write(part)?;
         }
@@ -183,12 +184,14 @@ impl Open {
         put.finish()
     }
 
-    /// Begin to store a stream.
+    /// Begin to store a stream, of the lineage that its name says.
     ///
     /// # Errors
     /// As the engine says.
     pub fn begin_put(&self, name: &str) -> Result<Put> {
-        Put::begin(Arc::clone(&self.core), name, Box::new(self.steps.clone()))
+        let lineage = Some(lineage_of(name).to_owned());
+        let options = PutOptions { lineage, ..PutOptions::default() };
+        Put::begin_with(Arc::clone(&self.core), name, options, Box::new(self.steps.clone()))
     }
 
     /// Let the engine's tasks take so many turns.

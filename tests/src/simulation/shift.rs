@@ -109,7 +109,10 @@ impl<'a> Shift<'a> {
         let Some(name) = self.model.any(self.random) else { return Ok(()) };
         let had = self.model.streams().into_iter().find(|(known, _)| *known == name);
         let Some((_, bytes)) = had.filter(|_| self.hands.storing.len() < HANDS) else { return Ok(()) };
-        let (new, _) = self.model.invent(self.random);
+        let (mut new, _) = self.model.invent(self.random);
+        if let Some(version) = self.model.next_of(&name) {
+            new = version;
+        }
         let part = bytes.len() - bytes.len() / 4;
         self.begin(new, bytes)?;
         if let Some(last) = self.hands.storing.len().checked_sub(1) {

@@ -51,6 +51,9 @@ fn is_kept(found: &[u8], after: Option<&[u8]>, least: Option<usize>) -> bool {
     least.is_some_and(|least| found.len() >= least) && after.is_some_and(|after| after.starts_with(found))
 }
 
+/// One seed in so many has a store with slices, and versions to be stored in it.
+const SLICES_ONE_IN: u64 = 4;
+
 /// Runs of the vacuum, at most, until nothing is left to free.
 const TIDY_RUNS_MAX: u32 = 10;
 
@@ -82,9 +85,10 @@ impl World {
             chunk_size_max: max,
             container_size: [64, 128, 256][random.index(3)] << 10,
             compression,
+            slices: seed % SLICES_ONE_IN == SLICES_ONE_IN - 1,
             ..Settings::default()
         };
-        let (rig, model) = (Rig::create(seed, &settings)?, Model::new(&mut random));
+        let (rig, model) = (Rig::create(seed, &settings)?, Model::new(&mut random, settings.slices));
         let log = logged.then(Vec::new);
         let faults = Faults::default();
         let world = Self { random, weather, rig, faults, model, outcome: Outcome::default(), log };

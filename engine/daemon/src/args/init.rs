@@ -19,6 +19,11 @@ Examples:
 The chunk sizes are part of what the store is and cannot be changed later. The default finds most of what disk
 images and databases have in common; larger chunks need less index and find less.
 
+With --slices on, what has changed in place is stored by blocks of 4 KiB: where new chunks lie between known ones of
+the same lineage (see gdd put), the old data is read, and the stream refers to slices of the old chunks around what is
+new. Disk images and databases need several times less space so; streams that are never changed in place gain nothing.
+A gdd from before slices refuses such a store.
+
 With --tuner on, a lineage (see gdd put) whose versions never have anything in common, such as encrypted dumps, gets
 larger chunks step by step, and so less index. Should it begin to repeat later, less is found than without; batch
 buffers take up to 64 MiB for each engine thread.
@@ -40,10 +45,16 @@ pub struct Init {
     /// Let the tuner choose other chunk sizes for what is backed up again and again
     #[arg(long, value_enum, value_name = "on|off", default_value_t = Switch::Off)]
     tuner: Switch,
+    /// Store what has changed in place by blocks, and refer to slices of old chunks for the rest
+    #[arg(long, value_enum, value_name = "on|off", default_value_t = Switch::Off, conflicts_with = "tuner")]
+    slices: Switch,
     /// Make a replica of this store: with its settings and its identity
-    #[arg(long, value_name = "STORE", conflicts_with_all = ["chunk_size", "container_size", "compression", "tuner"])]
+    #[arg(long, value_name = "STORE", conflicts_with_all = SETTINGS)]
     pub replica_of: Option<PathBuf>,
 }
+
+/// What a replica takes from its original.
+const SETTINGS: [&str; 5] = ["chunk_size", "container_size", "compression", "tuner", "slices"];
 
 /// On or off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -65,6 +76,7 @@ impl Init {
             container_size: self.container_size.unwrap_or(default.container_size),
             compression: self.compression,
             tuner: self.tuner == Switch::On,
+            slices: self.slices == Switch::On,
             ..default
         }
     }
@@ -120,6 +132,10 @@ mod tests {
         assert_eq!(sizes, (8 << 10, 32 << 10, 1 << 20));
         assert_eq!(settings.container_size, 64 << 20);
         assert_eq!(settings.compression, Compression::Zstd { level: 7 });
-        assert!(settings.tuner);
+        assert!(settings.tuner && !settings.slices);
+        let cli = Cli::try_parse_from(["gdd", "init", "x", "--slices", "on"]).unwrap();
+        let Command::Init(init) = cli.command else { unreachable!("init was typed") };
+        assert!(init.settings().slices && init.settings().problem().is_none());
+        assert!(Cli::try_parse_from(["gdd", "init", "x", "--slices", "on", "--tuner", "on"]).is_err());
     }
 }

@@ -290,9 +290,17 @@ pub fn text(summary: &PutSummary) -> String {
         Some(_) => format!("chunk sizes: {}\n", summary.chunk_size_why),
         None => String::new(),
     };
+    let slices = match &summary.slices {
+        Some(slices) if slices.bytes > 0 => format!(
+            "changed in place: {} in {} of slices of older chunks\n",
+            show(slices.bytes_changed),
+            show(slices.bytes)
+        ),
+        _ => String::new(),
+    };
     format!(
         "stored {}: {} bytes ({}), {} new in {} of {} chunks, {} in containers, {ratio}\n\
-         {:.2} s, {}\n{tuned}",
+         {:.2} s, {}\n{tuned}{slices}",
         summary.name,
         grouped(summary.bytes),
         show(summary.bytes),

@@ -61,6 +61,7 @@ fn text(dir: &Path, stats: &Stats) -> String {
         line("checked", checked(stats)),
         line("chunk sizes", sizes.map(|size| show_binary(u64::from(size))).join("/")),
         line("tuner", if stats.settings.tuner { "on" } else { "off" }.to_owned()),
+        line("slices", if stats.settings.slices { "on" } else { "off" }.to_owned()),
         line("disk access", stats.io_mode.clone()),
         line("kernels", stats.kernel.clone()),
     ]

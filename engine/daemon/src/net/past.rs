@@ -140,6 +140,9 @@ impl Past {
         let Some((reader, io)) = &mut self.source else { return Ok(()) };
         let mut entries = Vec::new();
         if reader.next_block(io.as_mut(), &mut entries)? {
+            if entries.iter().any(|entry| entry.slice) {
+                return Err(Error::Invalid("it has slices of chunks, which no client has".to_owned()));
+            }
             let chunk = |entry: &RecipeEntry| StreamChunk { hash: entry.hash, len: entry.length };
             self.ahead.extend(entries.iter().map(|entry| (chunk(entry), entry.repeat)));
             return Ok(());

@@ -66,6 +66,7 @@ pub fn outcome(state: &State) -> Result<Outcome> {
     let cache = store.cache();
     line("cache", cache_line(&cache));
     line("tuner", tuner_line(stats.settings.tuner, &stats.tuned));
+    line("slices", if stats.settings.slices { "on" } else { "off" }.to_owned());
     line("commits", grouped(stats.commits));
     line("lookups", format!("{} near, {} in the index", stats.near_hits, stats.index_lookups));
     for summary in &recall {

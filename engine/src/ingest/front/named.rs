@@ -83,7 +83,7 @@ impl Front {
         for chunk in chunks {
             shares[route(&chunk.hash, self.links.len())].push(*chunk);
         }
-        let number = self.stitch_next;
+        let number = self.place_next + self.placing.len() as u64;
         self.distribute(extent, Vec::new(), shares, bytes);
         Ok(number)
     }
@@ -124,8 +124,7 @@ impl Front {
         shares: Vec<Vec<Wanted>>,
         bytes: u64,
     ) {
-        let extent_number = self.stitch_next;
-        self.stitch_next += 1;
+        let extent_number = self.place_next + self.placing.len() as u64;
         self.placed_bytes += bytes;
         let seam = Arc::new(seam);
         let mut owed = Owed { workers: 0, sample: Sample { bytes, new_bytes: 0 } };

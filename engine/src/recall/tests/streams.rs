@@ -22,7 +22,7 @@ fn drain<E: Entries>(stream: &mut super::super::stream::StreamReader<E>) -> (Vec
 }
 
 fn whole(hash: ChunkHash, raw: &[u8]) -> RecipeEntry {
-    RecipeEntry { hash, chunk_offset: 0, length: u32::try_from(raw.len()).unwrap(), repeat: 1 }
+    RecipeEntry::whole(hash, u32::try_from(raw.len()).unwrap())
 }
 
 /// Chunks spread over containers as several workers would have: by turns.
@@ -139,7 +139,7 @@ fn a_slice_beyond_its_chunk_is_refused() {
     let fixture = Fixture::new();
     let raw = noise(1, 1000);
     let hash = fixture.container(1, &[(Codec::None, &raw)])[0];
-    let entry = RecipeEntry { hash, chunk_offset: 500, length: 501, repeat: 1 };
+    let entry = RecipeEntry { hash, chunk_offset: 500, length: 501, repeat: 1, slice: true };
     let mut stream = fixture.recall().stream(Listed(vec![entry].into_iter()));
     assert!(matches!(stream.next(), Err(Error::ChunkLost { .. })));
 }
@@ -189,7 +189,7 @@ proptest! {
             let length = 1 + length as usize % (raw.len() - offset);
             entries.push(RecipeEntry {
                 hash: hashes[at], chunk_offset: u32::try_from(offset).unwrap(),
-                length: u32::try_from(length).unwrap(), repeat,
+                length: u32::try_from(length).unwrap(), repeat, slice: true,
             });
             (0..repeat).for_each(|_| expected.extend_from_slice(&raw[offset..offset + length]));
         }
