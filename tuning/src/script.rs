@@ -12,20 +12,28 @@ use crate::shell::clean;
 /// Columns of the prose.
 const WIDTH: usize = 108;
 
-/// The script. `measured` says of a finding what a measurement gave, in lines, and whether its command is still advised.
+/// What a measurement gave for a finding.
+#[derive(Clone, Debug)]
+pub struct Tried {
+    /// Lines for people.
+    pub lines: Vec<String>,
+    /// Whether its commands are advised; else they are comments.
+    pub is_advised: bool,
+}
+
+/// The script; `tried` knows what was measured.
 #[must_use]
-pub fn render(report: &Report, measured: &dyn Fn(&Finding) -> Option<(Vec<String>, bool)>) -> String {
+pub fn render(report: &Report, tried: &dyn Fn(&Finding) -> Option<Tried>) -> String {
     let mut out = String::from("#!/bin/sh\n");
     head(&mut out, report);
     let wanting = report.findings.iter().filter(|finding| finding.severity != Severity::Fine);
     for finding in wanting {
-        show(&mut out, finding, measured(finding));
+        show(&mut out, finding, tried(finding));
     }
-    let tried = report.findings.iter().filter(|finding| finding.severity == Severity::Fine);
-    let (tried, fine): (Vec<&Finding>, Vec<&Finding>) =
-        tried.partition(|finding| measured(finding).is_some());
-    for finding in tried {
-        show(&mut out, finding, measured(finding));
+    let fine = report.findings.iter().filter(|finding| finding.severity == Severity::Fine);
+    let (measured, fine): (Vec<&Finding>, Vec<&Finding>) = fine.partition(|finding| tried(finding).is_some());
+    for finding in measured {
+        show(&mut out, finding, tried(finding));
     }
     if !fine.is_empty() {
         out.push_str("\n# Fine as it is:\n");
@@ -71,7 +79,7 @@ fn head(out: &mut String, report: &Report) {
     );
 }
 
-fn show(out: &mut String, finding: &Finding, measured: Option<(Vec<String>, bool)>) {
+fn show(out: &mut String, finding: &Finding, tried: Option<Tried>) {
     let _ = writeln!(out, "\n# {}: {} {}", finding.severity.name(), finding.id, clean(&finding.subject));
     comment(out, "#   found:    ", &finding.found);
     if finding.severity != Severity::Fine {
@@ -79,7 +87,7 @@ fn show(out: &mut String, finding: &Finding, measured: Option<(Vec<String>, bool
     }
     comment(out, "#   why:      ", &finding.why);
     comment(out, "#   how sure: ", finding.sure.name());
-    let (lines, advised) = measured.unwrap_or((Vec::new(), true));
+    let Tried { lines, is_advised } = tried.unwrap_or(Tried { lines: Vec::new(), is_advised: true });
     for line in &lines {
         comment(out, "#   here:     ", line);
     }
@@ -87,7 +95,7 @@ fn show(out: &mut String, finding: &Finding, measured: Option<(Vec<String>, bool
         let _ = writeln!(out, "#   to keep:  {}", clean(line));
     }
     for line in &finding.apply {
-        let _ = writeln!(out, "{}{line}", if advised { "" } else { "# " });
+        let _ = writeln!(out, "{}{line}", if is_advised { "" } else { "# " });
     }
 }
 

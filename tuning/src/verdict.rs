@@ -83,7 +83,8 @@ pub fn judge(rounds: &[Round]) -> Verdict {
 /// How many of the least and of the greatest of `count` ratios lie outside the interval; `None` where even the least
 /// and the greatest together are not certain enough.
 fn cut(count: usize) -> Option<usize> {
-    let mut term = 0.5_f64.powi(i32::try_from(count).ok()?); // Of the binomial distribution: `outside` heads of `count`.
+    // Of the binomial distribution: `outside` heads among `count`.
+    let mut term = 0.5_f64.powi(i32::try_from(count).ok()?);
     let (mut below, mut outside) = (term, 0);
     if below * 2.0 > CHANCE_MAX {
         return None;

@@ -4,6 +4,7 @@ mod support;
 
 use std::path::Path;
 
+use gdd_tuning::script::Tried;
 use gdd_tuning::tree::Tree;
 use gdd_tuning::{advise, script};
 use proptest::prelude::*;
@@ -94,7 +95,7 @@ proptest! {
             write(root.path(), path, &bytes);
         }
         let report = advise(&Tree::at(root.path()), question(store, memory));
-        let text = script::render(&report, &|_| Some((vec!["a\nb".to_owned()], false)));
+        let text = script::render(&report, &|_| Some(Tried { lines: vec!["a\nb".to_owned()], is_advised: false }));
         prop_assert_eq!(complaint(&text), "", "{}", text);
         prop_assert!(text.lines().all(|line| line.is_empty() || line.starts_with('#')), "only comments: {}", text);
         prop_assert_eq!(complaint(&script::render(&report, &|_| None)), "");

@@ -26,17 +26,21 @@ fn one<'a>(report: &'a Report, id: &str, subject: &str) -> &'a Finding {
 fn a_virtual_disk_that_says_it_rotates() {
     let report = look("virtio", "/srv/gdd", 1 << 30);
     let expected = [
-        "advice disk.scheduler vda",
+        "advice disk.max_sectors_kb vda",
         "hint fs.discard /",
         "hint disk.rotational vda",
+        "hint disk.scheduler vda",
         "hint disk.read_ahead vda",
-        "hint vm.dirty vm",
     ];
     assert_eq!(wanting(&report), expected);
     assert_eq!(report.target.devices, ["vda"]);
     let scheduler = one(&report, "disk.scheduler", "vda");
     assert_eq!(scheduler.apply, ["echo none > /sys/block/vda/queue/scheduler"]);
     assert!(scheduler.keep[0].contains("ATTR{queue/scheduler}=\"none\""), "{:?}", scheduler.keep);
+    assert_eq!(
+        one(&report, "disk.max_sectors_kb", "vda").apply,
+        ["echo 512 > /sys/block/vda/queue/max_sectors_kb"]
+    );
     assert_eq!(one(&report, "disk.rotational", "vda").apply, ["echo 0 > /sys/block/vda/queue/rotational"]);
     assert_eq!(one(&report, "memory.thp", "memory").severity, Severity::Fine);
     assert!(report.unseen.is_empty(), "{:?}", report.unseen);

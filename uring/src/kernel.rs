@@ -21,8 +21,8 @@ pub(crate) fn judge(ext4: bool) -> Verdict {
     verdict(&read("/proc/sys/kernel/osrelease"), &read("/proc/sys/kernel/version"), ext4)
 }
 
-/// Version of a kernel from /proc/sys/kernel/osrelease and /proc/sys/kernel/version. Debian's release says 6.1.0 whatever
-/// the patch level; its build string has the truth.
+/// Version of a kernel from /proc/sys/kernel/osrelease and /proc/sys/kernel/version. Debian's release says 6.1.0
+/// whatever the patch level; its build string has the truth.
 #[must_use]
 pub fn version(release: &str, build: &str) -> Option<[u32; 3]> {
     let debian = build.split_once("Debian ").and_then(|(_, version)| numbers(version));

@@ -49,8 +49,8 @@ fn write_cache(facts: &Facts<'_>, disk: &Disk) -> Option<Finding> {
 fn throttle(facts: &Facts<'_>, disk: &Disk) -> Option<Finding> {
     let found = facts.tree.text(&disk.queue("wbt_lat_usec"))?;
     let found = format!("{} us", found.parse::<i64>().ok()?);
-    let why = "it holds back writes through the page cache only, such as Bacula's volumes and the index's tables; gdd's \
-               containers are written past it";
+    let why = "it holds back writes through the page cache only, such as Bacula's volumes and the index's tables; \
+               gdd's containers are written past it";
     let finding = Finding::new("disk.wbt", &disk.name, Severity::Fine, Sureness::Documented);
     Some(finding.say(&*found, &*found, why))
 }

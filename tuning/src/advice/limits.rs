@@ -108,8 +108,8 @@ fn filter(facts: &Facts<'_>) -> Option<Finding> {
             .say(
                 "a seccomp filter is in force",
                 "one that allows io_uring_setup, io_uring_enter and io_uring_register, or none",
-                "container runtimes deny io_uring by default, and so do some filters of systemd: gdd then falls back to \
-                 pread and pwrite",
+                "container runtimes deny io_uring by default, and so do some filters of systemd: gdd then falls \
+                 back to pread and pwrite",
             )
             .keep("gdd status names the way to the disk under io_mode: uring+direct, or what it fell back to"),
         "0" => {

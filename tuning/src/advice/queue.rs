@@ -7,6 +7,8 @@ use crate::shell;
 
 /// What an engine thread moves in one operation.
 const TRANSFER_KB: u64 = 1024;
+/// The same on a virtual disk: measured, see docs/tuning.md.
+const VIRTUAL_KB: u64 = 512;
 /// A queue shorter than this holds gdd's operations back: one thread keeps up to 32 in flight.
 const REQUESTS_MIN: u64 = 64;
 
@@ -82,18 +84,22 @@ fn scheduler(facts: &Facts<'_>, disk: &Disk) -> Option<Finding> {
             if ["bfq", "cfq"].contains(&&*used) { Severity::Advice } else { Severity::Fine },
             "bfq and cfq spend processor time on fairness that a backup server does not need",
         ),
+        Kind::Virtual => (
+            none,
+            deadline,
+            Severity::Hint,
+            "the host sorts requests again; gained nothing on our virtio disk, and something on others'",
+        ),
         _ => (
             none,
             deadline,
             Severity::Advice,
-            "requests are sorted where the disk is, by the host or by the device; sorting them here first takes a \
-             lock and time for each",
+            "the device sorts requests itself; sorting them here first takes a lock and time for each",
         ),
     };
-    let sure = if disk.kind == Kind::Virtual { Sureness::Measured } else { Sureness::RuleOfThumb };
     let suits = used == wanted || severity == Severity::Fine;
     let severity = if suits { Severity::Fine } else { severity };
-    let finding = Finding::new("disk.scheduler", &disk.name, severity, sure).say(
+    let finding = Finding::new("disk.scheduler", &disk.name, severity, Sureness::RuleOfThumb).say(
         &*used,
         if suits { &*used } else { wanted },
         why,
@@ -126,10 +132,34 @@ fn requests(facts: &Facts<'_>, disk: &Disk) -> Option<Finding> {
     Some(finding.try_one(&disk.queue("nr_requests"), &found.to_string(), "256", &DIRECT))
 }
 
+/// A request as large as the hypervisor takes is one piece of work for the host; measured, several smaller ones are
+/// quicker.
+fn virtual_transfer(disk: &Disk, path: &str, found: u64, possible: u64) -> Finding {
+    let wanted = VIRTUAL_KB.min(possible);
+    let why = "the host works on one request after another, and on several pieces of 512 KiB at once: on our virtio \
+               disk 1.25 times as fast as with 4096, and faster than with 1024";
+    if found <= wanted {
+        let finding = Finding::new("disk.max_sectors_kb", &disk.name, Severity::Fine, Sureness::Measured);
+        let finding = finding.say(found.to_string(), found.to_string(), why);
+        let larger = found.saturating_mul(2).min(possible);
+        if larger == found {
+            return finding;
+        }
+        return finding.try_one(path, &found.to_string(), &larger.to_string(), &DIRECT[..2]);
+    }
+    let (found, wanted) = (found.to_string(), wanted.to_string());
+    let finding = Finding::new("disk.max_sectors_kb", &disk.name, Severity::Advice, Sureness::Measured);
+    let finding = setting(finding.say(&*found, &*wanted, why), &disk.name, "max_sectors_kb", &wanted);
+    finding.try_one(path, &found, &wanted, &DIRECT[..2])
+}
+
 fn transfer(facts: &Facts<'_>, disk: &Disk) -> Option<Finding> {
     let path = disk.queue("max_sectors_kb");
     let found = facts.tree.number(&path)?;
     let possible = facts.tree.number(&disk.queue("max_hw_sectors_kb")).unwrap_or(found);
+    if disk.kind == Kind::Virtual {
+        return Some(virtual_transfer(disk, &path, found, possible));
+    }
     let wanted = TRANSFER_KB.min(possible);
     let why = "gdd moves 1 MiB at a time; a smaller limit cuts each operation into several";
     if found >= wanted {

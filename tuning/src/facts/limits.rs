@@ -123,7 +123,8 @@ pub fn group_memory(tree: &Tree, process: &str) -> Option<u64> {
     least
 }
 
-/// Whether the process may lock memory without limit (`CAP_IPC_LOCK`, capabilities(7)). Root may, but not in containers.
+/// Whether the process may lock memory without limit (`CAP_IPC_LOCK`, capabilities(7)). Root may, but not in
+/// containers.
 #[must_use]
 pub fn may_lock(tree: &Tree, process: &str) -> bool {
     let status = tree.text(&format!("{process}/status")).unwrap_or_default();

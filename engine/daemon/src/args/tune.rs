@@ -15,9 +15,10 @@ what you do not want, and run the rest as root:
 It changes nothing itself, and ordinary users may run it; what they may not see is named at the end.
 
 With --measure it tries each piece of advice here: it changes the setting, transfers with gdd's own I/O on the store's
-disk, puts it back, and again in turn (as found, changed, changed, as found), and says what that gained, or that it gained
-nothing. Commands that gained nothing are printed as comments. It needs root, some minutes, and a machine without other
-work: no backup may run. Ended by a signal it puts everything back first. Killed, it leaves /run/gdd-tune.undo, and
+disk, puts it back, and again in turn (as found, changed, changed, as found), and says what that gained, or that it
+gained nothing. Commands that gained nothing are printed as comments. It needs root, some minutes, and a machine
+without other work: no backup may run. Ended by a signal it puts everything back first. Killed, it leaves
+/run/gdd-tune.undo, and
   gdd tune --restore
 puts back what that says.
 

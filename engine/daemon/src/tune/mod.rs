@@ -60,7 +60,7 @@ pub fn run(arguments: &Tune, common: &Common) -> Result<Outcome> {
     let code = if arguments.measure { measure::code(&report, &measured) } else { code(report.severity()) };
     let about = |finding: &Finding| {
         let found = measured.iter().find(|one| one.is_of(finding))?;
-        Some((found.lines(), found.has_gained()))
+        Some(script::Tried { lines: found.lines(), is_advised: found.has_gained() })
     };
     let object = json!({
         "target": report.target, "findings": report.findings, "unseen": report.unseen, "measured": measured,
