@@ -23,9 +23,10 @@ fn fixture(name: &str) -> PathBuf {
 /// A copy of a captured tree that a rehearsal may change.
 fn copy(place: &Place, name: &str) -> PathBuf {
     let target = place.join(name);
-    let copied = Command::new("cp").arg("-r").arg(fixture(name)).arg(&target).status().unwrap();
+    let copied =
+        Command::new("cp").arg("-r").arg(fixture(name)).arg(&target).status().expect("there is a cp");
     assert!(copied.success());
-    fs::create_dir(target.join("run")).unwrap();
+    fs::create_dir(target.join("run")).expect("the copy can be changed");
     target
 }
 
@@ -38,12 +39,12 @@ fn tune(place: &Place, words: &[&str]) -> Ended {
 fn rehearsal(root: &Path, rounds: &str) -> Vec<String> {
     let words = ["tune", "--measure", "--bytes", "1m", "--json", "--only", "disk.scheduler"];
     let mut words: Vec<String> = words.map(str::to_owned).to_vec();
-    words.extend(["--rounds", rounds, "--root", root.to_str().unwrap()].map(str::to_owned));
+    words.extend(["--rounds", rounds, "--root", root.to_str().expect("a plain name")].map(str::to_owned));
     words
 }
 
 fn scheduler(root: &Path) -> String {
-    fs::read_to_string(root.join(SCHEDULER)).unwrap().trim().to_owned()
+    fs::read_to_string(root.join(SCHEDULER)).expect("the tree has a scheduler").trim().to_owned()
 }
 
 #[test]
@@ -113,7 +114,7 @@ fn this_machine_is_looked_at_by_root_and_by_anybody() {
     fs::copy(env!("CARGO_BIN_EXE_gdd"), &program).unwrap();
     let tree = public.path().join("tree");
     assert!(Command::new("cp").arg("-r").arg(fixture("tuned")).arg(&tree).status().unwrap().success());
-    fs::set_permissions(tree.join("proc/swaps"), fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(tree.join("proc/swaps"), fs::Permissions::from_mode(0o000)).unwrap();
     let anybody = |words: &[&str]| {
         let mut command = Command::new(&program);
         command.arg("tune").args(words).current_dir("/").uid(NOBODY).gid(NOBODY);
@@ -187,7 +188,7 @@ fn started(place: &Place, root: &Path) -> Child {
     let began = Instant::now();
     while !root.join("run/gdd-tune.undo").exists() || scheduler(root) != "none" {
         assert!(began.elapsed() < Duration::from_secs(60), "it begins");
-        assert!(child.try_wait().unwrap().is_none(), "it does not end before it has begun");
+        assert!(child.try_wait().expect("it is ours").is_none(), "it does not end before it has begun");
         std::thread::sleep(Duration::from_millis(1));
     }
     child
