@@ -88,7 +88,7 @@ fn scheduler(facts: &Facts<'_>, disk: &Disk) -> Option<Finding> {
             none,
             deadline,
             Severity::Hint,
-            "the host sorts requests again; gained nothing on our virtio disk, and something on others'",
+            "the host sorts requests again; on our virtio disk it gained nothing, so try it with --measure first",
         ),
         _ => (
             none,
@@ -185,7 +185,7 @@ fn merges(facts: &Facts<'_>, disk: &Disk) -> Option<Finding> {
         let finding = setting(finding(Severity::Advice, "0", why), &disk.name, "nomerges", "0");
         finding.try_one(&path, &found, "0", &DIRECT)
     } else {
-        let why = "gdd's operations are large already; looking for neighbours to join costs little";
+        let why = "gdd's operations are large already, and max_sectors_kb bounds what they are joined to";
         let other = if found == "0" { "2" } else { "0" };
         finding(Severity::Fine, &found, why).try_one(&path, &found, other, &DIRECT)
     })
