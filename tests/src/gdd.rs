@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::network::Host;
 use crate::workspace::gdd_binary;
 
 /// `gdd` on one store.
@@ -21,6 +22,8 @@ pub struct Gdd {
     store: PathBuf,
     flags: Vec<String>,
     environment: Vec<(String, String)>,
+    /// Words of a command that runs it, on another host for example.
+    runner: Vec<OsString>,
 }
 
 /// How a run ended.
@@ -48,7 +51,8 @@ impl Gdd {
     /// On the store in `store`, which need not exist.
     #[must_use]
     pub fn at(store: &Path) -> Self {
-        Self { binary: gdd_binary(), store: store.to_owned(), flags: Vec::new(), environment: Vec::new() }
+        let (binary, store) = (gdd_binary(), store.to_owned());
+        Self { binary, store, flags: Vec::new(), environment: Vec::new(), runner: Vec::new() }
     }
 
     /// The same, with these flags before every command.
@@ -64,6 +68,14 @@ impl Gdd {
         self
     }
 
+    /// The same, where every command runs on `host`.
+    #[must_use]
+    pub fn on(&self, host: &Host) -> Self {
+        let command = host.command(&self.binary);
+        let words = std::iter::once(command.get_program()).chain(command.get_args());
+        Self { runner: words.map(OsStr::to_owned).collect(), ..self.clone() }
+    }
+
     /// Where the store lies.
     #[must_use]
     pub fn store(&self) -> &Path {
@@ -73,7 +85,14 @@ impl Gdd {
     /// A command with the store set, and nothing else of `gdd`'s environment.
     #[must_use]
     pub fn command(&self) -> Command {
-        let mut command = Command::new(&self.binary);
+        let mut command = match self.runner.split_first() {
+            Some((program, words)) => {
+                let mut command = Command::new(program);
+                command.args(words);
+                command
+            }
+            None => Command::new(&self.binary),
+        };
         let ours = std::env::vars_os()
             .map(|(name, _)| name)
             .filter(|name| name.as_encoded_bytes().starts_with(b"GDD_"));
@@ -309,8 +328,13 @@ pub(crate) mod tests {
         let binary = folder.path().join("gdd");
         std::fs::write(&binary, format!("#!/bin/sh\n{script}\n")).unwrap();
         std::fs::set_permissions(&binary, std::fs::Permissions::from_mode(0o755)).unwrap();
-        let gdd =
-            Gdd { binary, store: folder.path().join("store"), flags: Vec::new(), environment: Vec::new() };
+        let gdd = Gdd {
+            binary,
+            store: folder.path().join("store"),
+            flags: Vec::new(),
+            environment: Vec::new(),
+            runner: Vec::new(),
+        };
         (folder, gdd)
     }
 

@@ -225,7 +225,7 @@ impl Job {
     }
 
     /// handlePluginEvent.
-    pub fn event(&mut self, mut kind: u32, value: *mut c_void) -> c_int {
+    fn event(&mut self, mut kind: u32, value: *mut c_void) -> c_int {
         // SAFETY: an event is one number; the value is what the kind wants.
         unsafe { self.function::<Event>(4)(&raw mut *self.bound, &raw mut kind, value) }
     }

@@ -33,6 +33,7 @@ pub mod simulation;
 pub mod small_disk;
 pub mod soak;
 pub mod source;
+pub mod tun;
 pub mod untouched;
 pub mod victim;
 pub mod workspace;

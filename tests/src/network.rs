@@ -3,6 +3,9 @@
 use std::net::Ipv4Addr;
 use std::process::Command;
 
+/// Hosts have numbers below this; their second cables have those from it on.
+const SECOND: u8 = 31;
+
 /// A namespace with its end of a cable. Dropped, both are gone.
 #[derive(Debug)]
 pub struct Host {
@@ -11,7 +14,7 @@ pub struct Host {
 }
 
 impl Host {
-    /// Host number `number` of this process. `None`, with the reason printed, where namespaces cannot be made.
+    /// Host number `number` of this process, 1 to 30. `None`, with the reason printed, where namespaces cannot be made.
     #[must_use]
     pub fn new(number: u8) -> Option<Self> {
         let host = Self { name: format!("gdd{}-{number}", std::process::id() % 100_000), number };
@@ -35,6 +38,17 @@ impl Host {
         format!("{}v", self.name)
     }
 
+    /// Its namespace, as ip-netns(8) calls it.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Addresses for one more cable of the host: of this end, and of the host's.
+    pub(crate) fn second_cable(&self) -> [Ipv4Addr; 2] {
+        [1, 2].map(|last| address(self.number + SECOND, last))
+    }
+
     /// This machine's address at the other end of the host's cable.
     #[must_use]
     pub fn address_here(&self) -> Ipv4Addr {
@@ -47,11 +61,8 @@ impl Host {
         self.at(2)
     }
 
-    /// In a network of four addresses that this process has for this host alone.
     fn at(&self, last: u8) -> Ipv4Addr {
-        let process = std::process::id();
-        let [low, high, ..] = process.to_le_bytes();
-        Ipv4Addr::new(10, 64 | (high & 0x3f), low, 4 * self.number + last)
+        address(self.number, last)
     }
 
     /// A command that runs on the host.
@@ -69,6 +80,14 @@ impl Drop for Host {
     }
 }
 
-fn ip(words: &[&str]) -> bool {
+/// In a network of four addresses that this process has for this cable alone.
+fn address(number: u8, last: u8) -> Ipv4Addr {
+    let process = std::process::id();
+    let [low, high, ..] = process.to_le_bytes();
+    Ipv4Addr::new(10, 64 | (high & 0x3f), low, 4 * number + last)
+}
+
+/// Runs `ip` with these words.
+pub(crate) fn ip(words: &[&str]) -> bool {
     Command::new("ip").args(words).status().is_ok_and(|status| status.success())
 }

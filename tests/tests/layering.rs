@@ -101,6 +101,44 @@ fn heavy_crates_have_one_owner() {
     }
 }
 
+/// What is loaded into bacula-fd must be small and start nothing of its own: no async runtime, no database, nothing of
+/// the engine. `cargo tree` lists what the library links, as cargo has resolved it, others' dependencies included.
+#[test]
+fn the_plugin_has_no_runtime_and_no_database_in_it() {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    command.args(["tree", "--offline", "--package=gdd-fd", "--edges=normal,build", "--prefix=none"]);
+    let output = command.current_dir(root()).output().expect("cargo runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let listed = String::from_utf8_lossy(&output.stdout).into_owned();
+    let linked: Vec<&str> = listed.lines().filter_map(|line| line.split(' ').next()).collect();
+    for wanted in ["gdd-fd", "gdd-client", "gdd-wire", "aws-lc-sys"] {
+        assert!(linked.contains(&wanted), "{wanted} is not even listed: {listed}");
+    }
+    let banned = [
+        "tokio",
+        "async-std",
+        "smol",
+        "async-executor",
+        "futures-executor",
+        "mio",
+        "hyper",
+        "rocksdb",
+        "sled",
+        "gdd-engine",
+        "gdd-uring",
+        "gdd-ring",
+        "gdd-fake-daemon",
+        "serde_json",
+        "clap",
+    ];
+    let found: Vec<_> = linked
+        .iter()
+        .filter(|name| banned.contains(name) || name.starts_with("tokio-") || name.contains("rocksdb"))
+        .collect();
+    assert!(found.is_empty(), "gdd-fd.so would link {found:?}");
+}
+
 #[test]
 fn versions_and_lints_stand_once() {
     let packages = metadata()["packages"].as_array().expect("metadata lists packages").clone();

@@ -33,6 +33,7 @@ const UNSAFE_FILES: &[&str] = &[
     "tests/shim/src/lib.rs",
     "tests/src/denied.rs",
     "tests/src/host13.rs",
+    "tests/src/tun.rs",
     "uring/src/buffer.rs",
     "uring/src/mapped.rs",
     "uring/ring/src/memory.rs",
