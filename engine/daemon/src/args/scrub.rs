@@ -21,8 +21,8 @@ checked is remembered, so it can be stopped at any time. gdd fsck checks more, i
 store for itself.
 
 When something cannot be given back, the streams that need it follow: which job or volume each is of, where in it, and
-what brings the data again: the next full backup, or `gdd copy REPLICA STORE --check` where a replica has them (stop
-the daemon for that). --report says this alone; --json has each chunk, its place in the stream, and its container.
+what brings the data again: the next full backup, or `gdd copy REPLICA STORE --check` where a replica has them.
+--report says this alone; --json has each chunk, its place in the stream, and its container.
 With --volumes it also names the volumes that refer to those streams, and the files in the damaged stretches: volumes
 of storage mode know which bytes of their streams each file has, and volumes that Bacula itself writes hold the
 references of bothsides mode.

@@ -72,7 +72,7 @@ mod tests {
         use gdd_sd::skeleton::entry::{End, Group, Named, Out};
         use gdd_sd::store::{StreamId, VolumeId};
         let id = [7; 16];
-        let mut bytes = gdd_sd::skeleton::frame::header(VolumeId(id)).to_vec();
+        let mut bytes = gdd_sd::skeleton::frame::header(VolumeId(id), None).to_vec();
         let mut out = Out::new(VolumeId(id), bytes.len() as u64);
         let mut groups = Vec::new();
         for (number, receipt) in [(5_u32, true), (9, false)] {

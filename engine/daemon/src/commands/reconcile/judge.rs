@@ -192,7 +192,7 @@ mod tests {
         let place = tempfile::tempdir().unwrap();
         let [full, empty] = ["full", "empty"].map(|name| place.path().join(name));
         [&full, &empty].into_iter().for_each(|folder| std::fs::create_dir(folder).unwrap());
-        let header = gdd_sd::skeleton::frame::header(gdd_sd::store::VolumeId([3; 16]));
+        let header = gdd_sd::skeleton::frame::header(gdd_sd::store::VolumeId([3; 16]), None);
         std::fs::write(full.join("V"), header).unwrap();
         assert_eq!(volumes_in(std::slice::from_ref(&full)).unwrap().len(), 1);
         let error = volumes_in(&[full, empty]).unwrap_err().to_string();
