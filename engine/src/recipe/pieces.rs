@@ -13,6 +13,7 @@ use gdd_uring::io::Io;
 use crate::core::Core;
 use crate::error::Result;
 use crate::format::recipe::{ChunkParams, Owner, RecipeHeader, name_problem};
+use crate::format::recipe_block::Line;
 use crate::ids::RecipeId;
 use crate::index::{Batch, RecipeRow};
 
@@ -47,20 +48,21 @@ pub fn keep(core: &Core, io: &mut dyn Io, name: &str, recipe: RecipeId) -> Resul
 fn all(core: &Core, io: &mut dyn Io, name: &str, recipe: RecipeId, rest: &mut Rest) -> Result<Vec<Piece>> {
     let long = format!("{PREFIX}{name}{}", "/".repeat(NUMBER_LEN));
     let base = if name_problem(&long).is_none() { name.to_owned() } else { recipe.to_string() };
-    let (mut pieces, mut entries, mut block, mut number) = (Vec::new(), Vec::new(), 0, 0);
+    let (mut pieces, mut lines, mut block, mut number) = (Vec::new(), Vec::new(), 0, 0);
     while block < rest.block_count {
-        if !rest.block(io, block, &mut entries)? {
+        if !rest.block(io, block, &mut lines)? {
             block += 1;
             continue;
         }
         let name = free_name(core, &base, &mut number)?;
         let mut writer = RecipeWriter::create(io, &core.paths.recipes(), header(core, name, rest))?;
+        let mut stretch = Stretch::default();
         let copied = loop {
-            if let Err(error) = entries.iter().try_for_each(|entry| writer.push_entry(io, *entry)) {
+            if let Err(error) = lines.iter().try_for_each(|line| stretch.take(io, &mut writer, *line)) {
                 break Err(error);
             }
             block += 1;
-            match rest.block(io, block, &mut entries) {
+            match rest.block(io, block, &mut lines) {
                 Ok(true) if block < rest.block_count => {}
                 Ok(_) => break Ok(()),
                 Err(error) => break Err(error),
@@ -76,6 +78,37 @@ fn all(core: &Core, io: &mut dyn Io, name: &str, recipe: RecipeId, rest: &mut Re
         pieces.push(Piece { name, bytes });
     }
     Ok(pieces)
+}
+
+/// What was read of a run and is not written: marks, and pieces before all that they describe. At a run's edges marks
+/// may be there without their pieces, and slices without their marks; neither can be checked, so they are left out.
+#[derive(Default)]
+struct Stretch {
+    lines: Vec<Line>,
+    /// Bytes that the marks describe, and that the pieces behind them have.
+    marked: u64,
+    pieced: u64,
+}
+
+impl Stretch {
+    fn take(&mut self, io: &mut dyn Io, writer: &mut RecipeWriter, line: Line) -> Result<()> {
+        match line {
+            Line::Piece(entry) if self.lines.is_empty() => {
+                return if entry.slice { Ok(()) } else { writer.push_entry(io, entry) };
+            }
+            Line::Piece(entry) => self.pieced += entry.bytes(),
+            Line::Mark(mark) => self.marked += u64::from(mark.length),
+        }
+        self.lines.push(line);
+        if self.pieced < self.marked {
+            return Ok(());
+        }
+        (self.marked, self.pieced) = (0, 0);
+        self.lines.drain(..).try_for_each(|line| match line {
+            Line::Piece(entry) => writer.push_entry(io, entry),
+            Line::Mark(mark) => writer.push_mark(io, mark),
+        })
+    }
 }
 
 /// The next name that no stream has.

@@ -7,6 +7,7 @@ use gdd_uring::io::Io;
 use crate::error::{Error, Result};
 use crate::format::StoreId;
 use crate::format::recipe::RecipeHeader;
+use crate::format::recipe_block::Line;
 use crate::index::RecipeRow;
 use crate::poison::Poison;
 
@@ -48,14 +49,18 @@ pub fn renew(
         set::unlink(io, &side.temporary(recipes, row.recipe))?;
     }
     let mut writer = RecipeWriter::replace(io, recipes, header, &Side::BOTH)?;
-    let mut entries = Vec::new();
+    let mut lines = Vec::new();
     let copied = loop {
-        match reader.next_block(from, &mut entries) {
+        match reader.next_lines(from, &mut lines) {
             Ok(true) => {}
             Ok(false) => break Ok(()),
             Err(error) => break Err(error),
         }
-        if let Err(error) = entries.drain(..).try_for_each(|entry| writer.push_entry(io, entry)) {
+        let mut push = |line| match line {
+            Line::Piece(entry) => writer.push_entry(io, entry),
+            Line::Mark(mark) => writer.push_mark(io, mark),
+        };
+        if let Err(error) = lines.drain(..).try_for_each(&mut push) {
             break Err(error);
         }
     };
