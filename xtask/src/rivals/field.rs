@@ -28,7 +28,8 @@ pub struct Rival {
     pub settings: &'static str,
     /// Whether it compresses come what may, so that what it stores does not compare.
     pub compresses: bool,
-    /// The line that prints how many bytes of its files are reserved and not used, where a program takes room ahead.
+    /// The line that prints how many bytes of its files are reserved and not used, where a program takes room ahead;
+    /// several numbers are added up.
     pub reserved: Option<&'static str>,
     /// Make an empty repository.
     pub init: &'static str,
