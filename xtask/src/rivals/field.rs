@@ -28,7 +28,8 @@ pub struct Rival {
     pub settings: &'static str,
     /// Whether it compresses come what may, so that what it stores does not compare.
     pub compresses: bool,
-    /// The line that prints how many bytes of its files are reserved and not used, where a program takes room ahead.
+    /// The line that prints how many bytes of its files are reserved and not used, where a program takes room ahead;
+    /// several numbers are added up.
     pub reserved: Option<&'static str>,
     /// Make an empty repository.
     pub init: &'static str,
@@ -60,7 +61,8 @@ pub const FIELD: [Rival; 9] = [
         settings: "`gdd init` and nothing else: chunks of 4/16/64 KiB, no compression; durable when it returns",
         compresses: false,
         reserved: Some(
-            r#"gdd --store "$REPO" stats --json | grep -o '"reserved_bytes":[0-9]*' | cut -d : -f 2"#,
+            r#"gdd --store "$REPO" stats --json | grep -o '"reserved_bytes":[0-9]*' | cut -d : -f 2 &&
+            du --summarize --block-size=1 "$REPO/pool" | cut -f 1"#,
         ),
         init: r#"gdd init "$REPO""#,
         put: r#"gdd --store "$REPO" put "$NAME" "$SOURCE""#,

@@ -149,9 +149,7 @@ impl Piece<'_> {
         let taken = corpus::allocated(&self.repo).map_err(problem)?;
         let Some(line) = self.rival.reserved else { return Ok(taken) };
         let run = Run::new("sh").arg("-c").arg(line).env("REPO", &self.repo).env("PATH", search_path());
-        let answer = run.quiet()?;
-        let reserved: u64 = answer.trim().parse().map_err(|_| format!("`{line}` said {answer:?}"))?;
-        Ok(taken.saturating_sub(reserved))
+        Ok(taken.saturating_sub(sum(&run.quiet()?).ok_or_else(|| format!("`{line}` gave no numbers"))?))
     }
 
     fn target(&self) -> PathBuf {
@@ -164,10 +162,28 @@ pub fn restores_cold() -> bool {
     fs::OpenOptions::new().write(true).open(DROP_CACHES).is_ok()
 }
 
+/// The numbers in `text` together; nothing when there is none, or something else.
+fn sum(text: &str) -> Option<u64> {
+    let numbers: Option<Vec<u64>> = text.split_whitespace().map(|word| word.parse().ok()).collect();
+    numbers.filter(|numbers| !numbers.is_empty()).map(|numbers| numbers.iter().sum())
+}
+
 /// Wait until the file system of `folder` has written everything; returns the seconds that it took.
 fn sync(folder: &Path) -> Result<f64> {
     let started = Instant::now();
     let folder = folder.parent().filter(|_| !folder.exists()).unwrap_or(folder);
     Run::new("sync").arg("--file-system").arg(folder).quiet()?;
     Ok(started.elapsed().as_secs_f64())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_added_up_and_nothing_else_is_taken() {
+        assert_eq!(sum("247332864\n4096\n"), Some(247_336_960));
+        assert_eq!(sum(""), None);
+        assert_eq!(sum("12 bytes"), None);
+    }
 }
