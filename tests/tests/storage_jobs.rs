@@ -125,8 +125,8 @@ fn a_first_job_comes_back_after_a_second_was_appended_on_bacula_15() {
     appended(Release::V15);
 }
 
-/// Bacula notes where in the volume a file lies as finely as Maximum File Size says, and seeks there; what lies before is
-/// not recalled.
+/// Bacula notes where in the volume a file lies as finely as Maximum File Size says, and seeks there; what lies before
+/// is not recalled.
 fn a_file_by_seek(release: Release) {
     let Some(mut site) = Site::new(release) else { return };
     let tree = site.folder().join("tree");

@@ -170,8 +170,8 @@ fn the_configuration_of_the_driver_names_the_daemon() {
     site.stop_and_check();
 }
 
-/// The daemon is stopped as systemd stops it, in the middle of a job: the job is told, nothing has to be cut off, and the
-/// store is closed as if nobody had been there.
+/// The daemon is stopped as systemd stops it, in the middle of a job: the job is told, nothing has to be cut off, and
+/// the store is closed as if nobody had been there.
 #[test]
 fn a_daemon_that_is_stopped_within_a_job_ends_well_and_says_so() {
     let Some(mut site) = Site::new(Release::V9) else { return };

@@ -136,8 +136,8 @@ fn assert_nothing_made_up(tree: &Path, into: &Path) -> usize {
     found
 }
 
-/// A volume without its daemon, and with a store that has lost what it refers to. The tools print why, and end with exit
-/// code 0 all the same, as they do after a read error of any device: what they print is what counts.
+/// A volume without its daemon, and with a store that has lost what it refers to. The tools print why, and end with
+/// exit code 0 all the same, as they do after a read error of any device: what they print is what counts.
 fn tools_are_told(release: Release) {
     let Some(mut site) = Site::new(release) else { return };
     let tree = site.folder().join("tree");
