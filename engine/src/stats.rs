@@ -43,8 +43,8 @@ pub struct Stats {
     pub containers_unchecked: u64,
     /// When the container was checked whose last check is the longest ago: seconds since 1970.
     pub oldest_check_unix: Option<u64>,
-    /// Chunks that a restore or a scrub could not give back, of this process or one before, and that were not stored again
-    /// since.
+    /// Chunks that a restore or a scrub could not give back, of this process or one before, and that were not stored
+    /// again since.
     pub chunks_suspect: u64,
     /// `logical_bytes / unique_bytes`; 0 when there are none.
     pub dedup_ratio: f64,

@@ -150,9 +150,22 @@ impl Site {
     /// When the daemon does not answer.
     #[must_use]
     pub fn bytes_in(&self) -> u64 {
+        self.of_sessions("bytes_in")
+    }
+
+    /// Bytes of file data that were given back to sessions that are connected now.
+    ///
+    /// # Panics
+    /// When the daemon does not answer.
+    #[must_use]
+    pub fn bytes_out(&self) -> u64 {
+        self.of_sessions("bytes_out")
+    }
+
+    fn of_sessions(&self, key: &str) -> u64 {
         let status = self.gdd.json(&["status"]);
         let sessions = status["services"]["storage"]["sessions"].as_array().cloned().unwrap_or_default();
-        sessions.iter().filter_map(|session| session["bytes_in"].as_u64()).sum()
+        sessions.iter().filter_map(|session| session[key].as_u64()).sum()
     }
 
     /// Stop the daemon well, and read and verify the whole store.

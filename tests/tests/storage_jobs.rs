@@ -8,6 +8,7 @@ use gdd_rig::snapshot::Snapshot;
 use gdd_rig::tree::{self, Shape};
 use gdd_rig::{Daemon, Device, FileSet, Job, JobResult, Level, Pool, Release, Rig, Signal};
 use gdd_tests::bacula::{DEVICE, POOL, Site, VOLUME, assert_equal, assert_failed, assert_restored};
+use gdd_tests::random::Random;
 
 /// Trees of `shape` in a folder, the first number of them.
 fn trees(folder: &Path, count: u64, shape: Shape) -> Vec<PathBuf> {
@@ -122,6 +123,43 @@ fn a_first_job_comes_back_after_a_second_was_appended_on_bacula_9() {
 #[test]
 fn a_first_job_comes_back_after_a_second_was_appended_on_bacula_15() {
     appended(Release::V15);
+}
+
+/// Bacula notes where in the volume a file lies as finely as Maximum File Size says, and seeks there; what lies before
+/// is not recalled.
+fn a_file_by_seek(release: Release) {
+    let Some(mut site) = Site::new(release) else { return };
+    let tree = site.folder().join("tree");
+    fs::create_dir(&tree).unwrap();
+    let mut random = Random::new(9);
+    let (count, mut bytes) = (96, vec![0; 1 << 20]);
+    for file in 0..count {
+        random.fill(&mut bytes);
+        fs::write(tree.join(format!("{file:02}")), &bytes).unwrap();
+    }
+    let device = Device::new(DEVICE, "Cloud").line("Maximum File Size = 4000000");
+    let rig = site.bacula_with(device, Pool::new(POOL, DEVICE).label_format("Dedup-"));
+    let rig = rig.backup("tree", &tree).start().unwrap();
+    let full = rig.run("tree", Level::Full).unwrap().demand_ok().unwrap();
+    let file = tree.join("90");
+    let before = site.bytes_out();
+    let back = rig.restore_files(&[full.id], &[&file]).unwrap();
+    back.result.clone().demand_ok().unwrap();
+    assert!(fs::read(back.path(&file)).unwrap() == fs::read(&file).unwrap());
+    let (recalled, total) = (site.bytes_out() - before, count << 20);
+    println!("{recalled} bytes were recalled for a file of {} bytes, of {total}", bytes.len());
+    assert!(recalled >= bytes.len() as u64 && recalled * 5 < total, "{recalled} of {total}");
+    site.stop_and_check();
+}
+
+#[test]
+fn a_single_file_is_restored_by_seek_on_bacula_9() {
+    a_file_by_seek(Release::V9);
+}
+
+#[test]
+fn a_single_file_is_restored_by_seek_on_bacula_15() {
+    a_file_by_seek(Release::V15);
 }
 
 #[test]

@@ -40,11 +40,15 @@ fn the_daemon_is_swapped(release: Release) {
     let rig = rig.line(Daemon::File(0), "Maximum Bandwidth Per Job = 8 mb/s").start().unwrap();
 
     let id = under_way(&site, &rig);
+    let arrived = site.bytes_in() / FILE_SIZE as u64;
     site.daemon().kill();
     site.serve();
     let failed = rig.wait(id).unwrap();
-    assert_failed(&failed, &["[GDD-SD-"]);
-    assert!(failed.files < u64::from(FILES), "it ended at once: {failed:?}");
+    assert_failed(&failed, &["[GDD-SD-0007]", "is lost", "gdd status"]);
+    println!("{arrived} files had arrived, the job took {} of {FILES}", failed.files);
+    // Some were on their way through Bacula's buffers; none of the thousands behind them was taken.
+    let most = arrived + u64::from(FILES) / 4;
+    assert!(failed.files < most && most < u64::from(FILES), "it ended at once: {failed:?}");
 
     check_what_is_left(&rig, &source);
 

@@ -130,6 +130,8 @@ fn another_store_gives_nothing_back_and_takes_new_jobs() {
     site.serve();
     restore_fails(&rig, &new, &other, &words);
     assert_restored(&rig, &[&good], &source);
+    let [volume] = &new.volumes[..] else { unreachable!("one volume: {new:?}") };
+    rig.update(&format!("volume={volume} volstatus=Used")).unwrap();
     succeeds(&rig, &source);
     site.stop_and_check();
 }
@@ -146,6 +148,84 @@ fn a_wrong_configuration_of_the_driver_is_told() {
     fs::write(&configuration, "socket = \"/run/gdd/gdd.sock\"\n").unwrap();
     rig.restart(Daemon::Storage).unwrap();
     succeeds(&rig, &source); // The environment names the socket of this rig.
+    site.stop_and_check();
+}
+
+/// The file alone says where the daemon is: what every site has, and tests replace by the environment.
+#[test]
+fn the_configuration_of_the_driver_names_the_daemon() {
+    let Some(mut site) = Site::new(Release::V9) else { return };
+    let source = tree(&site, 16, 3);
+    let configuration = site.folder().join("plugin.toml");
+    let socket = site.folder().join("gdd.sock");
+    let path = configuration.to_str().unwrap();
+    let builder = site.bacula().env(Daemon::Storage, "GDD_SOCKET", "");
+    let rig = start(builder.env(Daemon::Storage, "GDD_PLUGIN_CONFIG", path), &source);
+    fs::write(&configuration, "socket = \"/nonexistent/gdd.sock\"\n").unwrap();
+    rig.restart(Daemon::Storage).unwrap();
+    fails(&rig, &["[GDD-SD-0003]", "/nonexistent/gdd.sock", "correct `socket` in plugin.toml"]);
+    fs::write(&configuration, format!("socket = \"{}\"\n", socket.display())).unwrap();
+    rig.restart(Daemon::Storage).unwrap();
+    succeeds(&rig, &source);
+    site.stop_and_check();
+}
+
+/// The daemon is stopped as systemd stops it, in the middle of a job: the job is told, nothing has to be cut off, and
+/// the store is closed as if nobody had been there.
+#[test]
+fn a_daemon_that_is_stopped_within_a_job_ends_well_and_says_so() {
+    let Some(mut site) = Site::new(Release::V9) else { return };
+    let source = tree(&site, 15, 40);
+    let builder = site.bacula().line(Daemon::File(0), "Maximum Bandwidth Per Job = 8 mb/s");
+    let rig = start(builder, &source);
+    let id = rig.submit("tree", Level::Full).unwrap();
+    rig.wait_for("bytes in the daemon", || Ok(site.bytes_in() > 4 << 20)).unwrap();
+    assert_eq!(rig.job_status(id).unwrap(), 'R', "it is in the middle");
+    let log = site.serving().log_file().to_owned();
+    site.daemon().stop(); // Demands exit code 0.
+    let failed = rig.wait(id).unwrap();
+    assert_failed(&failed, &["[GDD-SD-0027]", "the gdd daemon was stopped", "start it again"]);
+    let said = fs::read_to_string(&log).unwrap();
+    assert!(said.contains("the store is closed cleanly") && !said.contains("in time"), "{said}");
+    let checked = site.gdd.expect(0, &["fsck"]);
+    assert!(checked.stdout.ends_with(": clean\n"), "{checked:?}");
+    fs::remove_file(&log).unwrap();
+    site.serve();
+    let said = fs::read_to_string(&log).unwrap();
+    assert!(!said.contains("not closed cleanly"), "no recovery was needed: {said}");
+    succeeds(&rig, &source);
+    site.stop_and_check();
+}
+
+/// A driver for other Baculas than this one, made from ours by other version numbers in its list.
+fn driver_for_others(site: &Site) {
+    let drivers = site.folder().join("drivers");
+    let [driver] = &files(&drivers).unwrap()[..] else { unreachable!("one driver: {}", drivers.display()) };
+    let mut bytes = fs::read(driver).unwrap();
+    // Also where the compiler has made a comparison with a number of it.
+    let (mut patched, version) = (0, b"9.6.");
+    for at in 0..bytes.len() - version.len() {
+        if bytes[at..].starts_with(version) {
+            bytes[at..at + version.len()].copy_from_slice(b"9.4.");
+            patched += 1;
+        }
+    }
+    assert!(patched > 0, "the driver knows this version");
+    fs::write(driver, bytes).unwrap();
+}
+
+#[test]
+fn a_driver_for_another_bacula_is_told() {
+    let Some(mut site) = Site::new(Release::V9) else { return };
+    let source = tree(&site, 17, 3);
+    let good = site.bacula();
+    let whole = fs::read(&files(&site.folder().join("drivers")).unwrap()[0]).unwrap();
+    driver_for_others(&site);
+    let rig = start(good, &source);
+    fails(&rig, &["[GDD-ABI-0005]", "Bacula 9.6.7 is not known", "install a gdd for it"]);
+    fs::write(&files(&site.folder().join("drivers")).unwrap()[0], whole).unwrap();
+    rig.restart(Daemon::Storage).unwrap();
+    succeeds(&rig, &source);
     site.stop_and_check();
 }
 

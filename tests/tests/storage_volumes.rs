@@ -8,6 +8,7 @@ use std::process::Command;
 use gdd_rig::tree::{self, Shape};
 use gdd_rig::{Daemon, Device, FileSet, Job, Level, Pool, Release};
 use gdd_tests::bacula::{DEVICE, POOL, Site, VOLUME, assert_equal, assert_restored, volume_size};
+use gdd_tests::random::Random;
 
 /// Without extended attributes: bextract does not restore them, from whatever device.
 fn plain_tree_in(site: &Site) -> PathBuf {
@@ -113,6 +114,75 @@ fn tools_read_our_volumes_on_bacula_9() {
 #[test]
 fn tools_read_our_volumes_on_bacula_15() {
     tools_read(Release::V15);
+}
+
+/// What bextract has made is nothing, or the beginning of a file, which its own output says is short; never zeros.
+fn assert_nothing_made_up(tree: &Path, into: &Path) -> usize {
+    let (mut folders, mut found) = (vec![PathBuf::new()], 0);
+    let below = into.join(tree.strip_prefix("/").unwrap());
+    while let Some(folder) = folders.pop() {
+        let Ok(entries) = fs::read_dir(below.join(&folder)) else { continue };
+        for entry in entries.map(Result::unwrap) {
+            let (name, kind) = (folder.join(entry.file_name()), entry.file_type().unwrap());
+            if kind.is_dir() {
+                folders.push(name);
+            } else if kind.is_file() {
+                let (made, whole) = (fs::read(entry.path()).unwrap(), fs::read(tree.join(&name)).unwrap());
+                assert!(whole.starts_with(&made), "{}: other bytes than the file's", name.display());
+                found += usize::from(made == whole);
+            }
+        }
+    }
+    found
+}
+
+/// A volume without its daemon, and with a store that has lost what it refers to. The tools print why, and end with
+/// exit code 0 all the same, as they do after a read error of any device: what they print is what counts.
+fn tools_are_told(release: Release) {
+    let Some(mut site) = Site::new(release) else { return };
+    let tree = site.folder().join("tree");
+    fs::create_dir(&tree).unwrap();
+    let mut random = Random::new(77);
+    let mut bytes = vec![0; 300_000];
+    for file in 0..8 {
+        random.fill(&mut bytes);
+        fs::write(tree.join(format!("{file}")), &bytes).unwrap();
+    }
+    let rig = site.bacula().backup("tree", &tree).start().unwrap();
+    rig.run("tree", Level::Full).unwrap().demand_ok().unwrap();
+    site.daemon().stop();
+    let told = |words: &[&str]| {
+        let listed = rig.bls(DEVICE, VOLUME, &["-v"]).unwrap();
+        let (extracted, into) = rig.bextract(DEVICE, VOLUME, &[]).unwrap();
+        for printed in [&listed, &extracted] {
+            println!("{}: {}\n{}", printed.line, printed.status, printed.all());
+            for word in words {
+                assert!(printed.has(word), "no {word:?} in\n{}", printed.all());
+            }
+        }
+        assert_eq!(assert_nothing_made_up(&tree, &into), 0, "nothing could be read");
+        // The label needs no store.
+        assert!(rig.bls(DEVICE, VOLUME, &["-L"]).unwrap().has(VOLUME));
+    };
+    told(&["[GDD-SD-0003]", "no gdd daemon at", "systemctl start gdd"]);
+    // The store is there, and has lost the stream.
+    let streams = site.gdd.json(&["ls"])["streams"].as_array().unwrap().clone();
+    for stream in &streams {
+        site.gdd.expect(0, &["rm", stream["name"].as_str().unwrap()]);
+    }
+    site.serve();
+    told(&["[GDD-SD-0025]", "the store has no stream", "gdd fsck"]);
+    site.stop_and_check();
+}
+
+#[test]
+fn tools_are_told_what_is_missing_on_bacula_9() {
+    tools_are_told(Release::V9);
+}
+
+#[test]
+fn tools_are_told_what_is_missing_on_bacula_15() {
+    tools_are_told(Release::V15);
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! A check beside streams that are stored, restored and removed, and a vacuum.
 //!
 //! What would be found falsely, and how it is told apart:
-//! - A container that the vacuum frees while it is read: each is read under a reading visit, for which the vacuum waits.
+//! - A container that the vacuum frees while it is read: each is read under a reading visit, and the vacuum waits for
+//!   those.
 //! - Chunks and streams that come while the check goes on: the index is read as of one moment, and what it names is
 //!   durable. Containers that are not full are checked as far as that, and those that came later not at all.
 //! - A stream that is removed while its recipe is read, or its chunks are looked up: what is found about a stream

@@ -10,7 +10,7 @@
 //!   or a disk that fails, ends it.
 //! - A chunk counts as bad once, and every stream that needs it is named.
 //!
-//! A store that is open and at work is checked by [`check_open`]: see [`beside`](self::beside) for what that leaves out.
+//! A store that is open and at work is checked by [`check_open`]; what that leaves out stands in its module, `beside`.
 
 mod beside;
 mod containers;

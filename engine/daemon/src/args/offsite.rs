@@ -12,8 +12,9 @@ Both stores are directories of this machine. Where a daemon is at work on one of
 jobs, and its user must have access to the other one; a second daemon must be stopped. What is there already under the
 same name is left out, if its recipe there can be read; else that is written anew. Whether its chunks are there is asked
 with --check: TO answers by its index, which knows of damage that a scrub or a restore has met there. With --scrub
-everything in TO is read first; no daemon may be at work then. A copy that was stopped goes on when it is run again; of what is
-there, nothing is ever removed or changed. Names, owners and lineages come along; the time of storing is the copy's.
+everything in TO is read first; no daemon may be at work then. A copy that was stopped goes on when it is run again; of
+what is there, nothing is ever removed or changed. Names, owners and lineages come along; the time of storing is the
+copy's.
 
 Streams of storage mode keep their numbers, by which volumes refer to them. So a store that takes copies should have
 no volumes of its own, until it replaces the other one: a number that is taken there is refused, and new streams of

@@ -1,5 +1,5 @@
-//! What the shipped unit for systemd promises, against what the daemon does: a unit that forbids what gdd.toml allows, or
-//! kills a daemon that is about to close its store, is found here and not by an operator.
+//! What the shipped unit for systemd promises, against what the daemon does: a unit that forbids what gdd.toml allows,
+//! or kills a daemon that is about to close its store, is found here and not by an operator.
 
 use std::path::Path;
 use std::time::Duration;

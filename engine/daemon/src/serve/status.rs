@@ -75,7 +75,8 @@ pub fn outcome(state: &State) -> Result<Outcome> {
     }
     let more = json!({
         "state": "ready", "epoch": epoch, "io_mode": stats.io_mode, "io_notes": stats.io_notes,
-        "tuner": stats.settings.tuner, "tuned": stats.tuned, "cache": cache, "filter": stats.filter, "stats": stats, "recall_ns": recall,
+        "tuner": stats.settings.tuner, "tuned": stats.tuned, "cache": cache, "filter": stats.filter, "stats": stats,
+        "recall_ns": recall,
     });
     if let (Value::Object(object), Value::Object(more)) = (&mut object, more) {
         object.extend(more);

@@ -13,8 +13,8 @@
 //! - A connection that ends leaves its open streams as they are: the daemon keeps what it received as an abandoned
 //!   stream.
 //! - An error with [`lost`](StoreError::lost) voids every stream that was begun before and not finished; only
-//!   `unreleased` and `abandon` still answer for them. `begin`, `recall`, `length`, `retire` and `id` connect anew: the next
-//!   job may find a daemon again, this one does not.
+//!   `unreleased` and `abandon` still answer for them. `begin`, `recall`, `length`, `retire` and `id` connect anew: the
+//!   next job may find a daemon again, this one does not.
 
 use std::fmt;
 
