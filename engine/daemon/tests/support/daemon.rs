@@ -71,7 +71,8 @@ impl Told {
         let mut buffer = [0; 1000];
         loop {
             let len = self.socket.recv(&mut buffer);
-            let len = len.unwrap_or_else(|error| panic!("{words:?} comes: {error}: {:?}", self.messages));
+            let len =
+                len.unwrap_or_else(|error| unreachable!("{words:?} comes: {error}: {:?}", self.messages));
             let message = String::from_utf8_lossy(&buffer[..len]).into_owned();
             self.messages.push(message.clone());
             if message.contains(words) {
