@@ -50,12 +50,12 @@ pub fn renew(
     let mut writer = RecipeWriter::replace(io, recipes, header, &Side::BOTH)?;
     let mut entries = Vec::new();
     let copied = loop {
-        match reader.next_block(from, &mut entries) {
+        match reader.next_lines(from, &mut entries) {
             Ok(true) => {}
             Ok(false) => break Ok(()),
             Err(error) => break Err(error),
         }
-        if let Err(error) = entries.drain(..).try_for_each(|entry| writer.push_entry(io, entry)) {
+        if let Err(error) = entries.drain(..).try_for_each(|line| writer.push_again(io, line)) {
             break Err(error);
         }
     };

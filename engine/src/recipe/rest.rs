@@ -10,7 +10,7 @@ use gdd_uring::io::{self, FileId, Io, Open};
 
 use crate::error::{Error, Result};
 use crate::format::recipe::{ChunkParams, Owner, RecipeHeader};
-use crate::format::recipe_block::{self, Line, RECIPE_BLOCK_SIZE, RecipeEntry};
+use crate::format::recipe_block::{self, Line, RECIPE_BLOCK_SIZE};
 use crate::format::recipe_trailer::RecipeTrailer;
 use crate::format::{HEADER_SIZE, Place, StoreId};
 use crate::ids::RecipeId;
@@ -91,31 +91,29 @@ impl Rest {
         Ok(())
     }
 
-    /// Put the entries of block `block_seq` into `entries`, which is cleared, from the first copy in which it is good.
+    /// Put the lines of block `block_seq` into `lines`, which is cleared, from the first copy in which it is good.
     /// Whether there is one.
     ///
     /// # Errors
     /// As [`Rest::open`].
-    pub fn block(&mut self, io: &mut dyn Io, block_seq: u64, entries: &mut Vec<RecipeEntry>) -> Result<bool> {
+    pub fn block(&mut self, io: &mut dyn Io, block_seq: u64, lines: &mut Vec<Line>) -> Result<bool> {
         let offset = block_offset(block_seq);
         for copy in &self.copies {
             let left = usize::try_from(copy.size.saturating_sub(offset)).unwrap_or(usize::MAX);
             let len = left.min(RECIPE_BLOCK_SIZE) / HEADER_SIZE * HEADER_SIZE;
             // The last block is shorter, and a trailer behind it that cannot be read says nothing of it.
             for len in [len, len.saturating_sub(HEADER_SIZE)].into_iter().filter(|len| *len > 0) {
-                let mut lines = Vec::new();
+                lines.clear();
                 let read = io::read_at(io, copy.file, offset, len).map_err(Error::io("read", &copy.path));
                 let place = Place::new(&copy.path, offset);
-                let decoded = read
-                    .and_then(|bytes| recipe_block::decode(&bytes, self.recipe, block_seq, &mut lines, place));
+                let decoded =
+                    read.and_then(|bytes| recipe_block::decode(&bytes, self.recipe, block_seq, lines, place));
                 if or_lost(decoded)?.is_some() {
-                    entries.clear();
-                    entries.extend(lines.into_iter().filter_map(piece));
                     return Ok(true);
                 }
             }
         }
-        entries.clear();
+        lines.clear();
         Ok(false)
     }
 
@@ -184,14 +182,6 @@ impl Copy {
     ) -> Result<Option<T>> {
         let read = io::read_at(io, self.file, offset, HEADER_SIZE).map_err(Error::io("read", &self.path));
         or_lost(read.and_then(|block| decode(&block, Place::new(&self.path, offset))))
-    }
-}
-
-/// The part of the stream that a line stands for. A mark stands for none; without it a slice is checked by its chunk.
-fn piece(line: Line) -> Option<RecipeEntry> {
-    match line {
-        Line::Piece(entry) => Some(entry),
-        Line::Mark(_) => None,
     }
 }
 
