@@ -4,6 +4,9 @@
 //! which only the place in it is not known. So what it needs is needed by a stream again, and is not freed before somebody
 //! gives that up.
 //!
+//! Where a stream is made of slices, a run begins behind those whose marks are lost, and ends before those of which a
+//! part is: what is kept can be proved.
+//!
 //! # Crash consistency
 //! A piece is a recipe like any other: durable, then named in the index. Cut off and run again, it makes pieces of
 //! other names beside those that there are.
@@ -56,13 +59,16 @@ fn all(core: &Core, io: &mut dyn Io, name: &str, recipe: RecipeId, rest: &mut Re
         }
         let name = free_name(core, &base, &mut number)?;
         let mut writer = RecipeWriter::create(io, &core.paths.recipes(), header(core, name, rest))?;
-        let mut stretch = Stretch::default();
+        let mut sieve = Sieve::default();
+        drop(lines.drain(..unproved(&lines)));
         let copied = loop {
-            if let Err(error) = lines.iter().try_for_each(|line| stretch.take(io, &mut writer, *line)) {
+            sieve.take(&lines);
+            if let Err(error) = sieve.ready.drain(..).try_for_each(|line| writer.push_again(io, line)) {
                 break Err(error);
             }
             block += 1;
             match rest.block(io, block, &mut lines) {
+                Ok(true) if sieve.marked_until == 0 && unproved(&lines) > 0 => break Ok(()),
                 Ok(true) if block < rest.block_count => {}
                 Ok(_) => break Ok(()),
                 Err(error) => break Err(error),
@@ -80,34 +86,36 @@ fn all(core: &Core, io: &mut dyn Io, name: &str, recipe: RecipeId, rest: &mut Re
     Ok(pieces)
 }
 
-/// What was read of a run and is not written: marks, and pieces before all that they describe. At a run's edges marks
-/// may be there without their pieces, and slices without their marks; neither can be checked, so they are left out.
-#[derive(Default)]
-struct Stretch {
-    lines: Vec<Line>,
-    /// Bytes that the marks describe, and that the pieces behind them have.
-    marked: u64,
-    pieced: u64,
+/// Lines at the start of a block up to the last slice that no mark in it describes.
+fn unproved(lines: &[Line]) -> usize {
+    let first = lines.iter().position(|line| matches!(line, Line::Mark(_))).unwrap_or(lines.len());
+    let slice = |line: &Line| matches!(line, Line::Piece(entry) if entry.slice);
+    lines[..first].iter().rposition(slice).map_or(0, |last| last + 1)
 }
 
-impl Stretch {
-    fn take(&mut self, io: &mut dyn Io, writer: &mut RecipeWriter, line: Line) -> Result<()> {
-        match line {
-            Line::Piece(entry) if self.lines.is_empty() => {
-                return if entry.slice { Ok(()) } else { writer.push_entry(io, entry) };
+/// Holds lines back until all that their marks describe is there.
+#[derive(Default)]
+struct Sieve {
+    at: u64,
+    marked_until: u64,
+    held: Vec<Line>,
+    ready: Vec<Line>,
+}
+
+impl Sieve {
+    fn take(&mut self, lines: &[Line]) {
+        for line in lines {
+            self.held.push(*line);
+            match line {
+                Line::Mark(mark) => {
+                    self.marked_until = self.marked_until.max(self.at).saturating_add(mark.length.into());
+                }
+                Line::Piece(entry) => self.at = self.at.saturating_add(entry.bytes()),
             }
-            Line::Piece(entry) => self.pieced += entry.bytes(),
-            Line::Mark(mark) => self.marked += u64::from(mark.length),
+            if self.at >= self.marked_until {
+                self.ready.append(&mut self.held);
+            }
         }
-        self.lines.push(line);
-        if self.pieced < self.marked {
-            return Ok(());
-        }
-        (self.marked, self.pieced) = (0, 0);
-        self.lines.drain(..).try_for_each(|line| match line {
-            Line::Piece(entry) => writer.push_entry(io, entry),
-            Line::Mark(mark) => writer.push_mark(io, mark),
-        })
     }
 }
 
@@ -134,5 +142,32 @@ fn header(core: &Core, name: String, rest: &Rest) -> RecipeHeader {
         params: old.map_or_else(ChunkParams::default, |header| header.params),
         owner: Owner::Manual,
         lineage: String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::recipe_block::{Mark, RecipeEntry};
+    use crate::ids::ChunkHash;
+
+    #[test]
+    fn slices_are_kept_with_all_of_their_marks_or_not_at_all() {
+        let hash = ChunkHash([7; 32]);
+        let whole = Line::Piece(RecipeEntry::whole(hash, 100));
+        let slice =
+            |length| Line::Piece(RecipeEntry { hash, chunk_offset: 5, length, repeat: 1, slice: true });
+        let mark = |length| Line::Mark(Mark { hash, length });
+        let mut lines = vec![slice(1), whole, slice(2), whole, mark(20), mark(10), slice(30), whole];
+        lines.extend([mark(20), slice(10)]);
+        assert_eq!(unproved(&lines), 3, "the marks of the first slices are lost");
+        let (first, rest) = lines[3..].split_at(2);
+        let mut sieve = Sieve::default();
+        sieve.take(first);
+        assert_eq!(sieve.ready, [whole]);
+        sieve.take(rest);
+        assert_eq!(sieve.ready, [whole, mark(20), mark(10), slice(30), whole]);
+        assert_eq!(sieve.held, [mark(20), slice(10)], "the rest of these is lost");
+        assert_eq!(unproved(&[whole, mark(20), slice(10)]), 0);
     }
 }

@@ -7,7 +7,6 @@ use gdd_uring::io::Io;
 use crate::error::{Error, Result};
 use crate::format::StoreId;
 use crate::format::recipe::RecipeHeader;
-use crate::format::recipe_block::Line;
 use crate::index::RecipeRow;
 use crate::poison::Poison;
 
@@ -49,18 +48,14 @@ pub fn renew(
         set::unlink(io, &side.temporary(recipes, row.recipe))?;
     }
     let mut writer = RecipeWriter::replace(io, recipes, header, &Side::BOTH)?;
-    let mut lines = Vec::new();
+    let mut entries = Vec::new();
     let copied = loop {
-        match reader.next_lines(from, &mut lines) {
+        match reader.next_lines(from, &mut entries) {
             Ok(true) => {}
             Ok(false) => break Ok(()),
             Err(error) => break Err(error),
         }
-        let mut push = |line| match line {
-            Line::Piece(entry) => writer.push_entry(io, entry),
-            Line::Mark(mark) => writer.push_mark(io, mark),
-        };
-        if let Err(error) = lines.drain(..).try_for_each(&mut push) {
+        if let Err(error) = entries.drain(..).try_for_each(|line| writer.push_again(io, line)) {
             break Err(error);
         }
     };

@@ -9,7 +9,6 @@ use gdd_uring::io::Io;
 use crate::error::{Error, Result};
 use crate::format::StoreId;
 use crate::format::recipe::RecipeHeader;
-use crate::format::recipe_block::Line;
 use crate::format::recipe_trailer::RecipeTrailer;
 use crate::ids::RecipeId;
 use crate::index::RecipeRow;
@@ -174,10 +173,7 @@ fn copy_entries(io: &mut dyn Io, reader: &mut RecipeReader, writer: &mut RecipeW
     let mut lines = Vec::new();
     while reader.next_lines(io, &mut lines)? {
         for line in lines.drain(..) {
-            match line {
-                Line::Piece(entry) => writer.push_entry(io, entry)?,
-                Line::Mark(mark) => writer.push_mark(io, mark)?,
-            }
+            writer.push_again(io, line)?;
         }
     }
     Ok(())

@@ -142,6 +142,17 @@ impl RecipeWriter {
         self.push_line(io, Line::Mark(mark))
     }
 
+    /// Append a line of another recipe. See [`RecipeWriter::push_entry`].
+    ///
+    /// # Errors
+    /// The disk refused: abort.
+    pub(super) fn push_again(&mut self, io: &mut dyn Io, line: Line) -> Result<()> {
+        match line {
+            Line::Piece(entry) => self.push_entry(io, entry),
+            Line::Mark(mark) => self.push_mark(io, mark),
+        }
+    }
+
     fn push_line(&mut self, io: &mut dyn Io, line: Line) -> Result<()> {
         if self.entries.len() == RECIPE_BLOCK_ENTRIES {
             self.close_block();
