@@ -89,7 +89,9 @@ fn repaired_text(repaired: &Repaired) -> String {
         out.push_str(&salvaged(aside));
     }
     if !repaired.salvaged.is_empty() {
-        out.push_str("the next vacuum frees what only the lost parts of these needed; a daemon runs one a day\n");
+        out.push_str(
+            "the next vacuum frees what only the lost parts of these needed; a daemon runs one a day\n",
+        );
     }
     if let Some(left) = &repaired.left {
         out.push_str("now: ");
