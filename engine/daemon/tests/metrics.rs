@@ -88,8 +88,8 @@ fn every_stage_is_seen_everywhere() {
             ["count", "p50", "p99", "p999", "max", "sum"].map(|field| found[field].as_u64().unwrap());
         assert!(count > 0 && p50 <= p99 && p99 <= p999 && p999 <= max && max <= sum + sum / 64, "{found}");
         assert!(found["hdr"].is_null(), "only when it is asked for");
-        let row = text.text().lines().find(|line| line.split(' ').next() == Some(name));
-        assert!(row.is_some_and(|row| row.ends_with(stage.what())), "{name}: {}", text.text());
+        let is_row = |line: &str| line.starts_with(&format!("{name} ")) && line.ends_with(stage.what());
+        assert!(text.text().lines().any(is_row), "{name}: {}", text.text());
         assert!(page.value(&format!("gdd_stage_seconds_count{{stage=\"{name}\"}}")) >= 1.0);
     }
     // An extent has 4 MiB, and each put of this daemon has at least ten of them.
