@@ -38,7 +38,8 @@ impl Sampler {
         let started = Instant::now();
         let mut seen = vec![(Duration::ZERO, 0)];
         while !self.is_over.load(Ordering::Relaxed) {
-            let due = LOOK_EVERY * u32::try_from(seen.len()).unwrap_or(u32::MAX);
+            // From the look before, however late that was: two looks close together show a rate that never was.
+            let due = seen.last().map_or(Duration::ZERO, |last: &(Duration, u64)| last.0) + LOOK_EVERY;
             std::thread::park_timeout(due.saturating_sub(started.elapsed()));
             if started.elapsed() >= due {
                 seen.push((started.elapsed(), self.bytes.load(Ordering::Relaxed)));
