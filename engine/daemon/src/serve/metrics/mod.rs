@@ -1,7 +1,7 @@
 //! What monitoring reads: everything that `gdd status` shows as numbers, in Prometheus' format.
 //!
-//! Names are `gdd_...`, bytes and seconds are the units, and counters start at 0 with the daemon. Who scrapes often costs
-//! the store little: what must be looked up in the index and on the disk is looked up once in [`STATS_KEPT`].
+//! Names are `gdd_...`, bytes and seconds are the units, and counters start at 0 with the daemon. Who scrapes often
+//! costs the store little: what must be looked up in the index and on the disk is looked up once in [`STATS_KEPT`].
 
 mod http;
 mod page;
