@@ -11,7 +11,7 @@ use crate::core::Core;
 use crate::error::{Error, Result};
 use crate::ids::ChunkHash;
 use crate::index::RecipeState;
-use crate::observe::RecallHistograms;
+use crate::observe::Histograms;
 use crate::options::Trust;
 use crate::recall::cache::SegmentCache;
 use crate::recall::proof::Proof;
@@ -39,8 +39,8 @@ pub struct Get {
 pub struct Shelf {
     /// Segments read lately.
     pub cache: Arc<SegmentCache>,
-    /// Latencies by kind.
-    pub latencies: Arc<RecallHistograms>,
+    /// Where the time of each chunk is recorded.
+    pub histograms: Arc<Histograms>,
 }
 
 impl Shelf {
@@ -48,7 +48,7 @@ impl Shelf {
     #[must_use]
     pub fn new(bytes: usize, trust: Trust) -> Self {
         let cache = SegmentCache::new(bytes as u64).trusting(trust);
-        Self { cache: Arc::new(cache), latencies: Arc::default() }
+        Self { cache: Arc::new(cache), histograms: Arc::default() }
     }
 }
 
@@ -57,12 +57,12 @@ impl Shelf {
 /// # Errors
 /// The disk refused.
 pub fn recall(core: &Core, shelf: &Shelf) -> Result<Recall> {
-    let (cache, latencies) = (Arc::clone(&shelf.cache), Arc::clone(&shelf.latencies));
+    let cache = Arc::clone(&shelf.cache);
     let index = Arc::clone(&core.index);
     // A simulation steps everything on one thread.
     let mut config = RecallConfig::default();
     config.helper &= core.source.mode() != "sim";
-    Ok(Recall::new(core.open_io()?, core.paths.root(), index, cache, latencies, config))
+    Ok(Recall::new(core.open_io()?, core.paths.root(), index, cache, &shelf.histograms, config))
 }
 
 /// A chunk of a stream.

@@ -58,8 +58,12 @@ pub struct Stats {
     pub index_lookups: u64,
     /// Container directories that this process read.
     pub directories_loaded: u64,
+    /// Chunks that this process appended.
+    pub chunks_appended: u64,
     /// Group commits of this process.
     pub commits: u64,
+    /// Turns of workers that had to wait for a batch buffer: the device is the limit.
+    pub waits_for_device: u64,
     /// How the disk is reached.
     pub io_mode: String,
     /// Fallbacks, with their remedies.
@@ -167,7 +171,9 @@ pub fn collect(io: &mut dyn Io, sources: Sources<'_>) -> Result<Stats> {
         near_hits: count(&|counters| counters.near_hits.get()),
         index_lookups: count(&|counters| counters.index_lookups.get()),
         directories_loaded: count(&|counters| counters.directories_loaded.get()),
+        chunks_appended: count(&|counters| counters.appended.get()),
         commits: count(&|counters| counters.rounds.get()),
+        waits_for_device: count(&|counters| counters.waits_for_device.get()),
         io_mode: sources.io.0,
         io_notes: sources.io.1,
         workers: sources.counters.len(),

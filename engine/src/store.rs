@@ -3,6 +3,7 @@
 //! Opening for writing: lock -> superblock -> new epoch, durable -> index -> recovery -> filter -> marked as in use,
 //! durable -> threads. Closing is the reverse; only a store whose every task ended well is marked as closed cleanly.
 
+mod timed;
 mod upkeep;
 
 use std::path::Path;
@@ -16,7 +17,7 @@ use gdd_uring::probe::{self, TRIAL_PREFIX};
 
 use crate::ballast;
 use crate::core::{Core, Seed};
-use crate::driver::{self, Sleep};
+use crate::driver::{self, Patience};
 use crate::error::{Error, Result};
 use crate::filter::{Filter, FilterConfig};
 use crate::format::StoreId;
@@ -28,7 +29,7 @@ use crate::index::{ContainerRow, ContainerState, Index, RecipeRow, RecipeState};
 use crate::ingest::named::NamedPut;
 use crate::ingest::{Put, PutOptions};
 use crate::leaving::Leaving;
-use crate::observe::RecallHistograms;
+use crate::observe::Histograms;
 use crate::opening::{self, FilterHome, Opening};
 use crate::options::{Access, Options, Trust};
 use crate::paths::Paths;
@@ -39,6 +40,7 @@ use crate::shard::mailbox::Door;
 use crate::stats::{self, Stats};
 use crate::superblocks;
 use crate::suspects::Suspects;
+use timed::Timed;
 
 /// An open store. Share it between threads by reference.
 pub struct Store {
@@ -152,7 +154,7 @@ impl Store {
     /// The store is open for reading only, the name is taken, or the store failed.
     pub fn put(&self, name: &str) -> Result<Put> {
         self.writable()?;
-        Put::begin(Arc::clone(&self.core), name, Box::new(Sleep))
+        Put::begin(Arc::clone(&self.core), name, self.patience())
     }
 
     /// The same with options.
@@ -161,7 +163,7 @@ impl Store {
     /// As [`Store::put`]; or the lineage is unusable.
     pub fn put_with(&self, name: &str, options: PutOptions) -> Result<Put> {
         self.writable()?;
-        Put::begin_with(Arc::clone(&self.core), name, options, Box::new(Sleep))
+        Put::begin_with(Arc::clone(&self.core), name, options, self.patience())
     }
 
     /// Begin to store a stream that was cut and hashed elsewhere.
@@ -170,7 +172,7 @@ impl Store {
     /// As [`Store::put_with`].
     pub fn put_named(&self, name: &str, options: PutOptions) -> Result<NamedPut> {
         self.writable()?;
-        NamedPut::begin(Arc::clone(&self.core), name, options, Box::new(Sleep))
+        NamedPut::begin(Arc::clone(&self.core), name, options, self.patience())
     }
 
     /// Begin to restore a stream.
@@ -189,11 +191,11 @@ impl Store {
         get::recall(&self.core, &self.shelf)
     }
 
-    /// Room for the segments of a service of its own, checked up to `trust`; its latencies count with the store's.
+    /// Room for the segments of a service of its own, checked up to `trust`; its times count with the store's.
     #[must_use]
     pub fn another_shelf(&self, trust: Trust) -> Shelf {
         let bytes = self.core.budget.service_segments;
-        Shelf { latencies: Arc::clone(&self.shelf.latencies), ..Shelf::new(bytes, trust) }
+        Shelf { histograms: Arc::clone(&self.shelf.histograms), ..Shelf::new(bytes, trust) }
     }
 
     /// The cache of segments read for restores by this process.
@@ -202,10 +204,10 @@ impl Store {
         self.shelf.cache.stats()
     }
 
-    /// Recall latencies of this process, by kind.
+    /// How long each stage of the work on this store takes, since it was opened.
     #[must_use]
-    pub fn latencies(&self) -> &RecallHistograms {
-        &self.shelf.latencies
+    pub fn histograms(&self) -> &Arc<Histograms> {
+        &self.shelf.histograms
     }
 
     /// The streams that can be restored, by name.
@@ -278,6 +280,11 @@ impl Store {
         opening::finish(&self.core)
     }
 
+    /// How a stream's thread waits for the workers.
+    fn patience(&self) -> Box<dyn Patience> {
+        Box::new(Timed::new(self.shelf.histograms.recorder()))
+    }
+
     fn writable(&self) -> Result<()> {
         match self.access {
             Access::ReadWrite => Ok(()),
@@ -290,7 +297,9 @@ impl Store {
         let seed = self.core.seed.clone();
         let (workers, cores) = (seed.workers, core_affinity::get_core_ids().unwrap_or_default());
         let pin = pin && cores.len() >= workers && workers > 1;
-        let counters: Vec<Arc<Counters>> = (0..workers).map(|_| Arc::default()).collect();
+        let counted =
+            || Arc::new(Counters { stages: self.shelf.histograms.recorder(), ..Counters::default() });
+        let counters: Vec<Arc<Counters>> = (0..workers).map(|_| counted()).collect();
         let mut doors = Vec::with_capacity(workers);
         for number in 0..workers {
             let (seed, counters, core) =

@@ -160,6 +160,52 @@ fn a_get_with_json_keeps_the_stream_apart_from_the_object() {
 }
 
 #[test]
+fn status_says_how_long_stages_take() {
+    let (folder, gdd) = store();
+    let serving = Serving::start(&gdd, folder.path());
+    let client = gdd.with_env("GDD_SOCKET", serving.socket().to_str().unwrap());
+    client.put("name", Stream::new(Content::Random, 1, 9_000_000));
+    let status = client.json(&["status"]);
+    let stages = list(&status, "stages_ns");
+    let names: Vec<_> = stages.iter().map(|stage| text(stage, "stage")).collect();
+    let expected = [
+        "ring_wait",
+        "ring_held",
+        "stream_wait",
+        "cut_hash",
+        "filter",
+        "index",
+        "append",
+        "write",
+        "sync",
+        "commit",
+        "recall_cache_hit",
+        "recall_read_ahead",
+        "recall_cold",
+    ];
+    assert_eq!(names, expected, "programs know them by these names");
+    for stage in stages {
+        assert!(!text(stage, "of").is_empty() && at(stage, "mean").is_f64(), "{stage}");
+        let fields = ["p50", "p90", "p99", "p999", "max"].map(|field| number(stage, field));
+        assert!(fields.is_sorted(), "{stage}");
+        assert!(number(stage, "sum") >= fields[0] || number(stage, "count") == 0, "{stage}");
+    }
+    for (stage, least) in [("cut_hash", 3), ("filter", 1), ("append", 1), ("sync", 1), ("commit", 1)] {
+        let found = stages.iter().find(|found| text(found, "stage") == stage).unwrap();
+        assert!(number(found, "count") >= least, "{found}");
+    }
+    assert_eq!(list(&status, "recall_ns").len(), 3);
+    assert_eq!(number(&status, "command_line.done.logical_bytes"), 9_000_000);
+    assert!(number(&status, "resident_bytes") > 1_000_000);
+    for field in ["receipts", "logical_bytes", "wire_bytes", "new_bytes", "stored_bytes", "bytes_back"] {
+        assert_eq!(number(&status, &format!("services.storage.done.{field}")), 0);
+    }
+    let metrics = client.json(&["status", "--prometheus"]);
+    assert!(text(&metrics, "metrics").contains("# TYPE gdd_stage_seconds histogram\n"), "{metrics}");
+    assert!(text(&metrics, "content_type").starts_with("text/plain"));
+}
+
+#[test]
 fn the_version_is_told() {
     let mut command = Gdd::at("/nonexistent".as_ref()).command();
     let output = Command::output(command.arg("--version")).unwrap();

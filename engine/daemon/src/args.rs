@@ -8,6 +8,7 @@ mod rebuild;
 mod reconcile;
 mod rehydrate;
 mod scrub;
+mod status;
 mod tune;
 mod vacuum;
 
@@ -23,7 +24,10 @@ use gdd_uring::probe::Mode;
 
 use crate::config::{self, Config, Net, NetDomain};
 use crate::size;
-pub use bench::{Bench, BenchIngest, BenchIo, BenchRecall, BenchStages, IngestPart, RecallPart, Scenario};
+pub use bench::{
+    Bench, BenchIngest, BenchIo, BenchRecall, BenchReport, BenchStages, IngestPart, RecallPart, Recording,
+    Scenario,
+};
 pub use fsck::Fsck;
 pub use init::Init;
 pub use offsite::{Copy, Export, Import, Which};
@@ -31,6 +35,7 @@ pub use rebuild::RebuildIndex;
 pub use reconcile::Reconcile;
 pub use rehydrate::Rehydrate;
 pub use scrub::Scrub;
+pub use status::Status;
 pub use tune::Tune;
 pub use vacuum::Vacuum;
 
@@ -177,7 +182,7 @@ pub enum Command {
     /// Run the daemon on a store
     Serve(Serve),
     /// Show how the daemon is; exit code 4 when none answers
-    Status,
+    Status(Status),
     /// Make an empty store
     Init(Init),
     /// Store a stream: a file, a directory (as tar), or standard input

@@ -60,6 +60,17 @@ pub struct Config {
     pub vacuum: Vacuum,
     /// Clients of bothsides mode.
     pub net: Net,
+    /// What monitoring may read over HTTP.
+    pub metrics: Metrics,
+}
+
+/// Where monitoring connects.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Metrics {
+    /// Address and port to listen at; none: nobody can connect.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub listen: Option<SocketAddr>,
 }
 
 /// Where clients of bothsides mode connect, and with which keys.
@@ -203,6 +214,7 @@ impl Default for Config {
             scrub: Scrub::default(),
             vacuum: Vacuum::default(),
             net: Net::default(),
+            metrics: Metrics::default(),
         }
     }
 }

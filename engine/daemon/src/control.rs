@@ -64,7 +64,13 @@ pub struct Asked {
 #[serde(tag = "request", rename_all = "snake_case")]
 pub enum Request {
     /// How the daemon is.
-    Status,
+    Status {
+        /// With the histograms whole, as [`gdd_engine::observe::encode`] writes them.
+        #[serde(default)]
+        histograms: bool,
+    },
+    /// The same as a page for monitoring.
+    Metrics,
     /// The streams.
     Ls,
     /// What the store holds.

@@ -28,6 +28,20 @@ pub fn show(span: u64) -> String {
     format!("{}{unit}", span / seconds)
 }
 
+/// A short time, given in nanoseconds, in the unit that suits it: `850 ns`, `12.3 us`, `4.56 ms`, `1.20 s`.
+#[must_use]
+pub fn show_ns(nanoseconds: u64) -> String {
+    let (unit, size) = match nanoseconds {
+        0..1_000 => return format!("{nanoseconds} ns"),
+        1_000..1_000_000 => ("us", 1e3),
+        1_000_000..1_000_000_000 => ("ms", 1e6),
+        _ => ("s", 1e9),
+    };
+    let value = crate::size::to_float(nanoseconds) / size;
+    let digits = if value < 10.0 { 2 } else { usize::from(value < 100.0) };
+    format!("{value:.digits$} {unit}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -40,6 +54,8 @@ mod tests {
         }
         assert_eq!(parse("never"), Ok(None));
         assert_eq!(show(61), "61s");
+        let short = [850, 12_345, 4_560_000, 123_456_789, 1_200_000_000].map(show_ns);
+        assert_eq!(short, ["850 ns", "12.3 us", "4.56 ms", "123 ms", "1.20 s"]);
         for text in ["", "d", "-1d", "1.5h", "0s", "0d", "12", "99999999999999999999d", "213503982334602d"] {
             assert!(parse(text).is_err(), "{text}");
         }

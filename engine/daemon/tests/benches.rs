@@ -72,6 +72,81 @@ fn stages_and_io_run() {
 }
 
 #[test]
+fn saved_runs_become_a_page() {
+    let place = Place::new();
+    let ingest = ["bench", "ingest", "--bytes", "16m", "--runs", "1", "--streams", "2", "--json", "--save"];
+    for name in ["one.json", "other.json"] {
+        let object = place.ok(&[&ingest[..], &[name]].concat()).object();
+        let record = &object["record"];
+        assert_eq!((&record["bench"], record["rates"].as_array().unwrap().len()), (&"ingest".into(), 7));
+        let flows = record["flows"].as_array().unwrap();
+        assert_eq!(flows.len(), 4, "{record}");
+        assert!(flows.iter().all(|flow| !flow["points"].as_array().unwrap().is_empty()), "{record}");
+        let curves = record["curves"].as_array().unwrap();
+        for stage in ["cut_hash", "filter", "append", "sync", "commit"] {
+            let of = |group: &str| curves.iter().any(|one| one["name"] == stage && one["group"] == group);
+            assert!(of("new data, 1 stream") && of("new data, 2 streams"), "{stage}: {record}");
+        }
+        let saved: Value = serde_json::from_slice(&std::fs::read(place.join(name)).unwrap()).unwrap();
+        assert_eq!(saved["record"]["curves"], record["curves"]);
+    }
+    let made = place.ok(&["bench", "report", "one.json", "--json"]).object();
+    assert_eq!((&made["written"], &made["runs"]), (&"report.html".into(), &1.into()), "{made}");
+    let page = std::fs::read_to_string(place.join("report.html")).unwrap();
+    assert!(page.starts_with("<!DOCTYPE html>") && page.trim_end().ends_with("</html>"));
+    assert_eq!(
+        page.matches("<svg").count(),
+        4 + 4,
+        "a picture of each group over time, and one of its times"
+    );
+    for words in ["one.json", "new data, 2 streams", "cut_hash", "p99.9", "ceiling"] {
+        assert!(page.contains(words), "{words}");
+    }
+    assert!(!page.contains("src=") && !page.contains("href="), "it needs nothing besides itself");
+    place.ok(&["bench", "report", "one.json", "other.json", "-o", "compared.html"]);
+    let page = std::fs::read_to_string(place.join("compared.html")).unwrap();
+    assert!(page.contains("one.json") && page.contains("other.json") && page.contains("B / A"));
+    assert!(page.matches("<svg").count() > 4 + 4, "a picture of each stage of each group");
+    std::fs::write(place.join("none.json"), "{}").unwrap();
+    let refused = place.run(&["bench", "report", "none.json"]);
+    assert!(refused.code == Some(2) && refused.err.contains("--save"), "{refused:?}");
+}
+
+#[test]
+fn runs_of_different_benches_are_not_compared() {
+    let place = Place::new();
+    place.ok(&["bench", "recall", "--bytes", "16m", "--sizes", "64k", "--save", "recall.json"]);
+    place.ok(&["bench", "report", "recall.json"]);
+    let page = std::fs::read_to_string(place.join("report.html")).unwrap();
+    assert!(page.contains("restore, chunks of 64k, by BLAKE3") && page.contains("raw read, 8 pieces"));
+    let words =
+        ["bench", "ingest", "--bytes", "8m", "--runs", "1", "--histograms", "off", "--save", "ingest.json"];
+    place.ok(&words);
+    let saved: Value = serde_json::from_slice(&std::fs::read(place.join("ingest.json")).unwrap()).unwrap();
+    assert_eq!(saved["record"]["curves"].as_array().unwrap().len(), 0, "nothing was recorded: {saved}");
+    let refused = place.run(&["bench", "report", "recall.json", "ingest.json"]);
+    assert!(refused.code == Some(2) && refused.err.contains("different benches"), "{refused:?}");
+}
+
+#[test]
+fn the_cost_of_recording_is_measured_in_pairs() {
+    let place = Place::empty();
+    let words = ["bench", "ingest", "--histograms", "paired", "--bytes", "8m", "--runs", "3", "--json"];
+    let object = place.ok(&words).object();
+    for kind in ["new", "known"] {
+        for figure in ["bytes_per_second", "cpu_seconds_per_gigabyte"] {
+            let pairs = &object[kind][figure];
+            assert_eq!(pairs["ratio"]["values"].as_array().unwrap().len(), 3, "{object}");
+            ["on", "off", "ratio"].iter().for_each(|name| assert!(rate(&pairs[name]) > 0.0));
+        }
+    }
+    let only = place.ok(&[&words[..], &["--only", "known"]].concat()).object();
+    assert_eq!(only["new"]["bytes_per_second"]["on"]["values"].as_array().unwrap().len(), 0, "{only}");
+    rate(&only["known"]["bytes_per_second"]["ratio"]);
+    assert!(list(&place.join("")).is_empty(), "scratch files are removed");
+}
+
+#[test]
 fn too_little_room_is_said_before() {
     let place = Place::empty();
     let ended = place.run(&["bench", "ingest", "--bytes", "64t"]);

@@ -1,8 +1,11 @@
-//! Histograms in the text format that HdrHistogram's own plotter reads (`.hgrm`).
+//! Histograms in the forms that HdrHistogram's own tools read: as text for its plotter (`.hgrm`), and whole, in base64.
 
 use std::io::{self, Write};
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use hdrhistogram::Histogram;
+use hdrhistogram::serialization::{Deserializer, Serializer, V2DeflateSerializer};
 
 /// Steps per half of the distance to 100 %, as other writers of this format have it.
 const TICKS_PER_HALF: u32 = 5;
@@ -35,9 +38,38 @@ pub fn write_hgrm(histogram: &Histogram<u64>, out: &mut dyn Write) -> io::Result
     writeln!(out, "#[Buckets = {buckets:>12}, SubBuckets     = {halves:>12}]")
 }
 
+/// The whole histogram: HdrHistogram's format V2, compressed, in base64, as its log files have it.
+#[must_use]
+pub fn encode(histogram: &Histogram<u64>) -> String {
+    let mut bytes = Vec::new();
+    let written = V2DeflateSerializer::new().serialize(histogram, &mut bytes);
+    written.expect("memory takes every histogram of counts that fit 63 bits");
+    BASE64_STANDARD.encode(bytes)
+}
+
+/// The histogram that [`encode`] wrote.
+///
+/// # Errors
+/// A sentence: the text is none.
+pub fn decode(text: &str) -> Result<Histogram<u64>, String> {
+    let bytes = BASE64_STANDARD.decode(text).map_err(|error| format!("no base64: {error}"))?;
+    let read = Deserializer::new().deserialize(&mut bytes.as_slice());
+    read.map_err(|error| format!("no histogram in HdrHistogram's format V2: {error}"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_histogram_comes_back_from_base64() {
+        let mut histogram = Histogram::<u64>::new(3).unwrap();
+        (1..=1000).for_each(|n| histogram.record(n * n).unwrap());
+        let text = encode(&histogram);
+        assert!(text.starts_with("HISTFAAA"), "the mark by which other tools know it: {text}");
+        assert_eq!(decode(&text).unwrap(), histogram);
+        assert!(decode("").is_err() && decode("HISTFAAA").is_err() && decode("?").is_err());
+    }
 
     #[test]
     fn percentiles_rise_to_the_total() {

@@ -1,79 +1,49 @@
-//! Recall latencies by kind, recorded by each reader on its own and merged now and then.
+//! The histograms of an open store: each thread records into counters of its own, and whoever asks adds them up.
+//!
+//! No lock is taken for a record, and nobody who asks holds a thread up. A thread that ends leaves its counters to the
+//! next one, so nothing that was counted is lost and memory is bounded by the threads that were there at once.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
-/// Longest latency that is told apart from longer ones, in nanoseconds: a minute.
-const LATENCY_NS_MAX: u64 = 60_000_000_000;
+use super::buckets::{self, Buckets};
+use super::stage::{Kind, Stage};
 
-/// Digits kept of each latency.
-const DIGITS: u8 = 3;
+/// One thread's counters, by stage.
+type Slot = [Buckets; Stage::ALL.len()];
 
-/// A reader merges what it recorded after so many chunks, so that somebody who watches sees a long restore move.
-const MERGE_EVERY: u32 = 1 << 16;
-
-/// How a chunk was found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Kind {
-    /// In the cache.
-    CacheHit,
-    /// Brought by read-ahead before it was asked for.
-    ReadAhead,
-    /// By waiting for the disk.
-    Cold,
+/// What all threads of a store saw since it was opened.
+#[derive(Debug, Default)]
+pub struct Histograms {
+    slots: Mutex<Slots>,
+    /// Nothing is recorded meanwhile. `Relaxed`: a record more or less is all that hangs on it.
+    paused: AtomicBool,
 }
 
-impl Kind {
-    /// Every kind.
-    pub const ALL: [Self; 3] = [Self::CacheHit, Self::ReadAhead, Self::Cold];
-
-    /// Its name in tables and file names.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::CacheHit => "cache_hit",
-            Self::ReadAhead => "read_ahead",
-            Self::Cold => "cold",
-        }
-    }
+#[derive(Debug, Default)]
+struct Slots {
+    all: Vec<Arc<Slot>>,
+    free: Vec<Arc<Slot>>,
 }
 
-/// One histogram per kind. Nanoseconds.
+/// The times of one stage.
 #[derive(Clone, Debug)]
-struct Set([Histogram<u64>; 3]);
-
-impl Set {
-    fn new() -> Self {
-        let one = || Histogram::new_with_bounds(1, LATENCY_NS_MAX, DIGITS).expect("the bounds are in order");
-        Self([one(), one(), one()])
-    }
-
-    /// Histograms that start small and grow with what they see: for a reader that may have little to say.
-    fn growing() -> Self {
-        let one = || {
-            let mut one = Histogram::new(DIGITS).expect("so few digits are possible");
-            one.auto(true);
-            one
-        };
-        Self([one(), one(), one()])
-    }
-
-    fn merge(&mut self, other: &Self) {
-        for (mine, theirs) in self.0.iter_mut().zip(&other.0).filter(|(_, theirs)| !theirs.is_empty()) {
-            mine.add(theirs).expect("what was recorded is within the bounds");
-        }
-    }
+pub struct Times {
+    /// Which.
+    pub stage: Stage,
+    /// In nanoseconds.
+    pub histogram: Histogram<u64>,
+    /// All times together, in nanoseconds.
+    pub sum: u64,
 }
 
-/// The percentiles of one kind. Nanoseconds.
+/// The percentiles of one stage. Nanoseconds.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
 pub struct Summary {
-    /// How the chunks were found.
-    pub kind: Kind,
-    /// Chunks.
+    /// Records.
     pub count: u64,
     /// Half were no slower.
     pub p50: u64,
@@ -89,80 +59,113 @@ pub struct Summary {
     pub mean: f64,
 }
 
-/// What all readers of a store saw.
-#[derive(Debug)]
-pub struct RecallHistograms(Mutex<Set>);
-
-impl Default for RecallHistograms {
-    fn default() -> Self {
-        Self(Mutex::new(Set::new()))
-    }
-}
-
-impl RecallHistograms {
-    /// The histogram of a kind so far, in nanoseconds.
+impl Summary {
+    /// Of a histogram of nanoseconds.
     #[must_use]
-    pub fn histogram(&self, kind: Kind) -> Histogram<u64> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).0[kind as usize].clone()
-    }
-
-    /// The percentiles of a kind so far.
-    #[must_use]
-    pub fn summary(&self, kind: Kind) -> Summary {
-        let histogram = self.histogram(kind);
-        Summary {
-            kind,
+    pub fn of(histogram: &Histogram<u64>) -> Self {
+        let at = |quantile| histogram.value_at_quantile(quantile);
+        Self {
             count: histogram.len(),
-            p50: histogram.value_at_quantile(0.5),
-            p90: histogram.value_at_quantile(0.9),
-            p99: histogram.value_at_quantile(0.99),
-            p999: histogram.value_at_quantile(0.999),
+            p50: at(0.5),
+            p90: at(0.9),
+            p99: at(0.99),
+            p999: at(0.999),
             max: histogram.max(),
             mean: histogram.mean(),
         }
     }
 }
 
-/// One reader's own histograms; merged into the shared ones every so often, and when dropped.
-#[derive(Debug)]
-pub struct Recorder {
-    shared: Arc<RecallHistograms>,
-    own: Set,
-    unmerged: u32,
+impl Histograms {
+    /// Counters for one thread.
+    #[must_use]
+    pub fn recorder(self: &Arc<Self>) -> Recorder {
+        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        let slot = slots.free.pop().unwrap_or_else(|| {
+            let slot = Arc::new(std::array::from_fn(|_| Buckets::default()));
+            slots.all.push(Arc::clone(&slot));
+            slot
+        });
+        Recorder(Some((slot, Arc::clone(self))))
+    }
+
+    /// Record from now on, or record nothing: to measure what recording costs.
+    pub fn set_recording(&self, on: bool) {
+        self.paused.store(!on, Ordering::Relaxed);
+    }
+
+    /// The times of a stage so far.
+    #[must_use]
+    pub fn times(&self, stage: Stage) -> Times {
+        let slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner).all.clone();
+        let (mut histogram, mut sum) = (buckets::empty(), 0);
+        for slot in &slots {
+            slot[stage as usize].add_to(&mut histogram, &mut sum);
+        }
+        Times { stage, histogram, sum }
+    }
+
+    /// The times of every stage so far, in the order of [`Stage::ALL`].
+    #[must_use]
+    pub fn all(&self) -> Vec<Times> {
+        Stage::ALL.map(|stage| self.times(stage)).into()
+    }
 }
 
+/// A moment, if anybody wants to know when that was.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Since(Option<Duration>);
+
+/// What one thread records with; dropped, its counters go to the next thread.
+#[derive(Debug, Default)]
+pub struct Recorder(Option<(Arc<Slot>, Arc<Histograms>)>);
+
 impl Recorder {
-    /// A recorder for one thread.
+    /// One that records nothing.
     #[must_use]
-    pub fn new(shared: Arc<RecallHistograms>) -> Self {
-        Self { shared, own: Set::growing(), unmerged: 0 }
+    pub const fn off() -> Self {
+        Self(None)
+    }
+
+    /// Where it records, unless that is paused.
+    fn slot(&self) -> Option<&Slot> {
+        let (slot, home) = self.0.as_ref()?;
+        (!home.paused.load(Ordering::Relaxed)).then_some(slot)
+    }
+
+    /// A stage took `time`.
+    pub fn record(&self, stage: Stage, time: Duration) {
+        if let Some(slot) = self.slot() {
+            slot[stage as usize].record(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
+        }
     }
 
     /// A chunk was handed out after `latency`.
-    pub fn record(&mut self, kind: Kind, latency: Duration) {
-        let nanoseconds = u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX);
-        let own = &mut self.own.0[kind as usize];
-        own.record(nanoseconds.clamp(1, LATENCY_NS_MAX)).expect("a histogram that grows takes every value");
-        self.unmerged += 1;
-        if self.unmerged >= MERGE_EVERY {
-            self.merge();
-        }
+    pub fn recalled(&self, kind: Kind, latency: Duration) {
+        self.record(kind.stage(), latency);
     }
 
-    /// Show what was recorded.
-    pub fn merge(&mut self) {
-        if self.unmerged == 0 {
-            return;
-        }
-        self.shared.0.lock().unwrap_or_else(PoisonError::into_inner).merge(&self.own);
-        self.own.0.iter_mut().for_each(Histogram::reset);
-        self.unmerged = 0;
+    /// The moment at which a stage begins. The clock `now` is only looked at when something is recorded.
+    #[must_use]
+    pub fn begin(&self, now: impl FnOnce() -> Duration) -> Since {
+        Since(self.slot().map(|_| now()))
+    }
+
+    /// A stage that began at `since` ends now; the next one may begin at the moment that is returned.
+    pub fn end(&self, stage: Stage, since: Since, now: impl FnOnce() -> Duration) -> Since {
+        let (Some(slot), Some(begun)) = (self.slot(), since.0) else { return Since(None) };
+        let now = now();
+        let time = now.saturating_sub(begun);
+        slot[stage as usize].record(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
+        Since(Some(now))
     }
 }
 
 impl Drop for Recorder {
     fn drop(&mut self) {
-        self.merge();
+        if let Some((slot, home)) = self.0.take() {
+            home.slots.lock().unwrap_or_else(PoisonError::into_inner).free.push(slot);
+        }
     }
 }
 
@@ -171,36 +174,54 @@ mod tests {
     use super::*;
 
     #[test]
-    fn recorders_add_up_when_they_are_dropped() {
-        let shared = Arc::new(RecallHistograms::default());
-        std::thread::scope(|scope| {
-            for reader in 1..=4u64 {
-                let mut recorder = Recorder::new(Arc::clone(&shared));
-                scope.spawn(move || {
-                    for _ in 0..1000 {
-                        recorder.record(Kind::Cold, Duration::from_micros(reader * 100));
-                    }
-                });
-            }
-        });
-        let summary = shared.summary(Kind::Cold);
-        assert_eq!(summary.count, 4000);
+    fn threads_add_up_and_leave_their_counters_to_others() {
+        let shared = Arc::new(Histograms::default());
+        for _ in 0..3 {
+            std::thread::scope(|scope| {
+                for reader in 1..=4u64 {
+                    let recorder = shared.recorder();
+                    scope.spawn(move || {
+                        for _ in 0..1000 {
+                            recorder.recalled(Kind::Cold, Duration::from_micros(reader * 100));
+                        }
+                    });
+                }
+            });
+        }
+        let times = shared.times(Stage::RecallCold);
+        let summary = Summary::of(&times.histogram);
+        assert_eq!((summary.count, times.sum), (12_000, 3 * 1000 * 1_000_000));
         assert!((199_000..202_000).contains(&summary.p50), "{summary:?}");
-        assert!((399_000..402_000).contains(&summary.max), "{summary:?}");
-        assert_eq!(shared.summary(Kind::CacheHit).count, 0);
+        assert!((399_000..403_000).contains(&summary.max), "{summary:?}");
+        assert!(shared.times(Stage::RecallCacheHit).histogram.is_empty());
+        assert_eq!(shared.slots.lock().unwrap().all.len(), 4, "as many as there were threads at once");
     }
 
     #[test]
-    fn a_long_restore_shows_before_it_ends() {
-        let shared = Arc::new(RecallHistograms::default());
-        let mut recorder = Recorder::new(Arc::clone(&shared));
-        (0..MERGE_EVERY).for_each(|_| recorder.record(Kind::ReadAhead, Duration::ZERO));
-        assert_eq!(shared.summary(Kind::ReadAhead).count, u64::from(MERGE_EVERY));
-        recorder.record(Kind::ReadAhead, Duration::from_secs(100_000));
-        recorder.merge();
-        assert!(
-            shared.summary(Kind::ReadAhead).max >= LATENCY_NS_MAX,
-            "what is too long counts as the longest"
-        );
+    fn what_is_recorded_shows_at_once() {
+        let shared = Arc::new(Histograms::default());
+        let recorder = shared.recorder();
+        let begun = recorder.begin(|| Duration::from_millis(5));
+        let ended = recorder.end(Stage::Sync, begun, || Duration::from_millis(7));
+        recorder.end(Stage::Commit, ended, || Duration::from_millis(8));
+        assert_eq!(shared.times(Stage::Sync).sum, 2_000_000);
+        assert_eq!(shared.times(Stage::Commit).sum, 1_000_000);
+    }
+
+    #[test]
+    fn a_pause_records_nothing_and_looks_at_no_clock() {
+        let shared = Arc::new(Histograms::default());
+        let recorder = shared.recorder();
+        let begun = recorder.begin(|| Duration::ZERO);
+        shared.set_recording(false);
+        let clock = || unreachable!("the clock costs something");
+        assert!(recorder.begin(clock).0.is_none());
+        assert!(recorder.end(Stage::Sync, begun, clock).0.is_none());
+        recorder.record(Stage::Sync, Duration::from_secs(1));
+        shared.set_recording(true);
+        // What began in the pause has no time.
+        assert!(recorder.end(Stage::Sync, Since(None), clock).0.is_none());
+        assert!(shared.times(Stage::Sync).histogram.is_empty());
+        Recorder::off().record(Stage::Sync, Duration::ZERO);
     }
 }

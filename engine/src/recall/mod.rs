@@ -40,7 +40,7 @@ use gdd_uring::io::Io;
 use crate::error::{Error, Result};
 use crate::ids::ChunkHash;
 use crate::index::{ChunkEntry, Index};
-use crate::observe::{Kind, RecallHistograms, Recorder};
+use crate::observe::{Histograms, Kind, Recorder};
 use crate::options::usable_cores;
 use crate::paths::Paths;
 
@@ -105,7 +105,7 @@ impl Recall {
         root: &Path,
         index: Arc<dyn Index>,
         cache: Arc<SegmentCache>,
-        observe: Arc<RecallHistograms>,
+        observe: &Arc<Histograms>,
         config: RecallConfig,
     ) -> Self {
         let fetcher = Fetcher::new(io, Paths::new(root), Arc::clone(&cache), &config);
@@ -113,7 +113,7 @@ impl Recall {
             index,
             cache,
             fetcher,
-            recorder: Recorder::new(observe),
+            recorder: observe.recorder(),
             config,
             found: Vec::new(),
             located: Vec::new(),
@@ -130,7 +130,7 @@ impl Recall {
             Some(chunk) => (Kind::CacheHit, chunk),
             None => (Kind::Cold, self.fetch(hash)?),
         };
-        self.recorder.record(kind, self.fetcher.now().saturating_sub(start));
+        self.recorder.recalled(kind, self.fetcher.now().saturating_sub(start));
         Ok(chunk)
     }
 
@@ -160,11 +160,6 @@ impl Recall {
     #[must_use]
     pub fn cache(&self) -> &Arc<SegmentCache> {
         &self.cache
-    }
-
-    /// Show latencies recorded so far to whoever watches.
-    pub fn publish(&mut self) {
-        self.recorder.merge();
     }
 
     /// Read a chunk from disk, alone.

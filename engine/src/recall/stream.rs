@@ -338,7 +338,7 @@ impl<E: Entries> StreamReader<E> {
             self.repeated = Some((piece.clone(), step.entry.repeat - 1));
         }
         let latency = self.recall.fetcher.now().saturating_sub(start);
-        self.recall.recorder.record(kind, latency);
+        self.recall.recorder.recalled(kind, latency);
         Ok(Some(piece))
     }
 

@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::observe::Recorder;
+
 /// A number that one thread raises and others read. Relaxed: nothing else is ordered by it.
 #[derive(Debug, Default)]
 pub struct Counter(AtomicU64);
@@ -34,4 +36,6 @@ pub struct Counters {
     pub rounds: Counter,
     /// Turns that had to wait for a batch buffer: the device is the limit.
     pub waits_for_device: Counter,
+    /// How long its stages take; nothing is recorded by default.
+    pub stages: Recorder,
 }

@@ -27,6 +27,7 @@ use crate::ids::{ChunkHash, ContainerId, WordHashed};
 use crate::index::{ChunkEntry, ContainerState, Index, Status};
 use crate::leaving::Leaving;
 use crate::locality::LocalityCache;
+use crate::observe::Stage;
 use crate::paths::Paths;
 use crate::planted::{self, Bug};
 use crate::shard::mailbox::Wanted;
@@ -173,7 +174,11 @@ impl Known {
             }
             lengths.push(near);
         }
+        let begun = self.counters.stages.begin(|| io.now());
         self.filter.query_many(&self.unsure, &mut self.answers);
+        if !self.unsure.is_empty() {
+            self.counters.stages.end(Stage::Filter, begun, || io.now());
+        }
         let mut answers = self.answers.iter();
         self.asked.retain(|_| answers.next().is_some_and(|answer| *answer != Answer::New));
         self.counters.near_hits.add(lengths.iter().flatten().count());
@@ -193,7 +198,9 @@ impl Known {
         }
         let hashes: Vec<ChunkHash> = self.asked.iter().map(|(_, hash)| *hash).collect();
         self.found.clear();
+        let begun = self.counters.stages.begin(|| io.now());
         self.index.locate(&hashes, &mut self.found)?;
+        self.counters.stages.end(Stage::Index, begun, || io.now());
         self.counters.index_lookups.add(hashes.len());
         for at in 0..self.asked.len() {
             let slot = self.asked[at].0;

@@ -32,6 +32,7 @@ use crate::error::{Error, Result};
 use crate::ids::{ChunkHash, Epoch};
 use crate::index::{ChunkEntry, Status};
 use crate::limits::COMMIT_BYTES;
+use crate::observe::{Since, Stage};
 use crate::planted::{self, Bug};
 use crate::poison::Poison;
 use append::{Appender, Blocked, Retired};
@@ -89,6 +90,8 @@ pub struct Shard {
     done: Vec<Done>,
     /// Rounds ended so far.
     rounds: u64,
+    /// When the round under way reached its stage.
+    round_since: Since,
     failed: bool,
     /// The store closes: what is staged is committed now.
     closing: bool,
@@ -108,6 +111,7 @@ impl Shard {
             waiters: Vec::new(),
             done: Vec::new(),
             rounds: 0,
+            round_since: Since::default(),
             failed: false,
             closing: false,
         }
@@ -227,6 +231,16 @@ impl Shard {
             placing.located_in = Some(self.rounds);
             placing.located_from = placing.next;
         }
+        let (begun, before) = (self.begin(), placing.added.chunks);
+        let placed = self.append_unknown(stream, placing)?;
+        if placing.added.chunks > before {
+            self.end(Stage::Append, begun);
+        }
+        Ok(placed)
+    }
+
+    /// Append the chunks of `placing` that are not known. Returns whether there was room for all.
+    fn append_unknown(&mut self, stream: u64, placing: &mut Placing) -> Result<bool> {
         while placing.next < placing.placement.chunks.len() {
             let chunk = placing.placement.chunks[placing.next];
             let known = placing.verdicts[placing.next - placing.located_from];
@@ -276,7 +290,9 @@ impl Shard {
     fn cut(&mut self) -> bool {
         let Some(order) = self.streams.next_cut() else { return false };
         let CutOrder { stream, extent_number, extent, mut cuts, chunker } = order;
+        let begun = self.begin();
         chunker.cut_and_hash(&extent, false, &mut cuts);
+        self.end(Stage::CutHash, begun);
         drop(extent); // Before the reply: the front reuses the extent as soon as it may.
         self.streams.reply(stream, Reply::Cuts { extent_number, cuts });
         true
@@ -286,10 +302,12 @@ impl Shard {
     fn advance_round(&mut self) -> Result<bool> {
         let Some(round) = &mut self.round else { return Ok(self.begin_round()) };
         if let Some(files) = round.start_sync() {
+            self.round_since = self.end(Stage::Write, self.round_since);
             files.into_iter().for_each(|file| self.sync(file));
             return Ok(true);
         }
         if let Some(batch) = round.start_commit() {
+            self.round_since = self.end(Stage::Sync, self.round_since);
             self.parts.commit.send(batch);
             return Ok(true);
         }
@@ -297,6 +315,7 @@ impl Shard {
             None => Ok(false),
             Some(Err(why)) => Err(Error::Poisoned(why)),
             Some(Ok(())) => {
+                self.end(Stage::Commit, self.round_since);
                 self.end_round();
                 Ok(true)
             }
@@ -327,6 +346,7 @@ impl Shard {
         self.staged_bytes = 0;
         let (healed, writes) = (std::mem::take(&mut self.healed), self.parts.appender.writes_in_flight());
         self.round = Some(Round::new(plan, writes, entries, healed, waiters));
+        self.round_since = self.begin();
         true
     }
 
@@ -343,6 +363,16 @@ impl Shard {
         self.rounds += 1;
         self.parts.counters.rounds.add(1);
         round.waiters.into_iter().for_each(|stream| self.streams.reply(stream, Reply::Durable));
+    }
+
+    /// A stage begins.
+    fn begin(&self) -> Since {
+        self.parts.counters.stages.begin(|| self.parts.io.now())
+    }
+
+    /// A stage ends, and the next one begins.
+    fn end(&self, stage: Stage, begun: Since) -> Since {
+        self.parts.counters.stages.end(stage, begun, || self.parts.io.now())
     }
 
     /// The store failed: tell every stream, now and later.

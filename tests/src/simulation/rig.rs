@@ -119,7 +119,7 @@ impl Rig {
         };
         let (core, steps) = stepped::assemble(seed, shape.steps_seed, EXTENT_SIZE, idle)?;
         let cache = Arc::new(SegmentCache::with_buffer_size(SHELF.0, SHELF.1));
-        Ok(Open { core, steps, shelf: Shelf { cache, latencies: Arc::default() } })
+        Ok(Open { core, steps, shelf: Shelf { cache, histograms: Arc::default() } })
     }
 
     /// Make the index anew, with what the old one knows or as if it were lost.

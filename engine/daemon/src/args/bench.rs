@@ -25,6 +25,8 @@ pub enum Scenario {
     Stages(BenchStages),
     /// Our io_uring ring beside pread/pwrite (and tokio-uring, when built with that feature)
     Io(BenchIo),
+    /// A page of pictures and tables of a saved run, or of two runs compared
+    Report(BenchReport),
 }
 
 /// `gdd bench ingest`.
@@ -42,6 +44,45 @@ pub struct BenchIngest {
     /// Measure only this, and neither the device nor the cores (for a profiler)
     #[arg(long, value_enum)]
     pub only: Option<IngestPart>,
+    /// Whether the time of each stage is recorded, or what that costs
+    #[arg(long, value_enum, default_value = "on")]
+    pub histograms: Recording,
+    /// Write what --json prints to this file, for gdd bench report
+    #[arg(long, value_name = "FILE")]
+    pub save: Option<PathBuf>,
+}
+
+/// Whether the time of each stage is recorded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Recording {
+    /// Recorded, as the daemon does
+    On,
+    /// Not recorded
+    Off,
+    /// Both by turns, and the ratio of the two
+    Paired,
+}
+
+/// `gdd bench report`.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  gdd bench ingest --save monday.json
+  gdd bench report monday.json -o monday.html
+  gdd bench report monday.json tuesday.json -o compared.html
+
+The page needs nothing besides itself: pictures are part of it. Compare runs of the same bench, on the same machine,
+close in time: a virtual machine's disk differs by a factor of two within minutes.")]
+pub struct BenchReport {
+    /// A run, saved by gdd bench ingest or gdd bench recall with --save
+    #[arg(value_name = "RUN.json")]
+    pub run: PathBuf,
+    /// Another one, to compare with the first
+    #[arg(value_name = "OTHER.json")]
+    pub other: Option<PathBuf>,
+    /// The page to write
+    #[arg(long, short, value_name = "FILE", default_value = "report.html")]
+    pub output: PathBuf,
 }
 
 /// What `gdd bench ingest --only` measures.
@@ -68,6 +109,9 @@ pub struct BenchRecall {
     /// Draw all distributions there
     #[arg(long, value_name = "FILE")]
     pub svg: Option<PathBuf>,
+    /// Write what --json prints to this file, for gdd bench report
+    #[arg(long, value_name = "FILE")]
+    pub save: Option<PathBuf>,
     /// Measure only this (for a profiler)
     #[arg(long, value_enum)]
     pub only: Option<RecallPart>,

@@ -15,9 +15,12 @@ use serde::Serialize;
 
 use super::data::Extents;
 use super::device::{Device, LARGE, Way};
+use super::paired;
+use super::record::{self, Flow, Record, Stages, with_record};
 use super::report::{Hardware, Series};
+use super::sampler::Sampler;
 use super::scratch::Scratch;
-use crate::args::{BenchIngest, Common, IngestPart};
+use crate::args::{BenchIngest, Common, IngestPart, Recording};
 use crate::failure::{Failure, Result};
 use crate::output::{Outcome, Table};
 use crate::progress::Bar;
@@ -67,6 +70,9 @@ struct Answer<'a> {
 /// # Errors
 /// There is no room, or the disk refused.
 pub fn run(arguments: &BenchIngest, common: &Common) -> Result<Outcome> {
+    if arguments.histograms == Recording::Paired {
+        return paired::run(arguments, common);
+    }
     let options = common.options();
     let need = arguments.bytes.saturating_mul(2 * arguments.runs + 2) / 8 * 9;
     let scratch = Scratch::new(common, need)?;
@@ -74,7 +80,9 @@ pub fn run(arguments: &BenchIngest, common: &Common) -> Result<Outcome> {
     let bar = Bar::steps();
     let store = new_store(&scratch, &options)?;
     let store = Store::open(&store, Access::ReadWrite, &options)?;
+    store.histograms().set_recording(arguments.histograms == Recording::On);
     let io_mode = store.stats()?.io_mode;
+    let mut seen = Seen::default();
     let mut extents = Extents::random(arguments.bytes)?;
     let mut figures = Figures::default();
     for run in 1..=arguments.runs {
@@ -92,20 +100,55 @@ pub fn run(arguments: &BenchIngest, common: &Common) -> Result<Outcome> {
             if run == 1 || arguments.only != Some(IngestPart::Known) {
                 extents.renew();
                 step(&format!("new data, {streams} streams"));
-                new.add(ingest(&store, &extents, &format!("{run}-{streams}-new"), streams)?);
+                new.add(seen.ingest(&store, &extents, &format!("{run}-{streams}-new"), ("new", streams))?);
             }
             if arguments.only != Some(IngestPart::New) {
                 step(&format!("known data, {streams} streams"));
-                known.add(ingest(&store, &extents, &format!("{run}-{streams}-known"), streams)?);
+                let name = format!("{run}-{streams}-known");
+                known.add(seen.ingest(&store, &extents, &name, ("known", streams))?);
             }
         }
     }
     store.close()?;
     drop((bar, scratch));
-    answer(arguments, &options, &hardware, &io_mode, &figures, extents.bytes())
+    answer(arguments, &options, &hardware, &io_mode, (&figures, seen), extents.bytes())
 }
 
-fn new_store(scratch: &Scratch, options: &Options) -> Result<std::path::PathBuf> {
+/// What the runs leave for a report, besides their rates.
+#[derive(Default)]
+struct Seen {
+    flows: Vec<Flow>,
+    stages: Stages,
+}
+
+impl Seen {
+    /// Store all extents, as [`ingest`] does, and look at it.
+    fn ingest(
+        &mut self,
+        store: &Store,
+        extents: &Extents,
+        name: &str,
+        (kind, streams): (&str, u64),
+    ) -> Result<f64> {
+        let group = group(kind, streams);
+        let (rate, points) = self.stages.during(store.histograms(), &group, || {
+            Sampler::during(|sampler| ingest(store, extents, name, streams, sampler))
+        });
+        self.flows.push(Flow { group, points });
+        rate
+    }
+}
+
+/// What is measured, in a table and in a report.
+fn group(kind: &str, streams: u64) -> String {
+    if streams == 1 { format!("{kind} data, 1 stream") } else { format!("{kind} data, {streams} streams") }
+}
+
+/// A store for measurements.
+///
+/// # Errors
+/// The disk refused.
+pub(super) fn new_store(scratch: &Scratch, options: &Options) -> Result<std::path::PathBuf> {
     let directory = scratch.join("store");
     Store::init(&directory, &Settings::default(), options)?;
     Ok(directory)
@@ -138,11 +181,20 @@ fn cut_and_hash(extents: &Extents) -> f64 {
 }
 
 /// Store all extents as so many streams at once; returns bytes per second, from the first byte to the last durable end.
-fn ingest(store: &Store, extents: &Extents, name: &str, streams: u64) -> Result<f64> {
+pub(super) fn ingest(
+    store: &Store,
+    extents: &Extents,
+    name: &str,
+    streams: u64,
+    sampler: &Sampler,
+) -> Result<f64> {
     let streams = usize::try_from(streams).expect("a few streams");
     let one = |number: usize, part: &[Shared]| -> Result<()> {
         let mut put = store.put(&format!("{name}-{number}"))?;
-        part.iter().try_for_each(|extent| put.write_shared(extent.clone()))?;
+        for extent in part {
+            put.write_shared(extent.clone())?;
+            sampler.add(extent.len());
+        }
         put.finish()?;
         Ok(())
     };
@@ -163,7 +215,7 @@ fn answer(
     options: &Options,
     hardware: &Hardware,
     io_mode: &str,
-    figures: &Figures,
+    (figures, seen): (&Figures, Seen),
     bytes: u64,
 ) -> Result<Outcome> {
     let workers = options.workers();
@@ -171,21 +223,24 @@ fn answer(
     let new = figures.device_write.median().min(NEW_SHARE * known);
     let mut table = Table::new(["", "median", "least .. greatest", "ceiling", "ratio"]);
     let streams = arguments.streams;
+    let asked = format!("{} a run, {} runs, {workers} workers, {io_mode}", show(bytes), arguments.runs);
+    let mut record = Record::new("ingest", hardware, asked);
     let none = None;
     for (name, series, ceiling) in [
         ("device: direct write, reserved files".to_owned(), &figures.device_write, none),
         ("device: direct write, written before".to_owned(), &figures.device_rewrite, none),
         ("cut and hash, one core".to_owned(), &figures.cut_and_hash_per_core, none),
-        ("new data, 1 stream".to_owned(), &figures.new_one, Some(new)),
-        (format!("new data, {streams} streams"), &figures.new_many, Some(new)),
-        ("known data, 1 stream".to_owned(), &figures.known_one, Some(known)),
-        (format!("known data, {streams} streams"), &figures.known_many, Some(known)),
+        (group("new", 1), &figures.new_one, Some(new)),
+        (group("new", streams), &figures.new_many, Some(new)),
+        (group("known", 1), &figures.known_one, Some(known)),
+        (group("known", streams), &figures.known_many, Some(known)),
     ] {
         if series.is_empty() {
             continue; // `--only` left it out.
         }
         let median = series.median();
         let ceiling = ceiling.filter(|ceiling| *ceiling > 0.0);
+        record.rate(&name, series, ceiling);
         let beside = |text: &dyn Fn(f64) -> String| ceiling.map_or_else(String::new, text);
         table.row([
             name,
@@ -213,5 +268,11 @@ fn answer(
         ceiling_known: known,
         bytes_per_second: figures,
     };
-    Outcome::new(&answer, text)
+    let mut groups: Vec<_> = record.rates.iter().map(|rate| rate.name.clone()).collect();
+    groups.dedup(); // With `--streams 1` one is several.
+    record.curves = seen.stages.curves(&groups);
+    record.flows = seen.flows;
+    let object = with_record(&answer, &record)?;
+    record::save(arguments.save.as_deref(), &object)?;
+    Outcome::new(&object, text)
 }

@@ -70,14 +70,10 @@ impl Latencies {
         }
     }
 
-    /// How slow each share is: 1 / (1 - percentile) and microseconds, for a curve.
+    /// All of them, in nanoseconds.
     #[must_use]
-    pub fn curve(&self) -> Vec<(f64, f64)> {
-        let recorded = self.histogram.iter_quantiles(5);
-        recorded
-            .filter(|step| step.quantile() < 1.0)
-            .map(|step| (1.0 / (1.0 - step.quantile()), microseconds(step.value_iterated_to()).max(0.001)))
-            .collect()
+    pub fn histogram(&self) -> &Histogram<u64> {
+        &self.histogram
     }
 
     /// Write the distribution as HdrHistogram's tools do.
@@ -112,7 +108,7 @@ mod tests {
         latencies.write(folder.path(), "64k").unwrap();
         let text = std::fs::read_to_string(folder.path().join("test-it-64k.hgrm")).unwrap();
         assert!(text.contains("Percentile"), "{text}");
-        let curve = latencies.curve();
+        let curve = crate::bench::chart::curve(latencies.histogram());
         assert!(curve.is_sorted_by(|a, b| a.0 <= b.0 && a.1 <= b.1) && curve.len() > 5, "{curve:?}");
     }
 }

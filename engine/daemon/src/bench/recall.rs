@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use gdd_engine::format::superblock::Settings;
 use gdd_engine::ids::ChunkHash;
-use gdd_engine::observe::Kind;
+use gdd_engine::observe::Stage;
 use gdd_engine::options::{Access, Options, Trust};
 use gdd_engine::store::Store;
 use gdd_uring::buffer::IoBuf;
@@ -26,7 +26,9 @@ use serde::Serialize;
 use super::data::{self, Extents};
 use super::device::{Device, LARGE, Way};
 use super::latency::{Latencies, Percentiles};
+use super::record::{self, Curve, Flow, Record, with_record};
 use super::report::{Hardware, Series};
+use super::sampler::Sampler;
 use super::scratch::Scratch;
 use super::{plot, report};
 use crate::args::{BenchRecall, Common, RecallPart};
@@ -61,6 +63,7 @@ struct Sized {
     restore: Series,
     restore_by_crc: Series,
     raw: Series,
+    flows: Vec<Flow>,
 }
 
 /// One chunk size in `--json`.
@@ -109,7 +112,9 @@ pub fn run(arguments: &BenchRecall, common: &Common) -> Result<Outcome> {
             .collect();
         plot::write(path, &charts)?;
     }
-    answer(&hardware, &all, extents.bytes())
+    let outcome = answer(&hardware, &all, extents.bytes())?;
+    record::save(arguments.save.as_deref(), &outcome.json)?;
+    Ok(outcome)
 }
 
 /// Everything about chunks of `size` bytes.
@@ -127,9 +132,10 @@ fn measure(
     let files = store(&directory, size, extents, options)?;
     let bench = Bench { directory: &directory, files: &files, options, size };
     step("restore");
-    let [raw, restore, restore_by_crc] = bench.restores()?;
+    let mut flows = Vec::new();
+    let [raw, restore, restore_by_crc] = bench.restores(&mut flows)?;
     if only == Some(RecallPart::Restore) {
-        return Ok(Sized { size, latencies: Vec::new(), restore, restore_by_crc, raw });
+        return Ok(Sized { size, latencies: Vec::new(), restore, restore_by_crc, raw, flows });
     }
     step("read-ahead");
     let ([ahead, waits], hashes) = bench.ahead(raw.median())?;
@@ -139,7 +145,7 @@ fn measure(
     let hits = bench.hits(&hashes)?;
     std::fs::remove_dir_all(&directory).map_err(Failure::file("remove", &directory))?;
     let latencies = hits.into_iter().chain([ahead, waits]).chain(cold).collect();
-    Ok(Sized { size, latencies, restore, restore_by_crc, raw })
+    Ok(Sized { size, latencies, restore, restore_by_crc, raw, flows })
 }
 
 /// Make a store with chunks of `size`; returns its containers, each with the bytes written to it.
@@ -191,22 +197,26 @@ impl Bench<'_> {
     }
 
     /// Rates of reading the containers from end to end, and of whole restores by BLAKE3 and by CRC-32.
-    fn restores(&self) -> Result<[Series; 3]> {
+    fn restores(&self, flows: &mut Vec<Flow>) -> Result<[Series; 3]> {
         let [mut raw, mut by_hash, mut by_crc] = [const { Series::new() }; 3];
         for _ in 0..RESTORES {
             raw.add(self.device()?.transfer(Way::Read, u64::MAX, LARGE)?);
-            by_hash.add(self.restore(Trust::Hash)?);
-            by_crc.add(self.restore(Trust::Crc)?);
+            for (trust, rates) in [(Trust::Hash, &mut by_hash), (Trust::Crc, &mut by_crc)] {
+                let (rate, points) = Sampler::during(|sampler| self.restore(trust, sampler));
+                rates.add(rate?);
+                flows.push(Flow { group: restore_of(self.size, trust), points });
+            }
         }
         Ok([raw, by_hash, by_crc])
     }
 
     /// Bytes per second of restoring the stream from a store just opened.
-    fn restore(&self, trust: Trust) -> Result<f64> {
+    fn restore(&self, trust: Trust, sampler: &Sampler) -> Result<f64> {
         let store = self.open_with(trust)?;
         let (mut bytes, started) = (0, Instant::now());
         let mut get = store.get(STREAM)?;
         while let Some(chunk) = get.next()? {
+            sampler.add(chunk.len());
             bytes += std::hint::black_box(chunk).len() as u64;
         }
         Ok(to_float(bytes) / started.elapsed().as_secs_f64())
@@ -235,7 +245,8 @@ impl Bench<'_> {
             }
         }
         drop(get); // It tells the store what it recorded.
-        let hits = Latencies::of("read-ahead hit", store.latencies().histogram(Kind::ReadAhead));
+        let hits =
+            Latencies::of("read-ahead hit", store.histograms().times(Stage::RecallReadAhead).histogram);
         hashes.sort_unstable(); // Hashes are random, so this is a random order, and the same in every run.
         hashes.dedup();
         if hashes.is_empty() {
@@ -323,6 +334,12 @@ impl Bench<'_> {
     }
 }
 
+/// Restores of a chunk size, in a report.
+fn restore_of(size: u64, trust: Trust) -> String {
+    let by = if trust == Trust::Hash { "BLAKE3" } else { "CRC-32" };
+    format!("restore, chunks of {}, by {by}", show_binary(size))
+}
+
 /// SplitMix64, for places to read.
 #[derive(Default)]
 struct Random(u64);
@@ -377,5 +394,21 @@ fn answer(hardware: &report::Hardware, all: &[Sized], bytes: u64) -> Result<Outc
         });
     }
     let text = format!("{hardware}{} stored for each chunk size\n\n{table}\n{rates}", show(bytes));
-    Outcome::new(&serde_json::json!({ "hardware": hardware, "bytes": bytes, "sizes": rows }), text)
+    let object = serde_json::json!({ "hardware": hardware, "bytes": bytes, "sizes": rows });
+    Outcome::new(&with_record(&object, &record_of(hardware, all, bytes))?, text)
+}
+
+/// The same for a report.
+fn record_of(hardware: &Hardware, all: &[Sized], bytes: u64) -> Record {
+    let mut record = Record::new("recall", hardware, format!("{} stored for each chunk size", show(bytes)));
+    for sized in all {
+        let (group, raw) = (format!("chunks of {}", show_binary(sized.size)), Some(sized.raw.median()));
+        record.rate(&format!("raw read of the containers, {group}"), &sized.raw, None);
+        record.rate(&restore_of(sized.size, Trust::Hash), &sized.restore, raw);
+        record.rate(&restore_of(sized.size, Trust::Crc), &sized.restore_by_crc, raw);
+        record.flows.extend(sized.flows.iter().cloned());
+        let curve = |one: &Latencies| Curve::of(&group, &one.name, one.histogram());
+        record.curves.extend(sized.latencies.iter().map(curve));
+    }
+    record
 }

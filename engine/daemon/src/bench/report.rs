@@ -44,6 +44,15 @@ impl Series {
         }
     }
 
+    /// Where the middle half of them lies: a quarter is below, a quarter above.
+    #[must_use]
+    pub fn middle_half(&self) -> (f64, f64) {
+        let mut sorted = self.values.clone();
+        sorted.sort_by(f64::total_cmp);
+        let Some(last) = sorted.len().checked_sub(1) else { return (0.0, 0.0) };
+        (sorted[(last + 2) / 4], sorted[last - (last + 2) / 4])
+    }
+
     /// Least and greatest.
     #[must_use]
     pub fn spread(&self) -> (f64, f64) {
@@ -158,6 +167,8 @@ mod tests {
         assert_eq!(series(&[4.0, 1.0, 2.0, 3.0]).median(), 2.5);
         assert_eq!(series(&[]).median(), 0.0);
         assert_eq!(series(&[3.0, 1.0, 2.0]).spread(), (1.0, 3.0));
+        assert_eq!(series(&[5.0, 3.0, 1.0, 2.0, 4.0]).middle_half(), (2.0, 4.0));
+        assert_eq!(series(&[7.0]).middle_half(), (7.0, 7.0));
     }
 
     #[test]

@@ -17,6 +17,7 @@ mod restore;
 pub mod rm;
 pub mod scrub;
 pub mod stats;
+mod status;
 pub mod vacuum;
 
 use std::path::Path;
@@ -60,7 +61,7 @@ pub fn run(cli: &Cli) -> Result<Outcome> {
     }
     match &cli.command {
         Command::Serve(arguments) => serve::run(arguments, common),
-        Command::Status => Client::connect(&common.socket())?.ask(Request::Status),
+        Command::Status(arguments) => status::run(arguments, common),
         Command::Init(arguments) => init::run(arguments, &options),
         Command::Put(arguments) => {
             put::run(arguments, &store, &options, Client::of_store(&common.socket(), &store))

@@ -32,6 +32,7 @@ use std::time::{Duration, Instant};
 use gdd_engine::error::{Error, Result};
 use gdd_engine::get::Shelf;
 use gdd_engine::options::Trust;
+use gdd_engine::recall::cache::CacheStats;
 use gdd_engine::store::Store;
 use gdd_wire::{BootId, Identity, KeyRing, StoreId};
 
@@ -170,6 +171,12 @@ impl NetService {
     #[must_use]
     pub fn reports(&self) -> Vec<JobReport> {
         lock(&self.shared.book).reports().cloned().collect()
+    }
+
+    /// What restores keep in memory.
+    #[must_use]
+    pub fn cache(&self) -> CacheStats {
+        self.shared.shelf.cache.stats()
     }
 
     /// Connections that did not become sessions, by reason.

@@ -5,6 +5,7 @@
 
 mod copy;
 mod fsck;
+pub mod metrics;
 mod net;
 mod notify;
 mod scrub;
@@ -82,8 +83,9 @@ pub fn run(arguments: &Serve, common: &Common) -> Result<Outcome> {
 }
 
 /// Open the store, work, and close it.
-fn serve(state: &State, signals: &Signals, notify: &Notify) -> Result<()> {
+fn serve(state: &Arc<State>, signals: &Signals, notify: &Notify) -> Result<()> {
     let ring = net::ring(&state.config.net)?; // A wrong key is told before a long recovery.
+    metrics::start(state);
     let store = open(state, signals, notify)?;
     let epoch = store.core().epoch.0;
     store.keep_ballast();

@@ -4,15 +4,17 @@ use std::path::Path;
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
+use gdd_daemon::jobs::JobSums;
 use gdd_daemon::net::{Counts, Limits, NetService, SessionStatus};
 use gdd_wire::{Domain, Key, KeyRing};
 use serde_json::{Value, json};
 
+use super::metrics::{self, Page};
 use super::service::Service;
 use super::state::State;
 use crate::config::Net;
 use crate::failure::{Failure, Result};
-use crate::size::grouped;
+use crate::size::{grouped, to_float};
 
 /// Sessions that are told to end get this long at least.
 pub const TELL_LIMIT: Duration = Duration::from_secs(5);
@@ -86,6 +88,29 @@ impl Service for NetService {
         let reports = self.reports();
         let last = reports.iter().rev().take(LAST_JOBS).map(|report| format!("done: {}", report.line()));
         [head, done(&self.counts())].into_iter().chain(sessions.iter().map(session)).chain(last).collect()
+    }
+
+    fn metrics(&self, page: &mut Page) {
+        let counts = self.counts();
+        metrics::sessions(page, "net", self.sessions().len());
+        let sums = JobSums {
+            receipts: counts.receipts,
+            logical_bytes: counts.logical_bytes,
+            wire_bytes: counts.wire_bytes,
+            new_bytes: counts.new_bytes,
+            stored_bytes: counts.stored_bytes,
+            bytes_back: counts.bytes_back, // Of sessions that have ended: a sum over both could fall.
+        };
+        metrics::jobs(page, "net", &sums);
+        metrics::cache(page, "net", &self.cache());
+        let help = "Sessions that did not end well.";
+        page.counter("gdd_sessions_broken_total", help, &[], to_float(counts.broken));
+        let help = "Time in which rates held sessions up that have ended.";
+        page.counter("gdd_held_up_seconds_total", help, &[], counts.held_up_seconds);
+        for (reason, count) in self.refusals() {
+            let help = "Connections that did not become sessions.";
+            page.counter("gdd_refusals_total", help, &[("reason", reason)], to_float(count));
+        }
     }
 
     fn stop(self: Box<Self>, deadline: Instant) -> bool {

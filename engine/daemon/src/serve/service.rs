@@ -4,6 +4,8 @@ use std::time::Instant;
 
 use serde_json::Value;
 
+use super::metrics::Page;
+
 /// A service with threads of its own.
 pub trait Service: Send + Sync {
     /// Its name in `gdd status`, for example `storage`.
@@ -16,6 +18,8 @@ pub trait Service: Send + Sync {
     fn status(&self) -> Value;
     /// The same for people: lines without their ends.
     fn lines(&self) -> Vec<String>;
+    /// The same for monitoring.
+    fn metrics(&self, page: &mut Page);
     /// End it: what runs may end until `deadline`, then it is cut off. `false` when something still runs then and holds
     /// the store.
     fn stop(self: Box<Self>, deadline: Instant) -> bool;

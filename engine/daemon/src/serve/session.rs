@@ -5,15 +5,15 @@ use std::os::unix::net::UnixStream;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use gdd_daemon::jobs::JobReport;
 use gdd_engine::ingest::PutOptions;
 use gdd_engine::progress::Progress;
 use gdd_engine::scrub::ScrubOptions;
-use gdd_engine::store::Store;
 use gdd_engine::vacuum::VacuumOptions;
 use serde_json::json;
 
 use super::state::State;
-use super::{copy, fsck, scrub, status, vacuum};
+use super::{copy, fsck, metrics, scrub, status, vacuum};
 use crate::commands::{ls, put, rm, stats};
 use crate::control::{self, Asked, Frames, Hello, PROTOCOL, REQUEST_MAX, Reply, Request};
 use crate::failure::{Failure, Result};
@@ -75,7 +75,11 @@ fn perform(
     to: &mut BufWriter<&UnixStream>,
 ) -> Result<Outcome> {
     match request {
-        Request::Status => status::outcome(state),
+        Request::Status { histograms } => status::outcome(state, histograms),
+        Request::Metrics => {
+            let text = metrics::page(state).to_string();
+            Outcome::new(&json!({ "content_type": metrics::CONTENT_TYPE, "metrics": text }), text.clone())
+        }
         Request::Shutdown => {
             state.stop.store(true, Ordering::Release);
             Outcome::new(&json!({ "stopping": true }), "stopping\n".to_owned())
@@ -83,8 +87,8 @@ fn perform(
         Request::Ls => ls::outcome(&*state.store()?),
         Request::Stats => stats::outcome(&*state.store()?, &state.dir),
         Request::Rm { name } => rm::outcome(&*state.store()?, &name),
-        Request::Put { name, lineage } => take(&*state.store()?, &name, lineage, from, to),
-        Request::Get { name } => give(&*state.store()?, &name, to),
+        Request::Put { name, lineage } => take(state, &name, lineage, from, to),
+        Request::Get { name } => give(state, &name, to),
         Request::Vacuum { dry_run, dead_percent, rate } => {
             let config = &state.config.vacuum;
             let rate = rate.or(Some(config.rate.0));
@@ -110,28 +114,41 @@ fn tell(to: &mut BufWriter<&UnixStream>, progress: Progress) -> bool {
 }
 
 fn take(
-    store: &Store,
+    state: &State,
     name: &str,
     lineage: Option<String>,
     from: &mut BufReader<&UnixStream>,
     to: &mut BufWriter<&UnixStream>,
 ) -> Result<Outcome> {
+    let store = state.store()?;
     let mut put = store.put_with(name, PutOptions { lineage, ..PutOptions::default() })?;
     control::send(to, &Reply::Progress { stage: "data".to_owned(), done: 0, total: None }).map_err(gone)?;
     // Whatever ends the data early drops the put, and so nothing of the name remains.
     put.read_from(&mut Frames::new(from), &mut |_| ())?;
     let summary = put.finish()?;
+    state.jobs.note(JobReport {
+        job: summary.name.clone(),
+        logical_bytes: summary.bytes,
+        wire_bytes: summary.bytes,
+        new_bytes: summary.new_bytes,
+        stored_bytes: summary.stored_bytes,
+        ended: store.core().unix_seconds(),
+        ..JobReport::default()
+    });
     Outcome::new(&summary, put::text(&summary))
 }
 
-fn give(store: &Store, name: &str, to: &mut BufWriter<&UnixStream>) -> Result<Outcome> {
-    let mut get = store.get(name)?;
+fn give(state: &State, name: &str, to: &mut BufWriter<&UnixStream>) -> Result<Outcome> {
+    let mut get = state.store()?.get(name)?;
     let bytes = get.bytes();
     control::send(to, &Reply::Progress { stage: "data".to_owned(), done: 0, total: Some(bytes) })
         .map_err(gone)?;
     loop {
         match get.next() {
-            Ok(Some(chunk)) => control::send_data(to, &chunk).map_err(gone)?,
+            Ok(Some(chunk)) => {
+                control::send_data(to, &chunk).map_err(gone)?;
+                state.jobs.gave_back(chunk.len() as u64);
+            }
             Ok(None) => break,
             Err(error) => {
                 control::end_data(to, false).map_err(gone)?;

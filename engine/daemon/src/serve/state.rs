@@ -8,6 +8,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
+use gdd_daemon::jobs::Jobs;
+use gdd_engine::stats::Stats;
 use gdd_engine::store::Store;
 
 use super::service::Service;
@@ -28,6 +30,10 @@ pub struct State {
     pub started: Instant,
     /// What runs on the store; filled after recovery.
     pub services: RwLock<Vec<Box<dyn Service>>>,
+    /// What came of the command line's streams.
+    pub jobs: Jobs,
+    /// What the store held when that was looked up last, for monitoring.
+    pub stats: Mutex<Option<(Instant, Arc<Stats>)>>,
     /// How the scrub goes.
     pub scrub: Arc<Board>,
     /// How the vacuum goes.
@@ -66,6 +72,8 @@ impl State {
             dir,
             started: Instant::now(),
             services: RwLock::default(),
+            jobs: Jobs::default(),
+            stats: Mutex::default(),
             scrub: Arc::default(),
             vacuum: Arc::default(),
             last_check: Mutex::default(),

@@ -3,22 +3,24 @@
 use std::fmt::Write;
 use std::sync::PoisonError;
 
-use gdd_engine::observe::Kind;
+use gdd_engine::observe::{Kind, Summary, Times, encode};
 use gdd_engine::recall::cache::CacheStats;
 use gdd_engine::stats::TunedStats;
 use serde_json::{Value, json};
 
+use super::metrics;
 use super::state::State;
 use crate::commands::stats as stats_of;
 use crate::failure::Result;
-use crate::output::Outcome;
-use crate::size::{grouped, show, to_float};
+use crate::output::{Outcome, Table};
+use crate::size::{grouped, show};
+use crate::span::show_ns;
 
-/// Look at everything.
+/// Look at everything, with `whole_histograms` beside their percentiles if asked for.
 ///
 /// # Errors
 /// The store is open and cannot be read.
-pub fn outcome(state: &State) -> Result<Outcome> {
+pub fn outcome(state: &State, whole_histograms: bool) -> Result<Outcome> {
     let uptime = state.started.elapsed().as_secs();
     let mut text = format!("gdd          {}, up {} s\n", env!("CARGO_PKG_VERSION"), grouped(uptime));
     let mut line = |name: &str, value: String| {
@@ -42,7 +44,7 @@ pub fn outcome(state: &State) -> Result<Outcome> {
         return Outcome::new(&object, text);
     };
     let (stats, epoch) = (store.stats()?, store.core().epoch.0);
-    let recall: Vec<_> = Kind::ALL.map(|kind| store.latencies().summary(kind)).to_vec();
+    let times = store.histograms().all();
     line("state", format!("ready, epoch {epoch}, {} requests", state.busy()));
     line("disk access", stats.io_mode.clone());
     line("streams", grouped(stats.streams));
@@ -69,14 +71,15 @@ pub fn outcome(state: &State) -> Result<Outcome> {
     line("slices", if stats.settings.slices { "on" } else { "off" }.to_owned());
     line("commits", grouped(stats.commits));
     line("lookups", format!("{} near, {} in the index", stats.near_hits, stats.index_lookups));
-    for summary in &recall {
-        let [p50, p99] = [summary.p50, summary.p99].map(|ns| to_float(ns) / 1000.0);
-        line(summary.kind.name(), format!("{} chunks, p50 {p50:.1} us, p99 {p99:.1} us", summary.count));
+    if let Some(bytes) = metrics::resident_bytes() {
+        line("memory", format!("{} bytes resident", grouped(bytes)));
     }
+    text.push_str(&table(&times));
     let more = json!({
         "state": "ready", "epoch": epoch, "io_mode": stats.io_mode, "io_notes": stats.io_notes,
         "tuner": stats.settings.tuner, "tuned": stats.tuned, "cache": cache, "filter": stats.filter, "stats": stats,
-        "recall_ns": recall,
+        "stages_ns": stages(&times, whole_histograms), "recall_ns": recalls(&times),
+        "resident_bytes": metrics::resident_bytes(), "command_line": { "done": state.jobs.sums() },
     });
     if let (Value::Object(object), Value::Object(more)) = (&mut object, more) {
         object.extend(more);
@@ -106,6 +109,46 @@ fn tuner_line(is_on: bool, tuned: &TunedStats) -> String {
         "on: {} streams with larger chunks, {} with smaller ones, {} changed on their way",
         counts[0], counts[1], counts[2]
     )
+}
+
+/// Each stage's times, for programs; whole, if asked for.
+fn stages(times: &[Times], whole: bool) -> Value {
+    let row = |times: &Times| {
+        let mut row = json!(Summary::of(&times.histogram));
+        row["stage"] = json!(times.stage);
+        row["of"] = json!(times.stage.what());
+        row["sum"] = json!(times.sum);
+        if whole {
+            row["hdr"] = json!(encode(&times.histogram));
+        }
+        row
+    };
+    times.iter().map(row).collect()
+}
+
+/// Times of recalled chunks alone, as they were shown before the other stages were recorded.
+fn recalls(times: &[Times]) -> Value {
+    let row = |kind: Kind| {
+        let of = times.iter().find(|times| times.stage == kind.stage())?;
+        let mut row = json!(Summary::of(&of.histogram));
+        row["kind"] = json!(kind);
+        Some(row)
+    };
+    Kind::ALL.into_iter().filter_map(row).collect()
+}
+
+/// Each stage's times, for people.
+fn table(times: &[Times]) -> String {
+    let mut table = Table::new(["stage", "count", "p50", "p90", "p99", "p99.9", "max", "of"]);
+    let mut any = false;
+    for Times { stage, histogram, .. } in times.iter().filter(|times| !times.histogram.is_empty()) {
+        any = true;
+        let Summary { count, p50, p90, p99, p999, max, .. } = Summary::of(histogram);
+        let [p50, p90, p99, p999, max] = [p50, p90, p99, p999, max].map(show_ns);
+        let (name, of) = (stage.name().to_owned(), stage.what().to_owned());
+        table.row([name, grouped(count), p50, p90, p99, p999, max, of]);
+    }
+    if any { format!("\n{table}") } else { String::new() }
 }
 
 #[cfg(test)]

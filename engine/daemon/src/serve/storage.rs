@@ -7,11 +7,12 @@ use gdd_daemon::storage::{Limits, StorageService};
 use gdd_link::plugin_socket;
 use serde_json::{Value, json};
 
+use super::metrics::{self, Page};
 use super::service::Service;
 use super::state::State;
 use super::status::cache_line;
 use crate::failure::{Failure, Result};
-use crate::size::grouped;
+use crate::size::{grouped, to_float};
 
 /// Sessions that were told to end save what came; they get this long at least.
 pub const SAVE_LIMIT: Duration = Duration::from_secs(5);
@@ -39,12 +40,16 @@ impl Service for StorageService {
     }
 
     fn status(&self) -> Value {
-        json!({ "sessions": self.sessions(), "abandoned": self.abandoned(), "cache": self.cache() })
+        json!({
+            "sessions": self.sessions(), "abandoned": self.abandoned(), "cache": self.cache(),
+            "done": self.sums(), "jobs": self.reports(),
+        })
     }
 
     fn lines(&self) -> Vec<String> {
         let sessions = self.sessions();
-        let head = format!("{} sessions, {} streams left unfinished", sessions.len(), self.abandoned());
+        let (done, left) = (grouped(self.sums().receipts), self.abandoned());
+        let head = format!("{} sessions, {done} streams done, {left} left unfinished", sessions.len());
         let lines = sessions.iter().map(|session| {
             format!(
                 "process {}, {}, job {}: {} bytes in, {} out, {} streams open, ring {} of {} bytes",
@@ -59,7 +64,18 @@ impl Service for StorageService {
             )
         });
         let cache = format!("cache: {}", cache_line(&self.cache()));
-        std::iter::once(head).chain(lines).chain([cache]).collect()
+        let last = self.reports().last().map(|report| format!("done: {}", report.line()));
+        std::iter::once(head).chain(lines).chain([cache]).chain(last).collect()
+    }
+
+    fn metrics(&self, page: &mut Page) {
+        metrics::sessions(page, "storage", self.sessions().len());
+        metrics::jobs(page, "storage", &self.sums());
+        metrics::cache(page, "storage", &self.cache());
+        let help = "Streams that their drivers left unfinished.";
+        page.counter("gdd_streams_abandoned_total", help, &[], to_float(self.abandoned()));
+        let held: u64 = self.sessions().iter().map(|session| session.ring_held).sum();
+        page.gauge("gdd_ring_held_bytes", "Bytes in rings that are not durable yet.", &[], to_float(held));
     }
 
     fn stop(self: Box<Self>, deadline: Instant) -> bool {

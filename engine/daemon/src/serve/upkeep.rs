@@ -15,14 +15,31 @@ use gdd_engine::store::Store;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::metrics::Page;
 use super::service::Service;
 use crate::failure::{Failure, Result};
-use crate::size::{grouped, show};
+use crate::size::{grouped, show, to_float};
 
 /// How often a thread that waits for the next run looks whether it is due.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How often somebody who asked hears how far it is.
 const TELL_EVERY: Duration = Duration::from_millis(200);
+/// Numbers of reports that are summed up over all runs, by the work's name: field, metric, and its help.
+const SUMMED: [(&str, &str, &str, &str); 8] = [
+    ("vacuum", "freed_bytes", "gdd_vacuum_freed_bytes_total", "Bytes of containers that it has freed."),
+    ("vacuum", "freed_containers", "gdd_vacuum_freed_containers_total", "Containers that it has freed."),
+    ("vacuum", "moved_bytes", "gdd_vacuum_moved_bytes_total", "Bytes that it has moved out of those."),
+    ("vacuum", "lost_chunks", "gdd_vacuum_lost_chunks_total", "Chunks that it could not read."),
+    ("scrub", "bytes_read", "gdd_scrub_read_bytes_total", "Bytes that it has checked."),
+    (
+        "scrub",
+        "containers_damaged",
+        "gdd_scrub_damaged_containers_total",
+        "Containers that it found damaged.",
+    ),
+    ("scrub", "chunks_bad", "gdd_scrub_bad_chunks_total", "Chunks that cannot be given back."),
+    ("scrub", "copies_repaired", "gdd_scrub_repaired_copies_total", "Copies of recipes that it wrote anew."),
+];
 /// A run that left something waiting, or failed, is followed by another after this time.
 const AGAIN_AFTER: Duration = Duration::from_secs(300);
 
@@ -71,6 +88,11 @@ struct Shown {
     stop: bool,
     running: Option<(Instant, Progress)>,
     last: Option<Last>,
+    /// Runs of this daemon that ended, and of those, runs that failed.
+    runs: u64,
+    failures: u64,
+    /// See [`SUMMED`]; in its order.
+    sums: [u64; SUMMED.len()],
 }
 
 /// How a run ended, of this daemon or one before.
@@ -137,6 +159,13 @@ impl Board {
         let ran = work();
         let mut shown = self.lock();
         let seconds = shown.running.take().map_or(0, |(since, _)| since.elapsed().as_secs());
+        shown.runs += 1;
+        shown.failures += u64::from(ran.is_err());
+        if let Ok(ran) = &ran {
+            for (sum, (_, field, ..)) in shown.sums.iter_mut().zip(SUMMED) {
+                *sum += ran.report[field].as_u64().unwrap_or(0);
+            }
+        }
         let (report, line) = match &ran {
             Ok(ran) => (ran.report.clone(), ran.line.clone()),
             Err(failure) => (json!({ "error": failure.line() }), format!("FAILED: {}", failure.line())),
@@ -166,6 +195,31 @@ impl Board {
         json!({
             "running": running, "last": last.map(|last| &last.report), "last_unix": last.map(|last| last.unix),
         })
+    }
+
+    fn metrics(&self, name: &str, page: &mut Page) {
+        let shown = self.lock();
+        let job = [("job", name)];
+        let running = shown.running.as_ref().map(|(_, progress)| progress);
+        for (metric, help, value) in [
+            ("gdd_upkeep_running", "1 while it runs.", u64::from(running.is_some())),
+            ("gdd_upkeep_done_bytes", "How far the run is.", running.map_or(0, |progress| progress.done)),
+            (
+                "gdd_upkeep_goal_bytes",
+                "How far it will go.",
+                running.and_then(|progress| progress.total).unwrap_or(0),
+            ),
+        ] {
+            page.gauge(metric, help, &job, to_float(value));
+        }
+        page.counter("gdd_upkeep_runs_total", "Runs that have ended.", &job, to_float(shown.runs));
+        page.counter("gdd_upkeep_failures_total", "Of those, failed.", &job, to_float(shown.failures));
+        let ended = shown.last.as_ref().map_or(0, |last| last.unix);
+        let help = "When the last run ended, in seconds since 1970; 0: never.";
+        page.gauge("gdd_upkeep_ended_time_seconds", help, &job, to_float(ended));
+        for (sum, (_, _, metric, help)) in shown.sums.iter().zip(SUMMED).filter(|(_, row)| row.0 == name) {
+            page.counter(metric, help, &[], to_float(*sum));
+        }
     }
 
     fn lines(&self) -> Vec<String> {
@@ -281,6 +335,10 @@ impl Service for Keeper {
         }]
     }
 
+    fn metrics(&self, page: &mut Page) {
+        self.board.metrics(self.name, page);
+    }
+
     fn stop(self: Box<Self>, deadline: Instant) -> bool {
         self.board.stop();
         let Some(thread) = self.thread else { return true };
@@ -306,7 +364,11 @@ mod tests {
             assert_eq!(board.lines(), ["running for 0 s: move, 5.00 MB of 10.00 MB"]);
             assert_eq!(board.status()["running"]["done"], 5_000_000);
             assert!(matches!(board.run(100, || panic!("not twice at once")), Err(Failure::Busy(_))));
-            Ok(Ran { report: json!({ "freed": 7 }), line: "freed 7".to_owned(), again_soon: false })
+            Ok(Ran {
+                report: json!({ "freed": 7, "freed_bytes": 9 }),
+                line: "freed 7".to_owned(),
+                again_soon: false,
+            })
         });
         assert!(ran.is_ok());
         assert_eq!(board.lines(), ["freed 7"]);
@@ -314,6 +376,18 @@ mod tests {
         assert!(status["last"]["freed"] == 7 && status["last_unix"].as_u64() >= Some(100), "{status}");
         assert!(board.run(100, || Err(Failure::Busy("later".to_owned()))).is_err());
         assert_eq!(board.lines(), ["FAILED: later"]);
+        let mut page = Page::default();
+        board.metrics("vacuum", &mut page);
+        let text = page.to_string();
+        for line in [
+            "gdd_upkeep_running{job=\"vacuum\"} 0",
+            "gdd_upkeep_runs_total{job=\"vacuum\"} 2",
+            "gdd_upkeep_failures_total{job=\"vacuum\"} 1",
+            "gdd_vacuum_freed_bytes_total 9",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line}: {text}");
+        }
+        assert!(!text.contains("scrub"), "{text}");
     }
 
     #[test]

@@ -13,6 +13,7 @@ mod catalog;
 mod recall;
 mod session;
 mod streams;
+mod timing;
 mod trouble;
 
 use std::fs::{self, Permissions};
@@ -32,6 +33,7 @@ use gdd_engine::store::Store;
 use gdd_ring::Listener;
 use rustix::event::{PollFd, PollFlags, Timespec};
 
+use crate::jobs::{JobReport, JobSums, Jobs};
 use catalog::Catalog;
 
 /// How often the listener looks whether it should stop.
@@ -108,6 +110,7 @@ struct Shared {
     stop: AtomicBool,
     generation: AtomicU64,
     abandoned: AtomicU64,
+    jobs: Jobs,
     strangers: AtomicUsize,
     sessions: Mutex<Vec<Arc<Mutex<SessionStatus>>>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
@@ -148,6 +151,7 @@ impl StorageService {
             stop: AtomicBool::new(false),
             generation: AtomicU64::new(0),
             abandoned: AtomicU64::new(0),
+            jobs: Jobs::default(),
             strangers: AtomicUsize::new(0),
             sessions: Mutex::default(),
             threads: Mutex::default(),
@@ -176,6 +180,18 @@ impl StorageService {
     #[must_use]
     pub fn abandoned(&self) -> u64 {
         self.shared.abandoned.load(Ordering::Relaxed)
+    }
+
+    /// What came of the streams with a receipt since the start.
+    #[must_use]
+    pub fn sums(&self) -> JobSums {
+        self.shared.jobs.sums()
+    }
+
+    /// The last of them, the latest last.
+    #[must_use]
+    pub fn reports(&self) -> Vec<JobReport> {
+        self.shared.jobs.last()
     }
 
     /// Takes no more connections, ends all there are, and saves what they were writing. `false` when that took longer

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use gdd_engine::format::recipe::{Owner, name_problem};
 use gdd_engine::ingest::PutOptions;
+use gdd_engine::observe::Since;
 use gdd_link::answer::DATA;
 use gdd_link::hello::{STORAGE, refusal};
 use gdd_link::limits::{AHEAD_MAX, PART_SIZE_MAX, SILENCE_MAX, VERSION};
@@ -20,7 +21,9 @@ use gdd_ring::{Endpoint, Offer, Peer, PushError, Wanted, Woken};
 use super::catalog::{self, Found};
 use super::recall::Reading;
 use super::streams::Streams;
+use super::timing::Timing;
 use super::{SessionStatus, Shared, lock, trouble};
+use crate::jobs::JobReport;
 
 /// Messages that are taken before durability is looked at.
 const ROUND: usize = 64;
@@ -53,6 +56,7 @@ struct Session<'a> {
     endpoint: Endpoint,
     id: u64,
     streams: Streams,
+    timing: Timing,
     reading: Option<Reading>,
     status: Arc<Mutex<SessionStatus>>,
     since: Instant,
@@ -134,6 +138,7 @@ fn greet<'a>(
         endpoint,
         id,
         streams: Streams::default(),
+        timing: Timing::new(shared.store.histograms().recorder()),
         reading: None,
         status: Arc::clone(status),
         since: Instant::now(),
@@ -156,15 +161,21 @@ impl Session<'_> {
 
     fn round(&mut self) -> Result<(), End> {
         let mut taken = 0;
-        while taken < ROUND && self.take()? {
+        let read = self.timing.now();
+        while taken < ROUND && self.take(read)? {
             taken += 1;
         }
         let (consumer, capacity) = (&mut self.endpoint.consumer, self.shared.limits.capacity_up);
         if taken > 0 {
             self.active = Instant::now();
+            self.timing.came();
+        } else if self.streams.count() > 0 {
+            self.timing.waits();
         }
         let idle = self.active.elapsed() >= IDLE;
-        self.streams.settle(consumer, capacity, idle).map_err(|error| trouble::store(&error))?;
+        self.streams
+            .settle(consumer, capacity, idle, &self.timing)
+            .map_err(|error| trouble::store(&error))?;
         let mut status = lock(&self.status);
         status.streams = self.streams.open().len();
         status.ring_held = self.endpoint.consumer.held();
@@ -188,7 +199,7 @@ impl Session<'_> {
     }
 
     /// Does what the next message says; `false` when there is none.
-    fn take(&mut self) -> Result<bool, End> {
+    fn take(&mut self, read: Since) -> Result<bool, End> {
         let gone = |why: gdd_ring::Violation| End::Gone(why.to_string());
         let Some(mut incoming) = self.endpoint.consumer.take().map_err(gone)? else { return Ok(false) };
         let message = incoming.message();
@@ -200,14 +211,14 @@ impl Session<'_> {
         }
         if message.kind == APPEND {
             let starts = message.flags & FILE_STARTS != 0;
-            let len = self.streams.append(head.stream, head.number, starts, &mut incoming)?;
+            let len = self.streams.append(head.stream, (head.number, starts), read, &mut incoming)?;
             lock(&self.status).bytes_in += len;
             return Ok(true);
         }
         let mut bytes = Vec::new();
         incoming.append_to(&mut bytes);
         drop(incoming);
-        self.streams.pass(message.end);
+        self.streams.pass(message.end, read);
         let request = Request::decode(message.kind, &bytes).map_err(|why| trouble::malformed(&why))?;
         match self.act(head, request) {
             Ok(()) => Ok(true),
@@ -228,7 +239,9 @@ impl Session<'_> {
                     // Without a receipt it is named as well, unless the store failed.
                     self.shared.catalog.end(stream, done.as_ref().map_or_else(|why| !why.fatal, |_| true));
                 }
-                let answer = done?;
+                let (answer, report) = done?;
+                let ended = self.shared.store.core().unix_seconds();
+                self.shared.jobs.note(JobReport { ended, ..report });
                 lock(&self.status).finished += 1;
                 answer
             }
@@ -258,7 +271,8 @@ impl Session<'_> {
             trouble::store(&error)
         })?;
         let chunk_max = store.core().ladder().largest().max;
-        self.streams.begin(stream, put, chunk_max.into());
+        let owner = (about.client.clone(), about.job.clone());
+        self.streams.begin(stream, put, chunk_max.into(), owner);
         lock(&self.status).job.clone_from(&about.job);
         self.push(Head { stream, ..head }, &Answer::Done)
     }
@@ -290,6 +304,7 @@ impl Session<'_> {
             self.send(DATA, &[&head.to_bytes(), &piece])?;
         }
         lock(&self.status).bytes_out += length - left;
+        self.shared.jobs.gave_back(length - left);
         self.push(head, &Answer::Done)
     }
 
@@ -335,7 +350,7 @@ impl Session<'_> {
     fn leave(mut self) {
         // What the driver published before it died is part of its streams.
         while matches!(self.endpoint.consumer.peek(), Ok(Some(message)) if message.kind == APPEND) {
-            if !matches!(self.take(), Ok(true)) {
+            if !matches!(self.take(Since::default()), Ok(true)) {
                 break;
             }
         }

@@ -9,11 +9,14 @@ use std::collections::{BTreeMap, VecDeque};
 use gdd_engine::error::Result as EngineResult;
 use gdd_engine::ingest::Put;
 use gdd_engine::limits::EXTENT_SIZE;
+use gdd_engine::observe::Since;
 use gdd_link::{Answer, Trouble};
 use gdd_ring::{Consumer, Incoming, Position};
 use twox_hash::XxHash3_128;
 
+use super::timing::Timing;
 use super::trouble;
+use crate::jobs::JobReport;
 
 /// The ring is given back in so many steps: each costs a sync or two.
 const STEPS: u64 = 8;
@@ -26,6 +29,8 @@ struct Writing {
     kept: u64,
     /// Longest chunk: what may be held back, besides an extent that is not full.
     chunk_max: u64,
+    /// Client and job, as the driver says.
+    owner: (String, String),
 }
 
 /// A message in the ring.
@@ -33,6 +38,8 @@ struct Held {
     end: Position,
     /// Stream and end of its payload in it.
     until: Option<(u64, u64)>,
+    /// When it was read.
+    since: Since,
 }
 
 /// See the module.
@@ -46,16 +53,17 @@ pub(super) struct Streams {
 
 impl Streams {
     /// Takes a stream in.
-    pub(super) fn begin(&mut self, stream: u64, put: Put, chunk_max: u64) {
-        self.writing.insert(stream, Writing { put, digest: XxHash3_128::new(), kept: 0, chunk_max });
+    pub(super) fn begin(&mut self, stream: u64, put: Put, chunk_max: u64, owner: (String, String)) {
+        self.writing.insert(stream, Writing { put, digest: XxHash3_128::new(), kept: 0, chunk_max, owner });
     }
 
-    /// Takes payload in: the rest of `incoming`, which starts at `offset`.
+    /// Takes payload in: the rest of `incoming`, which starts at `offset`, and perhaps `starts` a file; it was read
+    /// at `since`.
     pub(super) fn append(
         &mut self,
         stream: u64,
-        offset: u64,
-        starts: bool,
+        (offset, starts): (u64, bool),
+        since: Since,
         incoming: &mut Incoming<'_>,
     ) -> Result<u64, Trouble> {
         let end = incoming.message().end;
@@ -75,18 +83,24 @@ impl Streams {
         })
         .map_err(|error| trouble::store(&error))?;
         self.unmarked += u64::from(len);
-        self.held.push_back(Held { end, until: Some((stream, put.written())) });
+        self.held.push_back(Held { end, until: Some((stream, put.written())), since });
         Ok(len.into())
     }
 
-    /// A message without payload was read.
-    pub(super) fn pass(&mut self, end: Position) {
-        self.held.push_back(Held { end, until: None });
+    /// A message without payload was read at `since`.
+    pub(super) fn pass(&mut self, end: Position, since: Since) {
+        self.held.push_back(Held { end, until: None, since });
     }
 
     /// Gives back what is kept, and has more made durable: when a good part of the ring waits, or nothing has come for
     /// a while (`idle`).
-    pub(super) fn settle(&mut self, consumer: &mut Consumer, capacity: u64, idle: bool) -> EngineResult<()> {
+    pub(super) fn settle(
+        &mut self,
+        consumer: &mut Consumer,
+        capacity: u64,
+        idle: bool,
+        timing: &Timing,
+    ) -> EngineResult<()> {
         let step = capacity / STEPS;
         let mark = self.unmarked >= step || (idle && self.unmarked > 0);
         let crowded = consumer.held() > capacity / 2;
@@ -107,6 +121,9 @@ impl Streams {
         }
         while let Some(held) = self.held.pop_front_if(|held| is_kept(&self.writing, held)) {
             consumer.release(held.end);
+            if held.until.is_some() {
+                timing.given_back(held.since);
+            }
         }
         Ok(())
     }
@@ -140,15 +157,30 @@ impl Streams {
 
     /// Ends a stream, if it is what was sent; else there is no receipt, and it is kept as it came: other sessions'
     /// blocks lie among its own, and each block is checked by itself.
-    pub(super) fn finish(&mut self, stream: u64, bytes: u64, digest: u128) -> Result<Answer, Trouble> {
+    pub(super) fn finish(
+        &mut self,
+        stream: u64,
+        bytes: u64,
+        digest: u128,
+    ) -> Result<(Answer, JobReport), Trouble> {
         let writing = self.writing.remove(&stream).ok_or_else(|| trouble::unknown(stream))?;
         let received = (writing.put.written(), writing.digest.finish_128());
         if received != (bytes, digest) {
             writing.put.finish().map_err(|error| trouble::store(&error))?;
             return Err(trouble::differs(stream, (bytes, digest), received));
         }
-        writing.put.finish().map_err(|error| trouble::store(&error))?;
-        Ok(Answer::Receipt { bytes: received.0, digest: received.1 })
+        let done = writing.put.finish().map_err(|error| trouble::store(&error))?;
+        let (client, job) = writing.owner;
+        let report = JobReport {
+            client,
+            job,
+            logical_bytes: done.bytes,
+            wire_bytes: done.bytes,
+            new_bytes: done.new_bytes,
+            stored_bytes: done.stored_bytes,
+            ..JobReport::default()
+        };
+        Ok((Answer::Receipt { bytes: received.0, digest: received.1 }, report))
     }
 
     /// Nobody goes on with it: it is named with what came. `false` when there is no such stream.

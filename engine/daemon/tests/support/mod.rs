@@ -3,6 +3,7 @@
 #![allow(dead_code)] // Each test program uses its own part of this.
 
 pub mod daemon;
+pub mod exposition;
 
 use std::ffi::OsStr;
 use std::io::Write;

@@ -39,8 +39,8 @@ fn chunks_of_every_size_and_codec_come_back() {
         }
         drop(recall);
         let count = hashes.len() as u64;
-        assert_eq!(fixture.histograms.summary(Kind::Cold).count, count, "{mode:?}");
-        assert_eq!(fixture.histograms.summary(Kind::CacheHit).count, count, "{mode:?}");
+        assert_eq!(fixture.recorded(Kind::Cold), count, "{mode:?}");
+        assert_eq!(fixture.recorded(Kind::CacheHit), count, "{mode:?}");
     }
 }
 

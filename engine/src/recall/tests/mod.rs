@@ -18,7 +18,7 @@ use crate::format::record::RecordHeader;
 use crate::ids::{ChunkHash, ContainerId, Epoch};
 use crate::index::simulated::SimulatedIndex;
 use crate::index::{Batch, ChunkEntry, Index, Status};
-use crate::observe::RecallHistograms;
+use crate::observe::{Histograms, Kind};
 use crate::paths::Paths;
 
 const HEADERS_SIZE: usize = 4096 + 128;
@@ -30,7 +30,7 @@ struct Fixture {
     index: Arc<SimulatedIndex>,
     cache: Arc<SegmentCache>,
     source: Arc<dyn IoSource>,
-    histograms: Arc<RecallHistograms>,
+    histograms: Arc<Histograms>,
     config: RecallConfig,
 }
 
@@ -53,6 +53,11 @@ impl Fixture {
         }
     }
 
+    /// Chunks of a kind that were handed out.
+    fn recorded(&self, kind: Kind) -> u64 {
+        self.histograms.times(kind.stage()).histogram.len()
+    }
+
     fn path(&self, container: u64) -> PathBuf {
         Paths::new(self.dir.path()).container(ContainerId(container))
     }
@@ -71,8 +76,8 @@ impl Fixture {
     }
 
     fn recall_with(&self, index: Arc<dyn Index>) -> Recall {
-        let (cache, histograms) = (Arc::clone(&self.cache), Arc::clone(&self.histograms));
-        Recall::new(self.source.open().unwrap(), self.dir.path(), index, cache, histograms, self.config)
+        let cache = Arc::clone(&self.cache);
+        Recall::new(self.source.open().unwrap(), self.dir.path(), index, cache, &self.histograms, self.config)
     }
 }
 

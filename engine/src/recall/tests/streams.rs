@@ -68,7 +68,7 @@ fn a_stream_comes_back_through_every_door() {
         end.unwrap();
         assert!(out == raws.concat(), "{mode:?} again");
         drop(stream);
-        let counts = Kind::ALL.map(|kind| fixture.histograms.summary(kind).count);
+        let counts = Kind::ALL.map(|kind| fixture.recorded(kind));
         assert_eq!(counts.iter().sum::<u64>(), 2000);
         assert_eq!(counts[Kind::CacheHit as usize], 1000, "the second time all is in the cache: {counts:?}");
         assert!(counts[Kind::ReadAhead as usize] > 0, "{counts:?}");
