@@ -107,7 +107,7 @@ fn plain_request(command: &Command) -> Option<Request> {
 /// What is not done beside the daemon's work: it replaces what the daemon has in memory and in use.
 fn for_a_store_at_rest(command: &Command) -> Option<&'static str> {
     match command {
-        Command::RebuildIndex => Some("rebuild-index"),
+        Command::RebuildIndex(_) => Some("rebuild-index"),
         Command::Fsck(arguments) if arguments.repair => Some("fsck --repair"),
         _ => None,
     }
