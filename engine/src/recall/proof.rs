@@ -141,7 +141,7 @@ mod tests {
             mut cuts in prop::collection::vec(0usize..400, 0..20),
             lens in prop::collection::vec((0usize..60, 1usize..60), 0..8),
         ) {
-            let bytes: Vec<u8> = (0..len).map(|n| (n * 31 % 251) as u8).collect();
+            let bytes: Vec<u8> = (0..len).map(|n| (n * 31 % 251).to_le_bytes()[0]).collect();
             let from = from % len;
             cuts.iter_mut().for_each(|cut| *cut %= len);
             cuts.sort_unstable();

@@ -170,7 +170,12 @@ impl RecipeReader {
                 let start = self.marked_until.max(self.logical_bytes);
                 self.marked_until = start.saturating_add(u64::from(mark.length));
                 let within = self.marked_until <= self.trailer.logical_bytes;
-                self.place().require(within, "marks of the recipe", "within the stream", self.marked_until)?;
+                self.place().require(
+                    within,
+                    "marks of the recipe",
+                    "within the stream",
+                    self.marked_until,
+                )?;
             }
             Line::Piece(entry) => {
                 self.logical_bytes = self.logical_bytes.saturating_add(entry.bytes());

@@ -178,7 +178,8 @@ mod tests {
         let (mut parts, mut chunks, mut bytes) = (Vec::new(), HashMap::new(), Vec::new());
         for (number, len) in lens.iter().enumerate() {
             let len = u32::from(*len) + 1;
-            let chunk: Vec<u8> = (0..2 * len as usize).map(|n| (n * 7 + number * 13) as u8).collect();
+            let chunk: Vec<u8> =
+                (0..2 * len as usize).map(|n| (n * 7 + number * 13).to_le_bytes()[0]).collect();
             let part = Part { hash: ChunkHash::of(&chunk), offset: len / 2, len };
             bytes.extend(&chunk[part.offset as usize..][..len as usize]);
             chunks.insert(part.hash, chunk);
