@@ -95,12 +95,12 @@ fn a_copy_that_is_stopped_leaves_no_name_and_goes_on() {
     let (source, target) = (from.open(), to.open());
     let bytes = noise(1, 6 * MIB);
     put(&source, "one", &bytes);
-    // Whether workers have stored anything when a stop comes is up to them: they are given time, and many chances.
-    for after in [0, 1, 50].into_iter().chain([200; 20]) {
+    // Whether workers have stored anything when a stop comes is up to them: they are given time.
+    for after in [0, 1, 50, 200] {
         let mut left = after;
         let mut copier = Copier::new(&source, &target, false).unwrap();
         let stopped = copier.copy(&row(&source, "one"), &mut |_| {
-            std::thread::sleep(std::time::Duration::from_millis(1));
+            std::thread::sleep(std::time::Duration::from_millis(2));
             left -= 1;
             left >= 0
         });

@@ -50,7 +50,7 @@ fn recall_shows_percentiles_and_draws_them() {
         rate(&size["restore_bytes_per_second"]);
         rate(&size["raw_bytes_per_second"]);
     }
-    assert_eq!(list(&place.join("curves")).len(), 16);
+    assert_eq!(list(&place.join("curves")).len(), 20);
     assert!(std::fs::read_to_string(place.join("curves.svg")).unwrap().starts_with("<svg"));
     assert_eq!(list(&place.join("")), ["curves", "curves.svg", "store"], "the store itself is left alone");
     assert_eq!(place.names(), [""; 0]);
