@@ -1,8 +1,8 @@
 //! Containers that nobody has checked since the index was made anew and the old one could not be asked.
 //!
 //! The index alone knows which chunks cannot be given back. When it is lost, that is too, and the next backup would
-//! find such data "known", store nothing, and succeed. So what these containers hold counts as unknown until a scrub has
-//! read them: it is restored as before, and stored again when it comes again.
+//! find such data "known", store nothing, and succeed. So what these containers hold counts as unknown until a scrub
+//! has read them: it is restored as before, and stored again when it comes again.
 //!
 //! # Invariants
 //! - A container leaves the set when its check is durable in the index, or at the end of a scrub of all.

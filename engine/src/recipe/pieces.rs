@@ -1,8 +1,8 @@
 //! The good parts of a recipe that cannot be read whole, as streams of their own.
 //!
 //! Each run of blocks that are good in either copy becomes a stream: an exact stretch of the one that was lost, of
-//! which only the place in it is not known. So what it needs is needed by a stream again, and is not freed before somebody
-//! gives that up.
+//! which only the place in it is not known. So what it needs is needed by a stream again, and is not freed before
+//! somebody gives that up.
 //!
 //! Where a stream is made of slices, a run begins behind those whose marks are lost, and ends before those of which a
 //! part is: what is kept can be proved.

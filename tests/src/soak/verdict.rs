@@ -57,9 +57,9 @@ fn no_trend(what: &'static str, samples: &[Sample], of: fn(&Sample) -> f64) -> V
     Verdict { what, holds, why }
 }
 
-/// A bound for longer runs. It is made of the last third, not of the last four fifths: the daemon is killed in the first
-/// third, after which its memory begins anew, and in the middle one its caches fill. Both would be a slope, and neither
-/// goes on.
+/// A bound for longer runs. It is made of the last third, not of the last four fifths: the daemon is killed in the
+/// first third, after which its memory begins anew, and in the middle one its caches fill. Both would be a slope, and
+/// neither goes on.
 fn no_leak(samples: &[Sample], last: &[Sample]) -> Verdict {
     let robust =
         |samples: &[Sample]| Robust::of(&samples.iter().map(|sample| sample.resident).collect::<Vec<_>>());
