@@ -45,20 +45,15 @@ pub enum Bug {
     ForgetMoved,
     /// The vacuum gives the file away before the index says that the container is free.
     UnlinkBeforeCommit,
-    /// The vacuum decides whom it waits for when it chooses containers, before look-ups treat what is in them as
-    /// unknown.
-    SinceBeforeLeaving,
     /// The scrub does not keep the vacuum from freeing what it reads.
     ScrubUnseen,
-    /// The scrub goes by the list that it began with, whatever the vacuum has freed since.
-    ScrubFreed,
     /// Slices are taken of chunks that nobody was asked about.
     SliceUnasked,
 }
 
 impl Bug {
     /// Every bug.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 19] = [
         Self::AckBeforeSync,
         Self::IndexBeforeData,
         Self::SkipDirectorySync,
@@ -76,9 +71,7 @@ impl Bug {
         Self::FreeBeforeDurable,
         Self::ForgetMoved,
         Self::UnlinkBeforeCommit,
-        Self::SinceBeforeLeaving,
         Self::ScrubUnseen,
-        Self::ScrubFreed,
         Self::SliceUnasked,
     ];
 }

@@ -199,7 +199,8 @@ fn a_scrub_that_is_cut_off_has_checked_what_it_has_read() {
     rebuild(&place);
     let store = place.open();
     let all = store.core().unchecked.count();
-    let report = store.scrub(&Default::default(), &mut |_| (), &mut |_| store.core().unchecked.count() == all);
+    let report =
+        store.scrub(&Default::default(), &mut |_| (), &mut |_| store.core().unchecked.count() == all);
     assert!(report.unwrap().cancelled);
     let some = store.core().unchecked.count();
     assert!(some > 0 && some < all, "{some} of {all}");

@@ -163,7 +163,7 @@ pub fn write_epoch(dir: &Path, options: &Options) -> Result<Option<String>> {
     let source = store::probe_io(dir, Access::ReadWrite, options)?;
     let mut io = source.open().map_err(Error::io("open an I/O ring for", dir))?;
     let (superblock, _) = superblocks::read(io.as_mut(), &paths)?;
-    renew_epoch(io.as_mut(), &paths, superblock.store, Epoch(0))
+    renew_epoch(io.as_mut(), &paths, superblock.store, Epoch(0)).map(|(_, note)| note)
 }
 
 struct Rebuild<'a> {
@@ -172,7 +172,7 @@ struct Rebuild<'a> {
     store: StoreId,
     index: &'a dyn Index,
     rebuilt: Rebuilt,
-    /// The youngest epoch that any file was made in.
+    /// The youngest epoch that any file was made in; at the end, that of the epoch file.
     epoch_last: Epoch,
     /// Chunks that are stored more than once, and no copy is good.
     rotten: BTreeSet<ChunkHash>,
@@ -195,10 +195,10 @@ impl Rebuild<'_> {
             }
             None => {
                 self.rebuilt.containers_unchecked = self.rebuilt.containers;
-                let epoch = superblocks::read_epoch(self.io, self.paths, self.store)?;
                 // And a daemon checks them at once.
                 let never = 0_u64.to_le_bytes().to_vec();
-                batch.meta = vec![(MetaKey::Unchecked, Unchecked::mark(epoch)), (MetaKey::Scrubbed, never)];
+                let mark = Unchecked::mark(self.epoch_last);
+                batch.meta = vec![(MetaKey::Unchecked, mark), (MetaKey::Scrubbed, never)];
             }
         }
         self.index.commit(batch)
@@ -215,20 +215,26 @@ impl Rebuild<'_> {
     }
 
     fn epoch(&mut self) -> Result<()> {
-        let note = renew_epoch(self.io, self.paths, self.store, self.epoch_last)?;
+        let (epoch, note) = renew_epoch(self.io, self.paths, self.store, self.epoch_last)?;
+        self.epoch_last = epoch;
         self.rebuilt.notes.extend(note);
         Ok(())
     }
 }
 
-/// A lost or damaged epoch file is made anew, above `last` and every epoch that any file was made in. Returns what an
-/// operator should know, if so.
+/// A lost or damaged epoch file is made anew, above `last` and every epoch that any file was made in. Returns what it
+/// says now, and what an operator should know if it was.
 ///
 /// # Errors
 /// The disk failed.
-fn renew_epoch(io: &mut dyn Io, paths: &Paths, store: StoreId, last: Epoch) -> Result<Option<String>> {
+fn renew_epoch(
+    io: &mut dyn Io,
+    paths: &Paths,
+    store: StoreId,
+    last: Epoch,
+) -> Result<(Epoch, Option<String>)> {
     match superblocks::read_epoch(io, paths, store) {
-        Ok(epoch) if epoch >= last => return Ok(None),
+        Ok(epoch) if epoch >= last => return Ok((epoch, None)),
         Ok(_) | Err(Error::Corrupt { .. }) => {}
         Err(error) => return Err(error),
     }
@@ -240,7 +246,7 @@ fn renew_epoch(io: &mut dyn Io, paths: &Paths, store: StoreId, last: Epoch) -> R
     let last = containers.map(|id| id.epoch()).chain(recipes).fold(last, Epoch::max);
     let epoch = Epoch(last.0.saturating_add(EPOCH_MARGIN));
     superblocks::write_epoch(io, paths, store, epoch)?;
-    Ok(Some(format!("the epoch file was made anew with epoch {}", epoch.0)))
+    Ok((epoch, Some(format!("the epoch file was made anew with epoch {}", epoch.0))))
 }
 
 /// Put the new index in the old one's place; the old one is kept.

@@ -32,7 +32,7 @@ impl Scrub<'_> {
     pub(super) fn container(&mut self, id: ContainerId) -> Result<()> {
         let core = self.core;
         let _visit = (!planted::has(Bug::ScrubUnseen)).then(|| core.visits.begin(Purpose::Reading));
-        let Some(row) = self.still_there(id)? else { return Ok(()) };
+        let Some(row) = core.readable(id)? else { return Ok(()) };
         let path = core.paths.container(id);
         let file = match self.io.open(&path, Open::Read).map_err(Error::io("open", &path)) {
             Ok(file) => file,
@@ -42,11 +42,6 @@ impl Scrub<'_> {
         let checked = self.file(id, &row, file, &path);
         self.io.close(file);
         checked
-    }
-
-    /// A container's row, unless the vacuum may free it meanwhile.
-    fn still_there(&self, id: ContainerId) -> Result<Option<ContainerRow>> {
-        if planted::has(Bug::ScrubFreed) { self.core.index.container(id) } else { self.core.readable(id) }
     }
 
     fn file(&mut self, id: ContainerId, row: &ContainerRow, file: FileId, path: &Path) -> Result<()> {

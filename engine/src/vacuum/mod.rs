@@ -35,7 +35,7 @@ use crate::index::{Batch, ContainerRow, ContainerState, MetaKey};
 use crate::pace::{Pace, Rest};
 use crate::planted::{self, Bug};
 use crate::progress::Progress;
-use crate::visits::{Moment, Purpose};
+use crate::visits::Purpose;
 pub use report::VacuumReport;
 use roots::Needed;
 
@@ -145,7 +145,6 @@ impl Vacuum<'_> {
             self.keep_broken(&mut left)?;
         }
         let ready = self.ready(&left);
-        let too_early = planted::has(Bug::SinceBeforeLeaving).then(|| self.core.visits.now());
         self.mark_after_grace()?;
         let chosen = self.survey(options)?;
         if !options.dry_run {
@@ -154,7 +153,7 @@ impl Vacuum<'_> {
         if options.dry_run || chosen.is_empty() {
             return self.look_back();
         }
-        self.part_with(&chosen, too_early)?;
+        self.part_with(&chosen)?;
         let ready = self.ready(&chosen);
         self.mark_after_grace()?;
         self.empty(&chosen, &ready)?;
@@ -205,16 +204,12 @@ impl Vacuum<'_> {
     }
 
     /// From here on nobody is told that what is in them is known.
-    fn part_with(
-        &mut self,
-        chosen: &BTreeMap<ContainerId, ContainerRow>,
-        too_early: Option<Moment>,
-    ) -> Result<()> {
+    fn part_with(&mut self, chosen: &BTreeMap<ContainerId, ContainerRow>) -> Result<()> {
         let draining = |row: &ContainerRow| ContainerRow { state: ContainerState::Draining, ..*row };
         let containers = chosen.iter().map(|(id, row)| (*id, draining(row))).collect();
         self.commit(Batch { containers, ..Batch::default() })?;
         for id in chosen.keys() {
-            self.core.leaving.add(*id, || too_early.unwrap_or_else(|| self.core.visits.now()));
+            self.core.leaving.add(*id, || self.core.visits.now());
         }
         Ok(())
     }

@@ -28,8 +28,10 @@ jobs along: those need the older jobs' streams. The list, from SQLite and from P
   V=\"SELECT 'V',VolumeName FROM Media\"
   J=\"SELECT 'J',JobId,Job.Name,Client.Name,FileSet,VolSessionId,VolSessionTime,START FROM Job
      LEFT JOIN Client USING (ClientId) LEFT JOIN FileSet USING (FileSetId)\"
-  sqlite3 -readonly bacula.db \"$V; ${J/START/strftime('%s',StartTime)}\" > list
-  psql -At -c \"$V\" -c \"${J/START/extract(epoch FROM StartTime)::bigint}\" bacula > list
+  S=\"strftime('%s',StartTime)\"
+  sqlite3 -readonly bacula.db \"$V; ${J/START/$S}\" > list
+  S=\"extract(epoch FROM StartTime)::bigint\"
+  psql -At -c \"$V\" -c \"${J/START/$S}\" bacula > list
 
 Young streams are never orphans: their job may be running. Nothing is removed without --apply, and nothing when it is
 more than half of all streams of the kind, unless --force says that this is right.
