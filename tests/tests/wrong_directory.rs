@@ -72,7 +72,7 @@ fn a_foreign_directory_is_left_alone() {
 fn make_newer(superblock: &Path) {
     let mut bytes = fs::read(superblock).expect("a store has both");
     assert_eq!(bytes[8..12], 1_u32.to_le_bytes(), "the version lies behind the magic");
-    bytes[8..12].copy_from_slice(&2_u32.to_le_bytes());
+    bytes[8..12].copy_from_slice(&3_u32.to_le_bytes());
     let body = bytes.len() - 4;
     let crc = crc32fast::hash(&bytes[..body]);
     bytes[body..].copy_from_slice(&crc.to_le_bytes());
@@ -88,7 +88,7 @@ fn a_newer_format_is_refused_and_not_touched() {
     let before = Untouched::of(gdd.store()).unwrap().files_only();
     for command in EVERY_COMMAND {
         let refused = gdd.expect(5, command);
-        refused.demand_said(&["version 2", "upgrade gdd"]);
+        refused.demand_said(&["version 3", "upgrade gdd"]);
         before.demand(gdd.store(), &format!("{command:?}"));
     }
 }

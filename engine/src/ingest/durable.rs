@@ -30,7 +30,7 @@ impl Put {
     /// The store failed; the stream is lost, but for what was kept before.
     ///
     /// # Panics
-    /// When the stream was not begun with [`PutOptions::kept`].
+    /// When the stream was not begun with [`super::PutOptions::kept`].
     pub fn keep(&mut self) -> Result<u64> {
         let durable = self.durable()?;
         let kept = self.kept.as_mut().expect("a stream that is kept was begun as one");

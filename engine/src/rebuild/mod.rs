@@ -5,7 +5,7 @@
 //! whole, and what lies behind damage in them is found record by record: such a container is not filled or cut any
 //! more, the vacuum empties it.
 //!
-//! What the files do not say, the old index does, if it can be read: [`marks`].
+//! What the files do not say, the old index does, if it can be read: see `marks`.
 //!
 //! # Crash consistency
 //! The new index grows beside the old one and takes its name only when it is complete and durable; the old one is kept

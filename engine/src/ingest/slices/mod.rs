@@ -18,7 +18,7 @@
 //! - What is compared was read from disk and checked by its BLAKE3.
 //! - A doubt (a chunk that is suspect, leaves, or cannot be read) costs space, never the stream: chunks are stored
 //!   whole.
-//! - Memory: what the front has in flight, one stretch besides, [`base`]'s window and the cache of a service.
+//! - Memory: what the front has in flight, one stretch besides, the window of `base` and the cache of a service.
 
 mod base;
 mod plan;
