@@ -137,16 +137,12 @@ fn jobs_that_are_past_their_retention_or_pruned_are_found() {
     assert_eq!(orphans(&["--jobs-older-than", "1h"]), 0);
     assert_eq!(orphans(&["--jobs-older-than", "2s"]), 1);
     let list_now = || catalog_list(&site.gdd, &rig, site.client.folder()).to_str().unwrap().to_owned();
-    assert_eq!(
-        orphans(&["--catalog", &list_now()]),
-        0,
-        "its job is in the catalog, under the names that it has"
-    );
-    // A list without that job: another has taken its place.
+    assert_eq!(orphans(&["--catalog", &list_now()]), 0);
+    // A job that the catalog does not know under its name is kept: Bacula may have told its client another one.
     let other = fs::read_to_string(list_now()).unwrap().replace("|files|", "|other|");
     let path = site.client.folder().join("other-list");
     fs::write(&path, other).unwrap();
-    assert_eq!(orphans(&["--catalog", path.to_str().unwrap()]), 1);
+    assert_eq!(orphans(&["--catalog", path.to_str().unwrap()]), 0);
     site.gdd.expect(2, &["reconcile", "--jobs-older-than", "2s", "--apply", "--keep-newer", "10s"]);
     assert_eq!(orphans(&["--jobs-older-than", "2s", "--apply", "--force"]), 1);
     assert!(list(&site.gdd.json(&["ls"]), "streams").is_empty());

@@ -20,10 +20,11 @@ Bothsides mode: the client's jobs own their streams, and a job that the catalog 
 
 --catalog takes what the catalog knows, of all directors together. Streams of a volume that is in a folder and not in
 the catalog are orphans; so are streams of bothsides mode that are more than a day older than every job that the
-catalog has of the same client, job and file set, or of which it has none. Streams of a volume that the catalog knows
-stay, as its blocks refer to them, also where their job was pruned: purge and truncate the volume. Give neither
---catalog nor --jobs-older-than where VirtualFull, Copy or Migration jobs carry references of bothsides mode from older
-jobs along: those need the older jobs' streams. The list, from SQLite and from PostgreSQL:
+catalog has of the same client, job and file set, if it has one under the names that the client knows: stock Bacula
+tells its plugins other ones, so --jobs-older-than is for those. Streams of a volume that the catalog knows stay, as
+its blocks refer to them, also where their job was pruned: purge and truncate the volume. Give neither --catalog nor
+--jobs-older-than where VirtualFull, Copy or Migration jobs carry references of bothsides mode from older jobs along:
+those need the older jobs' streams. The list, from SQLite and from PostgreSQL:
 
   V=\"SELECT 'V',VolumeName FROM Media\"
   J=\"SELECT 'J',JobId,Job.Name,Client.Name,FileSet,VolSessionId,VolSessionTime,START FROM Job
