@@ -127,7 +127,13 @@ fn attempt(
     tally.losses += u64::from(!lost.is_empty());
     open.put("new", &streams[1].1, 3_000).map_err(|error| format!("a put fails: {error}"))?;
     // What is new has the bytes of one of them, and may have given it back what it had lost.
-    lost.retain(|name| open.read(name).is_err());
+    for (name, bytes) in streams.iter().filter(|(name, _)| lost.contains(name)).collect::<Vec<_>>() {
+        match open.read(name) {
+            Ok(Some(found)) if found == *bytes => lost.retain(|other| other != name),
+            Ok(found) => return Err(format!("{name} has {:?} bytes now", found.map(|found| found.len()))),
+            Err(_) => {}
+        }
+    }
     open.close().map_err(|error| format!("it does not close: {error}"))?;
     let report = rig.fsck().map_err(|error| format!("a check fails: {error}"))?;
     let named = |name: &String| report.streams_affected.iter().any(|stream| stream.name == *name);
