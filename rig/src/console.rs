@@ -17,7 +17,9 @@ impl Rig {
         let mut command = self.packages.tied("bconsole")?;
         command.arg("-n").arg("-c").arg(self.site.file("bconsole.conf"));
         let input = format!("{commands}\nquit\n");
-        let printed = Execution::new(command, self.call_limit).input(input).succeed()?;
+        // bconsole repeats each line that it sends once the one before is answered. That of 15.0.3 was seen to stay for
+        // ever after its "quit".
+        let printed = Execution::new(command, self.call_limit).input(input).farewell("\nquit\n").succeed()?;
         match printed.output.split_once(GREETING) {
             Some((_, answer)) => Ok(answer.to_owned()),
             None => Err(Error::Console {

@@ -6,6 +6,7 @@
 
 use std::io::{Read, Write};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -13,6 +14,8 @@ use crate::{Error, Result, spawner};
 
 /// How often a running program is looked at.
 const WATCH_INTERVAL: Duration = Duration::from_millis(5);
+/// For a program that has said all to end.
+const FAREWELL_LIMIT: Duration = Duration::from_secs(5);
 /// Kept of each output: the list of a volume with half a million files.
 const OUTPUT_SIZE_MAX: u64 = 64 << 20;
 /// Quoted in an error, from the beginning and from the end.
@@ -24,6 +27,7 @@ pub(crate) struct Execution {
     line: String,
     input: Vec<u8>,
     limit: Duration,
+    farewell: Option<&'static str>,
 }
 
 /// What a program printed, and how it ended.
@@ -44,12 +48,19 @@ impl Execution {
     pub(crate) fn new(command: Command, limit: Duration) -> Self {
         let words = std::iter::once(command.get_program()).chain(command.get_args());
         let line = words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ");
-        Self { command, line, input: Vec::new(), limit }
+        Self { command, line, input: Vec::new(), limit, farewell: None }
     }
 
     /// It reads `input` and then the end of the file.
     pub(crate) fn input(mut self, input: impl Into<Vec<u8>>) -> Self {
         self.input = input.into();
+        self
+    }
+
+    /// Once it has printed `words` last, all is said: one that is still there after [`FAREWELL_LIMIT`] is killed, and
+    /// what it printed is the answer of a success.
+    pub(crate) fn farewell(mut self, words: &'static str) -> Self {
+        self.farewell = Some(words);
         self
     }
 
@@ -61,14 +72,17 @@ impl Execution {
         self.command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let line = self.line;
         let mut child = spawner::spawn(self.command).map_err(Error::io(format!("cannot run `{line}`")))?;
-        let output = child.stdout.take().map(collect);
-        let complaints = child.stderr.take().map(collect);
+        let (output, complaints) = (Collector::of(child.stdout.take()), Collector::of(child.stderr.take()));
         if let Some(mut pipe) = child.stdin.take() {
             // What it does not want to read is no error: its exit status says more.
             thread::spawn(move || pipe.write_all(&self.input));
         }
-        let status = wait(&mut child, self.limit).map_err(Error::io(format!("cannot wait for `{line}`")))?;
-        let (output, complaints) = (text(output), text(complaints));
+        let status = match self.farewell {
+            Some(words) => wait_for_farewell(&mut child, self.limit, || output.ends_with(words)),
+            None => wait(&mut child, self.limit),
+        };
+        let status = status.map_err(Error::io(format!("cannot wait for `{line}`")))?;
+        let (output, complaints) = (output.text(), complaints.text());
         match status {
             Some(status) => Ok(Printed { line, status, output, complaints }),
             None => {
@@ -126,6 +140,30 @@ pub(crate) fn wait(child: &mut Child, limit: Duration) -> std::io::Result<Option
     Ok(None)
 }
 
+/// As [`wait`]; one that has said its farewell and stays all the same is killed early, and that is a success.
+fn wait_for_farewell(
+    child: &mut Child,
+    limit: Duration,
+    said: impl Fn() -> bool,
+) -> std::io::Result<Option<ExitStatus>> {
+    let end = Instant::now() + limit;
+    let mut since = None;
+    while Instant::now() < end {
+        if let Some(status) = child.try_wait()? {
+            return Ok(Some(status));
+        }
+        if said() && since.get_or_insert_with(Instant::now).elapsed() > FAREWELL_LIMIT {
+            child.kill()?;
+            child.wait()?;
+            return Ok(Some(ExitStatus::default()));
+        }
+        thread::sleep(WATCH_INTERVAL);
+    }
+    child.kill()?;
+    child.wait()?;
+    Ok(None)
+}
+
 /// `text`, without its middle when it is long.
 fn quoted(text: &str) -> String {
     if text.len() <= 2 * QUOTED_SIZE_MAX {
@@ -136,18 +174,45 @@ fn quoted(text: &str) -> String {
     format!("{}\n[... {} bytes ...]\n{}", &text[..head], tail - head, &text[tail..])
 }
 
-fn collect(pipe: impl Read + Send + 'static) -> JoinHandle<Vec<u8>> {
-    thread::spawn(move || {
-        let mut bytes = Vec::new();
-        // A pipe that breaks has given all that there is.
-        let _broken = pipe.take(OUTPUT_SIZE_MAX).read_to_end(&mut bytes);
-        bytes
-    })
+/// What comes out of a pipe, as it comes.
+#[derive(Default)]
+struct Collector {
+    bytes: Arc<Mutex<Vec<u8>>>,
+    thread: Option<JoinHandle<()>>,
 }
 
-fn text(collector: Option<JoinHandle<Vec<u8>>>) -> String {
-    let bytes = collector.and_then(|thread| thread.join().ok()).unwrap_or_default();
-    String::from_utf8_lossy(&bytes).into_owned()
+impl Collector {
+    fn of(pipe: Option<impl Read + Send + 'static>) -> Self {
+        let bytes = Arc::<Mutex<Vec<u8>>>::default();
+        let kept = Arc::clone(&bytes);
+        let thread = pipe.map(|pipe| {
+            thread::spawn(move || {
+                let mut pipe = pipe.take(OUTPUT_SIZE_MAX);
+                let mut part = vec![0; 64 << 10];
+                // A pipe that breaks has given all that there is.
+                while let Ok(length @ 1..) = pipe.read(&mut part) {
+                    held(&kept).extend_from_slice(&part[..length]);
+                }
+            })
+        });
+        Self { bytes, thread }
+    }
+
+    fn ends_with(&self, words: &str) -> bool {
+        held(&self.bytes).ends_with(words.as_bytes())
+    }
+
+    fn text(self) -> String {
+        if let Some(thread) = self.thread {
+            // It cannot panic, and if it did, what it has kept is still there.
+            let _ended = thread.join();
+        }
+        String::from_utf8_lossy(&held(&self.bytes)).into_owned()
+    }
+}
+
+fn held(bytes: &Mutex<Vec<u8>>) -> MutexGuard<'_, Vec<u8>> {
+    bytes.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -164,6 +229,20 @@ mod tests {
     fn a_program_past_its_deadline_is_killed_and_quoted() {
         let error = shell("echo question?; exec sleep 600").finish().unwrap_err();
         assert!(matches!(&error, Error::Deadline { seen, .. } if seen == "question?\n"), "{error}");
+    }
+
+    #[test]
+    fn a_program_that_stays_after_its_farewell_has_answered() {
+        let slow = |script| Execution { limit: Duration::from_secs(60), ..shell(script) }.farewell("quit\n");
+        let printed =
+            slow("echo answer; echo quit; exec sleep 600").finish().unwrap().demand_success().unwrap();
+        assert_eq!(printed.output, "answer\nquit\n");
+        assert!(
+            slow("echo quit; exit 3").finish().unwrap().demand_success().is_err(),
+            "an end of its own counts"
+        );
+        let hung = shell("echo quit; echo more; exec sleep 600").farewell("quit\n").finish().unwrap_err();
+        assert!(matches!(hung, Error::Deadline { .. }), "{hung}");
     }
 
     #[test]
