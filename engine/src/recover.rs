@@ -335,6 +335,9 @@ impl Recovery<'_> {
         if has_row {
             self.index.commit(Batch { removed_containers: vec![id], ..Batch::default() })?;
         }
+        if planted::has(Bug::RecycleEmptied) {
+            return free::to_pool(self.io, self.paths, id);
+        }
         free::remove(self.io, self.paths, id)
     }
 }

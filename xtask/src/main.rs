@@ -68,6 +68,9 @@ const CHORES: [(&str, &str, &str, Chore); 11] = [
     ),
 ];
 
+/// Chores that answer `--help` with more than their line above.
+const EXPLAIN_THEMSELVES: [&str; 2] = ["bench", "rivals"];
+
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let (name, rest) = match arguments.split_first() {
@@ -78,10 +81,14 @@ fn main() -> ExitCode {
         println!("{}", usage());
         return ExitCode::SUCCESS;
     }
-    let Some((.., chore)) = CHORES.iter().find(|chore| chore.0 == name) else {
+    let Some((_, takes, does, chore)) = CHORES.iter().find(|chore| chore.0 == name) else {
         eprintln!("xtask: there is no chore named {name:?}\n{}", usage());
         return ExitCode::from(2);
     };
+    if !EXPLAIN_THEMSELVES.contains(&name) && rest.iter().any(|word| word == "--help" || word == "-h") {
+        println!("usage: cargo xtask {name} {takes}\n\n  {does}");
+        return ExitCode::SUCCESS;
+    }
     match chore(rest) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -269,3 +269,50 @@ impl Open {
         opening::finish(&self.core)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use gdd_engine::planted::{Bug, plant};
+
+    use super::*;
+    use crate::simulation::model::noise;
+
+    /// Stores a stream in a process that is killed before operation `number`, and opens the store again. How many files
+    /// wait in the pool then; nothing when the stream was stored before.
+    fn pool_after_kill(number: u64) -> Option<usize> {
+        let (chunk_size_min, chunk_size_avg, chunk_size_max) = (256, 1024, 4096);
+        let sizes = Settings {
+            chunk_size_min,
+            chunk_size_avg,
+            chunk_size_max,
+            container_size: 64 << 10,
+            ..Settings::default()
+        };
+        let mut rig = Rig::create(1, &sizes).unwrap();
+        let shape = Shape { workers: 1, steps_seed: 1, cut_at_commit: u64::MAX };
+        let open = rig.open(shape).unwrap();
+        rig.disk.kill_at(rig.disk.op_count() + number);
+        let stored = open.put("stream", &noise(&mut gdd_uring::sim::Rng::new(1), 100_000), 10_000).is_ok();
+        drop(open);
+        rig.restart();
+        rig.open(shape).unwrap();
+        let pool = Paths::new(Path::new(ROOT)).pool();
+        let waiting = rig.disk.files().iter().filter(|file| file.path.starts_with(&pool)).count();
+        (!stored).then_some(waiting)
+    }
+
+    fn most_in_pool() -> usize {
+        let waiting: Vec<usize> = (1..).map_while(pool_after_kill).collect();
+        assert!(waiting.len() > 20, "a stream takes more operations than {}", waiting.len());
+        waiting.into_iter().max().unwrap_or_default()
+    }
+
+    #[test]
+    fn no_file_that_a_crash_left_empty_is_used_again() {
+        assert_eq!(most_in_pool(), 0);
+        plant(Some(Bug::RecycleEmptied));
+        let seen = most_in_pool();
+        plant(None);
+        assert!(seen > 0, "it would be seen");
+    }
+}

@@ -76,17 +76,24 @@ impl<'a> Shift<'a> {
     /// # Errors
     /// What was violated.
     pub fn run(&mut self) -> Result<(), String> {
+        if self.random.coin() {
+            // What earlier lives stored lies in sealed containers, which a vacuum chooses.
+            self.undermine()?;
+        }
         for _ in 0..1 + self.random.below(STEPS_MAX) {
-            match self.random.below(16) {
-                0..=1 => self.vacuum()?,
-                2 => self.undermine()?,
-                3 => self.scrub()?,
-                4..=7 => self.remove(),
-                _ => self.step()?,
-            }
             if self.is_over() {
                 return Ok(());
             }
+            match self.random.below(18) {
+                0..=1 => self.vacuum()?,
+                2..=3 => self.undermine()?,
+                4..=5 => self.scrub()?,
+                6..=9 => self.remove(),
+                _ => self.step()?,
+            }
+        }
+        if self.is_over() {
+            return Ok(());
         }
         if self.random.below(4) == 0 {
             self.hands.storing.clear(); // Given up: nothing of them remains, or all.
@@ -106,12 +113,26 @@ impl<'a> Shift<'a> {
 
     /// A stream repeats a part of another one, which goes before the vacuum comes: only the open stream needs it then.
     fn undermine(&mut self) -> Result<(), String> {
-        let Some(name) = self.model.any(self.random) else { return Ok(()) };
-        let had = self.model.streams().into_iter().find(|(known, _)| *known == name);
-        let Some((_, bytes)) = had.filter(|_| self.hands.storing.len() < HANDS) else { return Ok(()) };
+        // The longest of a few: of a short one nothing is looked up before all of it is there.
+        let drawn = [0; 3].map(|_| self.model.any(self.random));
+        let streams = self
+            .model
+            .streams()
+            .into_iter()
+            .filter(|(name, _)| drawn.iter().flatten().any(|one| one == name));
+        let longest = streams.max_by_key(|(_, bytes)| bytes.len());
+        let Some((name, bytes)) = longest.filter(|_| self.hands.storing.len() < HANDS) else { return Ok(()) };
         let (mut new, _) = self.model.invent(self.random);
+        let mut bytes = bytes;
         if let Some(version) = self.model.next_of(&name) {
             new = version;
+            if !bytes.is_empty() {
+                // Chunks with a changed block each: what is around it is sliced from the old ones.
+                for _ in 0..self.random.below(4) {
+                    let at = self.random.index(bytes.len());
+                    bytes[at] ^= 0x55;
+                }
+            }
         }
         let part = bytes.len() - bytes.len() / 4;
         self.begin(new, bytes)?;
@@ -283,6 +304,25 @@ impl<'a> Shift<'a> {
         }
     }
 
+    /// What is removed is freed as soon as it may be, which takes one run to choose containers and one to empty them,
+    /// and something new is stored where it was.
+    fn overtake(&mut self) -> Result<(), String> {
+        for _ in 0..1 + self.random.below(3) {
+            self.remove();
+        }
+        for _ in 0..2 {
+            let all = VacuumOptions { dead_share: 0.0, ..VacuumOptions::default() };
+            self.vacuum_with(all, u64::MAX)?;
+        }
+        if self.hands.storing.len() < HANDS {
+            self.begin_storing()?;
+        }
+        match self.hands.storing.len().checked_sub(1) {
+            Some(last) => self.store(last, usize::MAX),
+            None => Ok(()),
+        }
+    }
+
     /// One run, during which others go on; what it finds on a disk that works is a false alarm.
     fn scrub(&mut self) -> Result<(), String> {
         let (mut steps, mut meanwhile) = (self.random.below(6), Ok(()));
@@ -291,7 +331,7 @@ impl<'a> Shift<'a> {
             &mut |_| {
                 if steps > 0 && meanwhile.is_ok() && !self.is_over() {
                     steps -= 1;
-                    meanwhile = if self.random.below(4) == 0 { self.vacuum() } else { self.step() };
+                    meanwhile = if self.random.coin() { self.overtake() } else { self.step() };
                 }
             },
             &mut |_| true,

@@ -64,6 +64,8 @@ pub struct World {
     rig: Rig,
     /// Faults of this life, a planned cut aside.
     faults: Faults,
+    /// The last process was killed: what it wrote last is in the page cache, and only there.
+    killed: bool,
     model: Model,
     outcome: Outcome,
     /// Log lines of the disks of earlier lives; nothing unless they are kept.
@@ -91,7 +93,8 @@ impl World {
         let (rig, model) = (Rig::create(seed, &settings)?, Model::new(&mut random, settings.slices));
         let log = logged.then(Vec::new);
         let faults = Faults::default();
-        let world = Self { random, weather, rig, faults, model, outcome: Outcome::default(), log };
+        let world =
+            Self { random, weather, rig, faults, killed: false, model, outcome: Outcome::default(), log };
         world.keep_log();
         Ok(world)
     }
@@ -144,6 +147,7 @@ impl World {
 
     /// The next process begins, on the machine as it is or after a power cut.
     fn restart(&mut self) {
+        self.killed = self.rig.disk.is_killed();
         let off = self.rig.disk.is_dead() && !self.rig.disk.is_killed();
         if off || self.journal_ended() || self.random.coin() {
             self.crash();
@@ -159,7 +163,8 @@ impl World {
             self.rig.disk.set_faults(Faults::default());
         }
         let Some(mut open) = self.open(last)? else { return Ok(()) };
-        if !last && self.random.below(8) == 0 {
+        let one_in = if self.killed { 2 } else { 8 };
+        if !last && self.random.below(one_in) == 0 {
             // The power goes when recovery is just done: what it has found must be as durable as what it says.
             drop(open);
             self.crash();
