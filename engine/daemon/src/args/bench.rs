@@ -36,7 +36,7 @@ pub struct BenchIngest {
     #[arg(long, value_parser = size::parse, default_value = "1g")]
     pub bytes: u64,
     /// Streams at once, in the runs with several
-    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u64).range(1..=64))]
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u64).range(2..=64))]
     pub streams: u64,
     /// Runs; medians are shown
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=100))]

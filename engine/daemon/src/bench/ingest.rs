@@ -268,8 +268,7 @@ fn answer(
         ceiling_known: known,
         bytes_per_second: figures,
     };
-    let mut groups: Vec<_> = record.rates.iter().map(|rate| rate.name.clone()).collect();
-    groups.dedup(); // With `--streams 1` one is several.
+    let groups: Vec<_> = record.rates.iter().map(|rate| rate.name.clone()).collect();
     record.curves = seen.stages.curves(&groups);
     record.flows = seen.flows;
     let object = with_record(&answer, &record)?;
