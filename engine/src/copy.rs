@@ -22,7 +22,7 @@ use crate::ingest::PutOptions;
 use crate::ingest::front::StreamChunk;
 use crate::ingest::named::NamedPut;
 use crate::recall::Recall;
-use crate::recall::stream::Listed;
+use crate::recall::entries::Listed;
 use crate::recipe::renew::{Source, renew};
 use crate::recipe::{RecipeReader, rest, set};
 use crate::store::Store;

@@ -14,8 +14,8 @@
 //! - The memory of the directory is bounded by a share of the same budget.
 //!
 //! Memory that was never used costs a page fault, and where a hypervisor must find it first, far more than the read. So
-//! the cache begins small and recycles; it grows towards its budget when everything it has is held, and when something
-//! is read again that was evicted: then more memory would have helped.
+//! the cache begins small and recycles; it grows towards its budget when everything it has is held, by what is used
+//! again, and when something is read again that was evicted: then more memory would have helped.
 //!
 //! Eviction takes whole buffers, in the order of [`super::evict`]. A use counts only from the second on: the one that
 //! brought a chunk in says nothing about another.
@@ -38,8 +38,9 @@ pub const BUFFER_SIZE: usize = CHUNK_SIZE_MAX as usize + 16 * ALIGN;
 /// With fewer buffers nothing can be read ahead while something is handed out.
 const BUFFERS_MIN: usize = 2;
 
-/// Buffers that are used before the first is recycled.
-const BUFFERS_AT_FIRST: usize = 8;
+/// Buffers that are used before the first is recycled: what a stream that lies in one piece needs. Few, so that they
+/// stay in the CPU's caches.
+const BUFFERS_AT_FIRST: usize = 3;
 
 /// One byte in so many of the budget pays for the directory.
 const DIRECTORY_SHARE: u64 = 64;
@@ -123,7 +124,7 @@ struct State {
     queues: Queues,
     /// First chunks of parts evicted lately: read again, they were evicted too early.
     ghosts: super::ghosts::Ghosts,
-    /// Buffers in use from which on one is recycled rather than a fresh one taken.
+    /// Buffers in use, besides those that are used again, from which on one is recycled rather than a fresh one taken.
     enough: usize,
     stats: CacheStats,
 }
@@ -318,12 +319,15 @@ impl SegmentCache {
 impl State {
     /// A free buffer, by eviction if need be.
     fn take(&mut self, pool: &Pool) -> Option<IoBuf> {
+        let hot = self.buffers.slots.iter().filter(|buffer| buffer.uses > 0).count();
+        let mut evicted = false;
         loop {
             let in_use = pool.count() - pool.available();
-            if let Some(buffer) = (in_use < self.enough).then(|| pool.take()).flatten() {
+            if let Some(buffer) = (evicted || in_use < self.enough + hot).then(|| pool.take()).flatten() {
                 return Some(buffer);
             }
-            if !self.evict() {
+            evicted = self.evict();
+            if !evicted {
                 if in_use == pool.count() {
                     return None;
                 }

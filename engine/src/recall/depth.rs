@@ -9,7 +9,7 @@
 use std::time::Duration;
 
 /// Pieces in flight at first.
-const DEPTH_START: usize = 8;
+const DEPTH_START: usize = 16;
 /// Fewest pieces in flight.
 const DEPTH_MIN: usize = 4;
 /// Pieces of one measurement.
@@ -122,7 +122,7 @@ mod tests {
     fn a_wide_device_is_asked_for_more_and_a_narrow_one_is_not() {
         assert_eq!(settle(64, 32, 1000).0, 32);
         assert_eq!(settle(16, 32, 1000).0, 16);
-        assert_eq!(settle(1, 32, 1000).0, 8);
+        assert_eq!(settle(1, 32, 1000).0, 16);
     }
 
     #[test]
@@ -140,6 +140,6 @@ mod tests {
             depth.starved();
             depth.arrived(1, Duration::from_secs(u64::from(n)));
         }
-        assert_eq!(depth.get(), 8);
+        assert_eq!(depth.get(), 16);
     }
 }

@@ -18,6 +18,7 @@
 mod arrival;
 pub mod cache;
 pub mod depth;
+pub mod entries;
 pub mod evict;
 pub mod fetch;
 mod files;
@@ -30,6 +31,7 @@ pub mod stream;
 #[cfg(test)]
 mod tests;
 pub mod verify;
+pub mod window;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -45,9 +47,10 @@ use crate::options::usable_cores;
 use crate::paths::Paths;
 
 use cache::SegmentCache;
+use entries::Entries;
 use fetch::Fetcher;
 use plan::{Bounds, Located, Read};
-use stream::{Entries, StreamReader};
+use stream::StreamReader;
 
 const KIB: usize = 1 << 10;
 const MIB: usize = 1 << 20;
@@ -55,7 +58,8 @@ const MIB: usize = 1 << 20;
 /// How a reader works. Sizes in bytes.
 #[derive(Clone, Copy, Debug)]
 pub struct RecallConfig {
-    /// Most of a stream that is being read or was read ahead; a quarter of the cache, if that is less.
+    /// Most of a stream that is being read or was read ahead; a quarter of the cache, if that is less. Of a stream that
+    /// lies in one piece less, see [`window`].
     pub window: usize,
     /// Longest read of several records.
     pub read_max: usize,

@@ -1,7 +1,8 @@
 //! A stream, chunk after chunk, read ahead.
 //!
 //! Entries are taken from the recipe in batches: those in the cache are held there, the others are located with one
-//! look into the index, planned, and asked for. So at any time a window of the stream is in memory or on its way.
+//! look into the index, planned, and asked for. So at any time a window of the stream is in memory or on its way. How
+//! long it is: see [`super::window`].
 //!
 //! # Invariants
 //! - Bytes come in order, each checked. An error stands exactly where the bytes it concerns would, and ends the stream.
@@ -10,203 +11,25 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 
 use gdd_uring::buffer::Shared;
-use gdd_uring::io::{Io, Wait};
+use gdd_uring::io::Wait;
 
 use crate::error::{Error, Result};
-use crate::format::recipe_block::{Line, Mark, RecipeEntry};
+use crate::format::recipe_block::RecipeEntry;
 use crate::ids::{ChunkHash, WordHashed};
 use crate::observe::Kind;
-use crate::recipe::RecipeReader;
 
 use super::Recall;
+use super::entries::Entries;
 use super::fetch::ReadId;
 use super::locate::lost;
 use super::plan::{self, Located};
+use super::window::Width;
 
 /// The window is filled in so many batches. Within a batch, reads go forward on disk.
 const BATCHES_PER_WINDOW: usize = 4;
 
 /// Entries in the window at most, however small or well cached they are.
 const ENTRIES_MAX: usize = 1 << 14;
-
-/// What lists the chunks of a stream.
-pub trait Entries {
-    /// Append some of the next entries; returns false, and appends nothing, at the end, when the list has proved whole.
-    ///
-    /// # Errors
-    /// The list is damaged.
-    fn next_block(&mut self, entries: &mut Vec<RecipeEntry>) -> Result<bool>;
-
-    /// Bytes of the whole stream, when the end was reached.
-    fn bytes(&self) -> Option<u64>;
-}
-
-/// The entries of a recipe, through a door of their own: reading them must not wait for the stream's reads.
-pub struct RecipeEntries {
-    reader: RecipeReader,
-    io: Box<dyn Io>,
-    /// Bytes to leave out at the start, and of those the ones that are still to come.
-    offset: u64,
-    skip: u64,
-    /// The chunk in which the offset lies is not cut, and there are no slices.
-    whole: bool,
-    lines: Vec<Line>,
-    /// Byte of the stream behind the entries read so far, and behind what the marks so far describe.
-    read: u64,
-    marked_until: u64,
-    /// Marks of bytes behind the offset, with their places, that nobody has taken.
-    marks: Vec<(u64, Mark)>,
-}
-
-impl RecipeEntries {
-    /// The entries of `reader`, which was opened through `io`.
-    #[must_use]
-    pub fn new(reader: RecipeReader, io: Box<dyn Io>) -> Self {
-        Self::from(reader, io, 0)
-    }
-
-    /// The entries from byte `offset` of the stream on, which is at most its length.
-    #[must_use]
-    pub fn from(reader: RecipeReader, io: Box<dyn Io>, offset: u64) -> Self {
-        Self {
-            reader,
-            io,
-            offset,
-            skip: offset,
-            whole: false,
-            lines: Vec::new(),
-            read: 0,
-            marked_until: 0,
-            marks: Vec::new(),
-        }
-    }
-
-    /// The same from the start of the chunk in which byte `offset` lies. A stream with slices of chunks ends in an
-    /// error: its receiver checks each piece by the hash of its chunk.
-    #[must_use]
-    pub fn whole_from(reader: RecipeReader, io: Box<dyn Io>, offset: u64) -> Self {
-        Self { whole: true, ..Self::from(reader, io, offset) }
-    }
-
-    /// Where in the stream the first entry begins, once it was taken.
-    #[must_use]
-    pub fn offset(&self) -> u64 {
-        self.offset
-    }
-
-    /// The recipe.
-    #[must_use]
-    pub fn reader(&self) -> &RecipeReader {
-        &self.reader
-    }
-
-    /// The marks that stood before the entries taken so far, each with the byte of the stream where its chunk begins.
-    /// Those that begin before the offset are left out.
-    pub fn take_marks(&mut self) -> std::vec::Drain<'_, (u64, Mark)> {
-        self.marks.drain(..)
-    }
-}
-
-impl RecipeEntries {
-    /// Append what a block has from the offset on.
-    fn take_in(&mut self, entries: &mut Vec<RecipeEntry>) -> Result<()> {
-        for line in std::mem::take(&mut self.lines) {
-            let entry = match line {
-                Line::Mark(mark) => {
-                    let start = self.marked_until.max(self.read);
-                    self.marked_until = start + u64::from(mark.length);
-                    if start >= self.offset {
-                        self.marks.push((start, mark));
-                    }
-                    continue;
-                }
-                Line::Piece(entry) => entry,
-            };
-            self.read = self.read.saturating_add(entry.bytes());
-            if self.whole && entry.slice {
-                let name = &self.reader.header().name;
-                let why = "has slices of chunks, which are given to nobody who checks chunks; `gdd get` restores it";
-                return Err(Error::Invalid(format!("{name:?} {why}")));
-            }
-            if self.skip == 0 {
-                entries.push(entry);
-                continue;
-            }
-            let entry = if self.whole { self.widened(entry) } else { entry };
-            entries.extend(left_of(entry, &mut self.skip).into_iter().flatten());
-        }
-        Ok(())
-    }
-
-    /// Skip less, so that no chunk of `entry` is cut.
-    fn widened(&mut self, entry: RecipeEntry) -> RecipeEntry {
-        if self.skip < entry.bytes() {
-            let part = self.skip % u64::from(entry.length);
-            self.skip -= part;
-            self.offset -= part;
-        }
-        entry
-    }
-}
-
-impl Entries for RecipeEntries {
-    fn next_block(&mut self, entries: &mut Vec<RecipeEntry>) -> Result<bool> {
-        let start = entries.len();
-        loop {
-            self.lines.clear();
-            let more = self.reader.next_lines(self.io.as_mut(), &mut self.lines)?;
-            self.take_in(entries)?;
-            if !more || entries.len() > start {
-                return Ok(more);
-            }
-        }
-    }
-
-    fn bytes(&self) -> Option<u64> {
-        self.reader.trailer().logical_bytes.checked_sub(self.offset)
-    }
-}
-
-/// What is left of `entry` when `skip` bytes before it were to be left out: up to a piece of one chunk, and its
-/// repeats.
-fn left_of(mut entry: RecipeEntry, skip: &mut u64) -> [Option<RecipeEntry>; 2] {
-    if *skip >= entry.bytes() {
-        *skip -= entry.bytes();
-        return [None, None];
-    }
-    let (whole, part) = (*skip / u64::from(entry.length), *skip % u64::from(entry.length));
-    *skip = 0;
-    entry.repeat -= u32::try_from(whole).expect("fewer than it repeats");
-    if part == 0 {
-        return [Some(entry), None];
-    }
-    let part = u32::try_from(part).expect("less than its length");
-    let first = RecipeEntry {
-        chunk_offset: entry.chunk_offset + part,
-        length: entry.length - part,
-        repeat: 1,
-        slice: true,
-        ..entry
-    };
-    let rest = RecipeEntry { repeat: entry.repeat - 1, ..entry };
-    [Some(first), Some(rest).filter(|rest| rest.repeat > 0)]
-}
-
-/// Entries from memory: for benches and partial restores.
-#[derive(Debug)]
-pub struct Listed(pub std::vec::IntoIter<RecipeEntry>);
-
-impl Entries for Listed {
-    fn next_block(&mut self, entries: &mut Vec<RecipeEntry>) -> Result<bool> {
-        let before = entries.len();
-        entries.extend(self.0.by_ref().take(ENTRIES_MAX / 16));
-        Ok(entries.len() > before)
-    }
-
-    fn bytes(&self) -> Option<u64> {
-        None
-    }
-}
 
 /// Where an entry's chunk is, or will be.
 enum Source {
@@ -236,7 +59,8 @@ pub struct StreamReader<E> {
     more: bool,
     window: VecDeque<Step>,
     window_bytes: usize,
-    reads: HashMap<ReadId, Pending>,
+    width: Width,
+    reads: HashMap<ReadId, Pending, WordHashed>,
     /// Which read brings a chunk of the window.
     coming: HashMap<ChunkHash, (ReadId, usize), WordHashed>,
     /// A piece that is handed out again.
@@ -249,14 +73,16 @@ pub struct StreamReader<E> {
 
 impl<E: Entries> StreamReader<E> {
     pub(super) fn new(recall: Recall, entries: E) -> Self {
+        let width_max = recall.config.window.min(recall.cache.capacity() / 4);
         Self {
+            width: Width::new(width_max, recall.bounds().read_max),
             recall,
             entries,
             ahead: VecDeque::new(),
             more: true,
             window: VecDeque::new(),
             window_bytes: 0,
-            reads: HashMap::new(),
+            reads: HashMap::default(),
             coming: HashMap::default(),
             repeated: None,
             bytes_given: 0,
@@ -374,9 +200,12 @@ impl<E: Entries> StreamReader<E> {
 
     /// Keep the window full.
     fn fill(&mut self) -> Result<()> {
-        let window_max = self.recall.config.window.min(self.recall.cache.capacity() / 4);
-        let batch_max = window_max / BATCHES_PER_WINDOW;
-        while self.window_bytes + batch_max <= window_max && self.window.len() < ENTRIES_MAX {
+        loop {
+            let window_max = self.width.bytes(self.recall.fetcher.bytes_in_flight_max());
+            let batch_max = window_max / BATCHES_PER_WINDOW;
+            if self.window_bytes + batch_max > window_max || self.window.len() >= ENTRIES_MAX {
+                break;
+            }
             let batch = self.batch(batch_max)?;
             if batch.is_empty() {
                 break;
@@ -436,7 +265,7 @@ impl<E: Entries> StreamReader<E> {
 
     /// Locate, plan and ask for `unknown` chunks; returns those that cannot be had.
     fn ask(&mut self, unknown: &[ChunkHash]) -> Result<HashMap<ChunkHash, Error>> {
-        let mut lost = HashMap::new();
+        let mut lost = HashMap::new(); // Allocates nothing while it is empty.
         if unknown.is_empty() {
             return Ok(lost);
         }
@@ -448,7 +277,9 @@ impl<E: Entries> StreamReader<E> {
                 Err(error) => drop(lost.insert(*hash, error)),
             }
         }
-        for read in plan::plan(&wanted, &self.recall.bounds()).reads {
+        let reads = plan::plan(&wanted, &self.recall.bounds()).reads;
+        self.width.planned(&reads);
+        for read in reads {
             let hashes: Vec<ChunkHash> = read.records.iter().map(|record| record.hash).collect();
             let id = self.recall.fetcher.ask(read);
             for (number, hash) in hashes.iter().enumerate() {

@@ -13,6 +13,7 @@
 //! The chunks were durable before. What a crash leaves: temporary files, removed by recovery; and finished files
 //! without a row, whose stream is whole and is adopted. Of a stream that is promised in parts, see [`journal`].
 
+mod ahead;
 pub mod journal;
 pub mod pair;
 pub mod pieces;

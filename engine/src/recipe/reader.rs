@@ -11,6 +11,7 @@ use crate::format::recipe_trailer::RecipeTrailer;
 use crate::format::{HEADER_SIZE, Place, StoreId};
 use crate::ids::RecipeId;
 
+use super::ahead::Ahead;
 use super::{Side, block_count, block_offset, entries_in, trailer_offset};
 
 /// See the module. End it with [`RecipeReader::close`], so that the `Io` does not keep its files open.
@@ -45,6 +46,7 @@ struct Copy {
     path: PathBuf,
     file: FileId,
     size: u64,
+    ahead: Ahead,
 }
 
 impl RecipeReader {
@@ -147,10 +149,12 @@ impl RecipeReader {
         let (recipe, block_seq) = (self.recipe, self.block_seq);
         let len = encoded_len(entries_in(block_seq, self.trailer.entry_count));
         let start = entries.len();
+        let end = trailer_offset(self.trailer.entry_count).unwrap_or_default();
         let block = self.copies.first_good(io, |io, copy| {
             entries.truncate(start);
             let offset = block_offset(block_seq);
-            let block = copy.read(io, offset, len)?;
+            let block = copy.ahead.read(io, copy.file, (offset, len), end);
+            let block = block.map_err(Error::io("read", &copy.path))?;
             recipe_block::decode(&block, recipe, block_seq, entries, Place::new(&copy.path, offset))?;
             Ok(block)
         })?;
@@ -239,11 +243,11 @@ impl Copies {
     fn first_good<T>(
         &mut self,
         io: &mut dyn Io,
-        mut read: impl FnMut(&mut dyn Io, &Copy) -> Result<T>,
+        mut read: impl FnMut(&mut dyn Io, &mut Copy) -> Result<T>,
     ) -> Result<T> {
         let (mut last, mut failure) = (None, None);
         for _ in 0..self.open.len() {
-            match read(io, &self.open[0]) {
+            match read(io, &mut self.open[0]) {
                 Ok(value) => return Ok(value),
                 Err(error @ Error::Version { .. }) => return Err(error),
                 Err(error) if !error.is_loss() => {
@@ -283,7 +287,7 @@ impl Copy {
         let path = side.file(recipes, recipe);
         let file = io.open(&path, Open::Read).map_err(Error::io("open", &path))?;
         match io.size(file) {
-            Ok(size) => Ok(Self { side, path, file, size }),
+            Ok(size) => Ok(Self { side, path, file, size, ahead: Ahead::default() }),
             Err(error) => {
                 io.close(file);
                 Err(Error::io("measure", &path)(error))

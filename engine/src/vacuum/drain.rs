@@ -14,7 +14,7 @@ use crate::ids::{ChunkHash, ContainerId};
 use crate::index::{Batch, ContainerRow, ContainerState, Status};
 use crate::ingest::front::Front;
 use crate::planted::{self, Bug};
-use crate::recall::stream::Entries;
+use crate::recall::entries::Entries;
 use crate::shard::mailbox::Wanted;
 use crate::visits::Purpose;
 

@@ -35,7 +35,7 @@ use crate::ids::ChunkHash;
 use crate::options::Trust;
 use crate::planted::{self, Bug};
 use crate::recall::Recall;
-use crate::recall::stream::Listed;
+use crate::recall::entries::Listed;
 use crate::shard::mailbox::Wanted;
 use crate::visits::Purpose;
 

@@ -31,7 +31,7 @@ fn chunks_of_every_size_and_codec_come_back() {
             ..Fixture::with_dir(&fixture)
         };
         let mut recall = fixture.recall();
-        for round in 0..2 {
+        for round in 0..3 {
             for (hash, (codec, raw)) in hashes.iter().zip(&raws) {
                 let chunk = recall.chunk(hash).unwrap();
                 assert!(chunk[..] == raw[..], "{mode:?} round {round}: {codec:?} of {} bytes", raw.len());
@@ -39,8 +39,10 @@ fn chunks_of_every_size_and_codec_come_back() {
         }
         drop(recall);
         let count = hashes.len() as u64;
-        assert_eq!(fixture.recorded(Kind::Cold), count, "{mode:?}");
-        assert_eq!(fixture.recorded(Kind::CacheHit), count, "{mode:?}");
+        // The cache begins small, and grows by what it finds to be read again.
+        let (cold, hits) = (fixture.recorded(Kind::Cold), fixture.recorded(Kind::CacheHit));
+        assert_eq!(cold + hits, 3 * count, "{mode:?}");
+        assert!(hits >= count, "{mode:?}: {hits} of {count} the third time");
     }
 }
 

@@ -3,7 +3,7 @@
 use gdd_uring::probe::Mode;
 use proptest::prelude::*;
 
-use super::super::stream::{Entries, Listed};
+use super::super::entries::{Entries, Listed};
 use super::*;
 use crate::error::{Error, Result};
 use crate::format::recipe_block::RecipeEntry;
@@ -63,14 +63,17 @@ fn a_stream_comes_back_through_every_door() {
         assert_eq!(stream.bytes_given(), out.len() as u64);
         assert!(stream.next().unwrap().is_none(), "the end stays the end");
 
-        let mut stream = stream.into_recall().unwrap().stream(Listed(entries.into_iter()));
-        let (out, end) = drain(&mut stream);
-        end.unwrap();
-        assert!(out == raws.concat(), "{mode:?} again");
+        // The cache begins small, and grows by what it finds to be read again.
+        for round in ["again", "and from the cache"] {
+            stream = stream.into_recall().unwrap().stream(Listed(entries.clone().into_iter()));
+            let (out, end) = drain(&mut stream);
+            end.unwrap();
+            assert!(out == raws.concat(), "{mode:?} {round}");
+        }
         drop(stream);
         let counts = Kind::ALL.map(|kind| fixture.recorded(kind));
-        assert_eq!(counts.iter().sum::<u64>(), 2000);
-        assert_eq!(counts[Kind::CacheHit as usize], 1000, "the second time all is in the cache: {counts:?}");
+        assert_eq!(counts.iter().sum::<u64>(), 3000);
+        assert!(counts[Kind::CacheHit as usize] >= 1000, "the third time all is in the cache: {counts:?}");
         assert!(counts[Kind::ReadAhead as usize] > 0, "{counts:?}");
     }
 }
