@@ -4,14 +4,17 @@
 
 use std::path::Path;
 
-use gdd_rig::{FileSet, Job, Level, Release};
-use gdd_tests::bacula::{Site, VOLUME, assert_equal, volume_size};
+use gdd_rig::{Device, FileSet, Job, Level, Pool, Release};
+use gdd_tests::bacula::{DEVICE, POOL, Site, VOLUME, assert_equal, volume_size};
 
-fn programs_come_back(release: Release) {
+/// With `lines` in the device's resource.
+fn programs_come_back(release: Release, lines: &[&str]) {
     let Some(mut site) = Site::new(release) else { return };
     let sources = ["/usr/bin", "/usr/sbin"].map(Path::new);
     let set = FileSet::new("programs").include(sources[0]).include(sources[1]);
-    let rig = site.bacula().file_set(set).job(Job::backup("programs", "programs")).start().unwrap();
+    let device = lines.iter().fold(Device::new(DEVICE, "Cloud"), |device, line| device.line(line));
+    let bacula = site.bacula_with(device, Pool::new(POOL, DEVICE).label_format("Dedup-"));
+    let rig = bacula.file_set(set).job(Job::backup("programs", "programs")).start().unwrap();
 
     let full = rig.run("programs", Level::Full).unwrap().demand_ok().unwrap();
     let (volume, stored) = (volume_size(&rig, VOLUME), site.stat("stored_bytes"));
@@ -40,10 +43,15 @@ fn programs_come_back(release: Release) {
 
 #[test]
 fn programs_come_back_on_bacula_9() {
-    programs_come_back(Release::V9);
+    programs_come_back(Release::V9, &[]);
 }
 
 #[test]
 fn programs_come_back_on_bacula_15() {
-    programs_come_back(Release::V15);
+    programs_come_back(Release::V15, &[]);
+}
+
+#[test]
+fn programs_come_back_without_block_checksums() {
+    programs_come_back(Release::V9, &["Block Checksum = no"]);
 }
