@@ -57,6 +57,8 @@ const MIB: usize = 1 << 20;
 pub struct RecallConfig {
     /// Most of a stream that is being read or was read ahead; a quarter of the cache, if that is less.
     pub window: usize,
+    /// The window is filled in so many parts. Within a part, reads go forward on disk.
+    pub parts: usize,
     /// Longest read of several records.
     pub read_max: usize,
     /// Longest gap between two records that is read over rather than skipped.
@@ -76,6 +78,7 @@ impl Default for RecallConfig {
     fn default() -> Self {
         Self {
             window: 32 * MIB,
+            parts: 4,
             read_max: MIB,
             gap_max: 64 * KIB,
             piece_size: 512 * KIB,
@@ -83,6 +86,15 @@ impl Default for RecallConfig {
             files_max: 64,
             helper: usable_cores() > 1,
         }
+    }
+}
+
+impl RecallConfig {
+    /// For a store whose streams lie in many places: what rewriting looks at together ([`crate::ingest::rewrite`]) is
+    /// read forward.
+    #[must_use]
+    pub fn scattered() -> Self {
+        Self { window: 64 * MIB, parts: 2, ..Self::default() }
     }
 }
 

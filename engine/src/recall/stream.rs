@@ -23,9 +23,6 @@ use super::fetch::ReadId;
 use super::locate::lost;
 use super::plan::{self, Located};
 
-/// The window is filled in so many batches. Within a batch, reads go forward on disk.
-const BATCHES_PER_WINDOW: usize = 4;
-
 /// Entries in the window at most, however small or well cached they are.
 const ENTRIES_MAX: usize = 1 << 14;
 
@@ -375,7 +372,7 @@ impl<E: Entries> StreamReader<E> {
     /// Keep the window full.
     fn fill(&mut self) -> Result<()> {
         let window_max = self.recall.config.window.min(self.recall.cache.capacity() / 4);
-        let batch_max = window_max / BATCHES_PER_WINDOW;
+        let batch_max = window_max / self.recall.config.parts.max(1);
         while self.window_bytes + batch_max <= window_max && self.window.len() < ENTRIES_MAX {
             let batch = self.batch(batch_max)?;
             if batch.is_empty() {
