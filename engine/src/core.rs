@@ -21,7 +21,7 @@ use crate::ids::{ContainerId, Epoch, RecipeId};
 use crate::index::{ContainerRow, ContainerState, Index};
 use crate::leaving::Leaving;
 use crate::limits::{CHUNK_SIZE_MAX, EXTENT_SIZE, UNCOMMITTED_BYTES_MAX};
-use crate::options::Budget;
+use crate::options::{Budget, Rewriting};
 use crate::paths::Paths;
 use crate::poison::Poison;
 use crate::shard::append::{Appender, Sizes};
@@ -59,6 +59,10 @@ pub struct Seed {
     pub unchecked: Unchecked,
     /// Containers that are being emptied.
     pub leaving: Leaving,
+    /// Whether chunks may lie in two containers, of which the index names one.
+    pub twice: Arc<AtomicBool>,
+    /// How much of what is known is stored again.
+    pub rewriting: Rewriting,
     /// Who stores and who reads.
     pub visits: Visits,
     /// Containers that the last opening left unsealed and whole.
@@ -113,6 +117,7 @@ impl Seed {
             suspects: self.suspects.clone(),
             unchecked: self.unchecked.clone(),
             leaving: self.leaving.clone(),
+            twice: Arc::clone(&self.twice),
             locality_budget: self.budget.locality / self.workers,
         };
         let waker = io.waker();

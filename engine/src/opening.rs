@@ -92,6 +92,7 @@ impl Opening<'_> {
             let count = suspects.count();
             notes.push(format!("{count} chunks are damaged and are stored again when they come again"));
         }
+        let twice = self.index.meta(MetaKey::Twice)?.is_some();
         let unchecked = Unchecked::of(self.index.as_ref())?;
         if unchecked.count() > 0 {
             let count = unchecked.count();
@@ -112,6 +113,8 @@ impl Opening<'_> {
             suspects,
             unchecked,
             leaving: Leaving::of(leaving),
+            twice: Arc::new(AtomicBool::new(twice)),
+            rewriting: options.rewriting,
             visits: Default::default(),
             begun,
             workers: options.workers(),

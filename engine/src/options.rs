@@ -43,6 +43,8 @@ pub struct Options {
     pub require_direct: bool,
     /// How far restores and recalls check what they give out.
     pub trust: Trust,
+    /// Whether known chunks are stored again, so that streams are restored with fewer seeks.
+    pub rewriting: Rewriting,
     /// Shows how far an opening with recovery is.
     pub gauge: Gauge,
 }
@@ -56,6 +58,7 @@ impl Default for Options {
             io_mode: Mode::Auto,
             require_direct: false,
             trust: Trust::Hash,
+            rewriting: Rewriting::OFF,
             gauge: Gauge::default(),
         }
     }
@@ -80,6 +83,28 @@ impl Options {
 pub fn usable_cores() -> usize {
     static CORES: OnceLock<usize> = OnceLock::new();
     *CORES.get_or_init(|| std::thread::available_parallelism().map_or(1, std::num::NonZero::get))
+}
+
+/// How much is stored again, and for what disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rewriting {
+    /// Of a stream's bytes, so many hundredths at most; 0: nothing.
+    pub percent: u8,
+    /// Bytes of stream that are looked at together: what a restore plans at once.
+    pub window: u64,
+    /// Bytes that a disk reads in the time of a seek.
+    pub seek: u64,
+}
+
+impl Rewriting {
+    /// Nothing is stored again.
+    pub const OFF: Self = Self { percent: 0, window: 32 << 20, seek: 1_280_000 };
+
+    /// At most `percent` hundredths, for a disk that seeks in 8 ms and reads 160 MB/s.
+    #[must_use]
+    pub const fn percent(percent: u8) -> Self {
+        Self { percent, ..Self::OFF }
+    }
 }
 
 /// Shares of the memory budget in bytes. What is left pays for stream windows, batch buffers and code.

@@ -324,7 +324,7 @@ fn every_rust_file_is_compiled() {
 }
 
 /// A file from which cargo starts: lib.rs, main.rs, build.rs, each file right below tests, benches, examples, bin and
-/// fuzz_targets, and main.rs in a folder of tests.
+/// fuzz_targets, and main.rs in a folder of tests or examples.
 fn is_crate_root(path: &Path) -> bool {
     let folder = path.parent().unwrap_or(Path::new(""));
     let beside_manifest = |folder: &Path| root().join(folder).join("Cargo.toml").exists();
@@ -335,7 +335,7 @@ fn is_crate_root(path: &Path) -> bool {
         || (names(&["build.rs"]) && beside_manifest(folder))
         || (in_folder(&["tests", "benches", "examples", "fuzz_targets"]) && beside_manifest(parent))
         || (names(&["main.rs"])
-            && parent.ends_with("tests")
+            && ["tests", "examples"].iter().any(|name| parent.ends_with(name))
             && beside_manifest(parent.parent().unwrap_or(parent)))
         || folder.ends_with("src/bin")
 }

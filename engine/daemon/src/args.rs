@@ -19,7 +19,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use gdd_engine::ingest::PutOptions;
 use gdd_engine::ingest::lineage::lineage_of;
-use gdd_engine::options::Options;
+use gdd_engine::options::{Options, Rewriting};
 use gdd_uring::probe::Mode;
 
 use crate::config::{self, Config, Net, NetDomain};
@@ -92,6 +92,9 @@ pub struct Common {
     /// Memory that caches and buffers may take together, e.g. 512m [default: 1g]
     #[arg(long, global = true, value_name = "SIZE", value_parser = size::parse)]
     memory: Option<u64>,
+    /// Percent of what a stream brings that may be stored again, so that it is restored with fewer seeks [default: 0]
+    #[arg(long, global = true, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(0..=100))]
+    rewrite: Option<u8>,
     /// How to reach the disk; auto tests the directory and takes the best that works [default: auto]
     #[arg(long, global = true, value_enum, value_name = "MODE")]
     io: Option<IoMode>,
@@ -133,6 +136,7 @@ impl Common {
         set(&mut config.socket, &self.socket);
         config.workers = self.workers.or(config.workers);
         config.memory = self.memory.map_or(config.memory, config::Memory);
+        config.rewrite = self.rewrite.unwrap_or(config.rewrite);
         config.io = self.io.unwrap_or(config.io);
         if self.verbose > 0 {
             config.log_level = "debug".to_owned();
@@ -146,6 +150,7 @@ impl Common {
             workers: self.workers,
             memory_budget: self.memory.unwrap_or(1 << 30),
             io_mode: self.io.unwrap_or(IoMode::Auto).into(),
+            rewriting: Rewriting::percent(self.rewrite.unwrap_or(0)),
             ..Options::default()
         }
     }

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use gdd_daemon::net::{Rules, Sees};
 use gdd_engine::limits::WORKERS_MAX;
-use gdd_engine::options::Options;
+use gdd_engine::options::{Options, Rewriting};
 use serde::{Deserialize, Serialize};
 
 use crate::args::{Common, IoMode, Serve};
@@ -44,6 +44,8 @@ pub struct Config {
     pub workers: Option<usize>,
     /// Memory of caches and buffers.
     pub memory: Memory,
+    /// Of a stream's bytes, so many hundredths at most are stored again to be restored faster.
+    pub rewrite: u8,
     /// How to reach the disk.
     pub io: IoMode,
     /// Refuse to run without direct I/O.
@@ -206,6 +208,7 @@ impl Default for Config {
             users: Vec::new(),
             workers: None,
             memory: Memory(1 << 30),
+            rewrite: 0,
             io: IoMode::Auto,
             require_direct: false,
             log_level: "info".to_owned(),
@@ -271,6 +274,9 @@ impl Config {
         if let Some(workers) = self.workers.filter(|count| !(1..=WORKERS_MAX).contains(count)) {
             return Some(format!("workers: expected 1 to {WORKERS_MAX}, found {workers}"));
         }
+        if self.rewrite > 100 {
+            return Some(format!("rewrite: expected 0 to 100 percent, found {}", self.rewrite));
+        }
         if self.stop_limit > STOP_LIMIT_MAX {
             return Some(format!(
                 "stop_limit: expected 0 to {STOP_LIMIT_MAX} seconds, found {}; systemd kills gdd after the unit's \
@@ -304,6 +310,7 @@ impl Config {
             memory_budget: self.memory.0,
             io_mode: self.io.into(),
             require_direct: self.require_direct,
+            rewriting: Rewriting::percent(self.rewrite),
             ..Options::default()
         }
     }

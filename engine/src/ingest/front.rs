@@ -264,7 +264,7 @@ impl Front {
                 self.placing[slot].sample.new_bytes += added.bytes;
                 self.retire_placed();
             }
-            Reply::Known { question, lengths } => self.answered(worker, question, &lengths),
+            Reply::Known { question, places } => self.answered(worker, question, &places),
             Reply::Durable => {
                 self.durable_owed -= 1;
                 if self.durable_owed == 0 {
@@ -303,7 +303,8 @@ impl Front {
             let hash = ChunkHash(piece.hash);
             self.chunks.push(StreamChunk { hash, len: piece.len });
             let in_seam = piece.place == Place::Seam;
-            shares[route(&hash, workers)].push(Wanted { hash, start: piece.start, len: piece.len, in_seam });
+            let (start, len, away_from) = (piece.start, piece.len, None);
+            shares[route(&hash, workers)].push(Wanted { hash, start, len, in_seam, away_from });
             self.chunk_count += 1;
         }
         let seam = std::mem::take(&mut self.stitched.seam);

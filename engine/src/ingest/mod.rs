@@ -16,6 +16,7 @@ mod holder;
 mod kept;
 pub mod lineage;
 pub mod named;
+pub mod rewrite;
 pub mod slices;
 mod summary;
 pub mod twin;
@@ -43,6 +44,7 @@ use crate::visits::{Purpose, Visit};
 use begin::{chunker_of, recipe_header, slicer_of, tuner_of};
 use front::Front;
 use kept::Kept;
+use rewrite::Rewriter;
 use slices::Slicer;
 pub use summary::{PutSummary, Switch};
 use summary::{ratio, switch_of, to_float};
@@ -92,6 +94,8 @@ pub struct Put {
     kept: Option<Kept>,
     /// Compares it with the stream before it.
     slicer: Option<Slicer>,
+    /// Stores known chunks again; of a stream that is compared, none.
+    rewriter: Option<Rewriter>,
     /// The vacuum spares what it was told to be known, until its name is committed or it is given up.
     _visit: Visit,
 }
@@ -129,12 +133,13 @@ impl Put {
         let writer = RecipeWriter::create(io.as_mut(), &core.paths.recipes(), header)?;
         let mut front = Front::new(&core.doors, recipe.0, chunker_of(params)?, patience);
         let slicer = slicer_of(&core, &options)?;
-        if slicer.is_some() {
+        let rewriter = if slicer.is_none() { Rewriter::begin(&core)? } else { None };
+        if slicer.is_some() || rewriter.is_some() {
             front.defer();
         }
-        // One extent more than the window, so that one can be filled while all others are in flight.
+        // One extent more than are in flight or held, so that one can be filled.
         let extent_size = core.extent_size;
-        let pool = Pool::new(extent_size, WINDOW + 1);
+        let pool = Pool::new(extent_size, WINDOW + 1 + rewriter.as_ref().map_or(0, Rewriter::held_max));
         let started = Instant::now();
         Ok(Self {
             core,
@@ -154,6 +159,7 @@ impl Put {
             head: twin::Head::default(),
             kept,
             slicer,
+            rewriter,
             _visit: visit,
         })
     }
@@ -269,6 +275,8 @@ impl Put {
             stored_bytes: added.stored_bytes,
             chunks,
             new_chunks: added.chunks,
+            rewritten_bytes: added.rewritten_bytes,
+            rewritten_chunks: added.rewritten_chunks,
             dedup_ratio: ratio(self.bytes, added.bytes),
             seconds,
             throughput_bytes_per_second: to_float(self.bytes) / seconds,
@@ -342,7 +350,7 @@ impl Put {
 
     /// The tuner's point is reached, and more is coming: the tuner decides, knowing everything before it.
     fn pass_point(&mut self) -> Result<()> {
-        self.front.settle()?;
+        self.settle()?;
         self.note_chunks()?;
         let (Some(tuner), Some(lineage)) = (&mut self.tuner, &self.lineage) else { return Ok(()) };
         let twin = match tuner.may_have_twin() {
@@ -360,8 +368,7 @@ impl Put {
             extent.len() <= self.extent_size.max(usize::try_from(EXTENT_SIZE).unwrap_or(usize::MAX))
         );
         self.bytes += extent.len() as u64;
-        while self.slicer.as_ref().is_some_and(|slicer| slicer.in_flight() + self.front.in_flight() >= WINDOW)
-        {
+        while self.is_deferred() && self.deferred() + self.front.in_flight() >= WINDOW {
             self.wait()?;
         }
         self.front.send(extent, ends)?;
@@ -371,20 +378,53 @@ impl Put {
     /// Let the workers get on, and take in what they did.
     fn wait(&mut self) -> Result<()> {
         self.front.wait()?;
-        self.slice()
+        self.slice()?;
+        self.rewrite(false)
     }
 
     /// Everything that was written is cut, placed and durable, the last chunk as if the stream ended here.
     fn end_front(&mut self) -> Result<()> {
-        if self.slicer.is_some() {
+        if self.is_deferred() {
             self.front.cut_all()?;
             self.slice()?;
-        }
-        while self.slicer.as_ref().is_some_and(|slicer| slicer.in_flight() > 0) {
-            self.wait()?;
+            self.drain()?;
         }
         self.front.finish()?;
         self.note_chunks()
+    }
+
+    /// Whether somebody looks at the chunks before they are placed.
+    fn is_deferred(&self) -> bool {
+        self.slicer.is_some() || self.rewriter.is_some()
+    }
+
+    /// Extents that are being looked at.
+    fn deferred(&self) -> usize {
+        self.slicer.as_ref().map_or(0, Slicer::in_flight)
+            + self.rewriter.as_ref().map_or(0, Rewriter::in_flight)
+    }
+
+    /// Everything that was cut is placed.
+    fn drain(&mut self) -> Result<()> {
+        loop {
+            self.rewrite(true)?;
+            if self.deferred() == 0 && self.rewriter.as_ref().is_none_or(Rewriter::is_empty) {
+                return Ok(());
+            }
+            self.wait()?;
+        }
+    }
+
+    /// Wait until what was sent is placed, but for the last bytes whose chunk is not complete.
+    fn settle(&mut self) -> Result<()> {
+        self.front.settle()?;
+        self.drain()?;
+        self.front.settle()
+    }
+
+    /// Let the choice of what is stored again get on; with `all`, it does not wait for more of the stream.
+    fn rewrite(&mut self, all: bool) -> Result<()> {
+        self.rewriter.as_mut().map_or(Ok(()), |rewriter| rewriter.advance(&mut self.front, all))
     }
 
     /// Let the comparison with the stream before get on.
@@ -400,6 +440,7 @@ impl Put {
 
     fn note_chunks(&mut self) -> Result<()> {
         self.slice()?;
+        self.rewrite(false)?;
         let recipe = self.recipe.as_mut().expect("the stream is not finished");
         let follows = self.tuner.as_ref().is_some_and(|tuner| tuner.point().is_some());
         for chunk in self.front.take_chunks() {

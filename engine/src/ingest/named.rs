@@ -377,7 +377,7 @@ impl NamedPut {
         }
         extent[at..at + bytes.len()].copy_from_slice(bytes);
         let start = u32::try_from(at).expect("an extent is small");
-        self.filled.push(Wanted { hash, start, len, in_seam: false });
+        self.filled.push(Wanted { hash, start, len, in_seam: false, away_from: None });
         self.on_its_way.insert(hash, len);
         self.whole_bytes();
         self.filling = Some((extent, at + bytes.len()));

@@ -31,6 +31,10 @@ pub struct PutSummary {
     pub chunks: u64,
     /// Those that the store did not have.
     pub new_chunks: u64,
+    /// Bytes of chunks that the store had, and that were stored again beside the new ones to be restored faster.
+    pub rewritten_bytes: u64,
+    /// Those chunks.
+    pub rewritten_chunks: u64,
     /// `bytes / new_bytes`; 0 when nothing was new.
     pub dedup_ratio: f64,
     /// From the start to the durable end.

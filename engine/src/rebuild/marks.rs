@@ -43,7 +43,7 @@ impl Marks {
         let leaving = index.containers()?.into_iter().map(|(id, row)| (id, row.state));
         let states = [ContainerState::Draining, ContainerState::Quarantined];
         let mut meta = Vec::new();
-        for key in [MetaKey::Vacuumed, MetaKey::Scrubbed, MetaKey::Unchecked] {
+        for key in [MetaKey::Vacuumed, MetaKey::Scrubbed, MetaKey::Unchecked, MetaKey::Twice] {
             meta.extend(index.meta(key)?.map(|value| (key, value)));
         }
         Ok(Self {

@@ -201,6 +201,9 @@ impl Rebuild<'_> {
                 batch.meta = vec![(MetaKey::Unchecked, mark), (MetaKey::Scrubbed, never)];
             }
         }
+        if self.rebuilt.chunks_twice > 0 {
+            batch.meta.push((MetaKey::Twice, vec![1]));
+        }
         self.index.commit(batch)
     }
 

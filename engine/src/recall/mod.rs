@@ -61,6 +61,8 @@ pub struct RecallConfig {
     /// Most of a stream that is being read or was read ahead; a quarter of the cache, if that is less. Of a stream that
     /// lies in one piece less, see [`window`].
     pub window: usize,
+    /// The window is filled in so many parts. Within a part, reads go forward on disk.
+    pub parts: usize,
     /// Longest read of several records.
     pub read_max: usize,
     /// Longest gap between two records that is read over rather than skipped.
@@ -80,6 +82,7 @@ impl Default for RecallConfig {
     fn default() -> Self {
         Self {
             window: 32 * MIB,
+            parts: 4,
             read_max: MIB,
             gap_max: 64 * KIB,
             piece_size: 512 * KIB,
@@ -87,6 +90,15 @@ impl Default for RecallConfig {
             files_max: 64,
             helper: usable_cores() > 1,
         }
+    }
+}
+
+impl RecallConfig {
+    /// For a store whose streams lie in many places: what rewriting looks at together ([`crate::ingest::rewrite`]) is
+    /// read forward.
+    #[must_use]
+    pub fn scattered() -> Self {
+        Self { window: 64 * MIB, parts: 2, ..Self::default() }
     }
 }
 

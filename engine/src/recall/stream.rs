@@ -25,9 +25,6 @@ use super::locate::lost;
 use super::plan::{self, Located};
 use super::window::Width;
 
-/// The window is filled in so many batches. Within a batch, reads go forward on disk.
-const BATCHES_PER_WINDOW: usize = 4;
-
 /// Entries in the window at most, however small or well cached they are.
 const ENTRIES_MAX: usize = 1 << 14;
 
@@ -202,7 +199,7 @@ impl<E: Entries> StreamReader<E> {
     fn fill(&mut self) -> Result<()> {
         loop {
             let window_max = self.width.bytes(self.recall.fetcher.bytes_in_flight_max());
-            let batch_max = window_max / BATCHES_PER_WINDOW;
+            let batch_max = window_max / self.recall.config.parts.max(1);
             if self.window_bytes + batch_max > window_max || self.window.len() >= ENTRIES_MAX {
                 break;
             }

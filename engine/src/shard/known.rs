@@ -11,6 +11,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use gdd_uring::io::{Io, Op, Open};
 use gdd_uring::{buffer::IoBuf, io::Done};
@@ -30,9 +31,12 @@ use crate::locality::LocalityCache;
 use crate::observe::Stage;
 use crate::paths::Paths;
 use crate::planted::{self, Bug};
-use crate::shard::mailbox::Wanted;
+use crate::shard::mailbox::{Stored, Wanted};
 use crate::suspects::Suspects;
 use crate::unchecked::Unchecked;
+
+/// Hashes looked up at once when a directory is compared with the index.
+const LOOKUP_SIZE: usize = 1024;
 
 /// Directory loads under way at once.
 const LOADS_MAX: usize = 2;
@@ -59,6 +63,7 @@ pub struct Known {
     suspects: Suspects,
     unchecked: Unchecked,
     leaving: Leaving,
+    twice: Arc<AtomicBool>,
     locality: LocalityCache,
     /// Appended and not yet durable in the index: never forgotten before it is.
     pending: HashMap<ChunkHash, ChunkEntry, WordHashed>,
@@ -69,8 +74,8 @@ pub struct Known {
     counters: Arc<Counters>,
     /// Scratch of [`Known::locate`].
     hashes: Vec<ChunkHash>,
-    lengths: Vec<Option<u32>>,
-    /// Scratch of [`Known::lengths`].
+    places: Vec<Option<Stored>>,
+    /// Scratch of [`Known::places`].
     asked: Vec<(usize, ChunkHash)>,
     unsure: Vec<ChunkHash>,
     answers: Vec<Answer>,
@@ -95,6 +100,9 @@ pub struct Sources {
     pub unchecked: Unchecked,
     /// Containers that are being emptied: the same.
     pub leaving: Leaving,
+    /// Whether chunks may lie in two containers; partner: [`crate::ingest::rewrite`], which raises it before the first
+    /// does.
+    pub twice: Arc<AtomicBool>,
     /// Bytes that container directories may take.
     pub locality_budget: usize,
 }
@@ -114,6 +122,7 @@ impl Known {
             suspects: sources.suspects,
             unchecked: sources.unchecked,
             leaving: sources.leaving,
+            twice: sources.twice,
             locality: LocalityCache::new(sources.locality_budget),
             pending: HashMap::default(),
             loads: HashMap::new(),
@@ -121,7 +130,7 @@ impl Known {
             unloadable: HashSet::new(),
             counters,
             hashes: Vec::new(),
-            lengths: Vec::new(),
+            places: Vec::new(),
             asked: Vec::new(),
             unsure: Vec::new(),
             answers: Vec::new(),
@@ -129,41 +138,42 @@ impl Known {
         }
     }
 
-    /// For each chunk, whether it is known; one verdict per chunk, in order.
+    /// For each chunk, what is to be done with it; one verdict per chunk, in order.
     ///
     /// # Errors
     /// The index failed, or a known chunk has another length: its hash collides or its entry is damaged.
-    pub fn locate(&mut self, io: &mut dyn Io, chunks: &[Wanted], verdicts: &mut Vec<bool>) -> Result<()> {
-        let (mut hashes, mut lengths) = (std::mem::take(&mut self.hashes), std::mem::take(&mut self.lengths));
+    pub fn locate(&mut self, io: &mut dyn Io, chunks: &[Wanted], verdicts: &mut Vec<Verdict>) -> Result<()> {
+        let (mut hashes, mut places) = (std::mem::take(&mut self.hashes), std::mem::take(&mut self.places));
         hashes.clear();
         hashes.extend(chunks.iter().map(|chunk| chunk.hash));
-        let asked = self.lengths(io, &hashes, &mut lengths);
+        let asked = self.places(io, &hashes, &mut places);
         verdicts.clear();
-        verdicts.extend(lengths.iter().map(Option::is_some));
-        let mut known = chunks.iter().zip(&lengths).filter_map(|(chunk, len)| len.map(|len| (chunk, len)));
-        let alike = known.try_for_each(|(chunk, len)| same_length(chunk, len));
-        (self.hashes, self.lengths) = (hashes, lengths);
+        verdicts.extend(chunks.iter().zip(&places).map(|(chunk, place)| Verdict::of(chunk, place.as_ref())));
+        let mut known =
+            chunks.iter().zip(&places).filter_map(|(chunk, place)| Some((chunk, place.as_ref()?)));
+        let alike = known.try_for_each(|(chunk, place)| same_length(chunk, place.raw_len));
+        (self.hashes, self.places) = (hashes, places);
         asked.and(alike)
     }
 
-    /// For each hash, the length in bytes of its chunk if that is known; in order.
+    /// For each hash, where its chunk is if that is known; in order.
     ///
     /// # Errors
     /// The index failed.
-    pub fn lengths(
+    pub fn places(
         &mut self,
         io: &mut dyn Io,
         hashes: &[ChunkHash],
-        lengths: &mut Vec<Option<u32>>,
+        places: &mut Vec<Option<Stored>>,
     ) -> Result<()> {
-        lengths.clear();
+        places.clear();
         self.asked.clear();
         self.unsure.clear();
         for (slot, hash) in hashes.iter().enumerate() {
             let near = match self.pending.get(hash) {
-                Some(entry) => Some(entry.raw_len),
+                Some(entry) => Some(Stored::from(*entry)),
                 None if self.suspects.has(hash) => {
-                    lengths.push(None);
+                    places.push(None);
                     continue;
                 }
                 None => self.near(hash),
@@ -172,7 +182,7 @@ impl Known {
                 self.asked.push((slot, *hash));
                 self.unsure.push(*hash);
             }
-            lengths.push(near);
+            places.push(near);
         }
         let begun = self.counters.stages.begin(|| io.now());
         self.filter.query_many(&self.unsure, &mut self.answers);
@@ -181,18 +191,17 @@ impl Known {
         }
         let mut answers = self.answers.iter();
         self.asked.retain(|_| answers.next().is_some_and(|answer| *answer != Answer::New));
-        self.counters.near_hits.add(lengths.iter().flatten().count());
-        self.ask_index(io, lengths)
+        self.counters.near_hits.add(places.iter().flatten().count());
+        self.ask_index(io, places)
     }
 
-    /// The length of a chunk that a recent directory lists, in a container that stays.
-    fn near(&mut self, hash: &ChunkHash) -> Option<u32> {
+    /// The place of a chunk that a recent directory lists, in a container that stays.
+    fn near(&mut self, hash: &ChunkHash) -> Option<Stored> {
         let (container, entry) = self.locality.get(hash)?;
-        let raw_len = entry.raw_len;
-        (!leaves(&self.leaving, container)).then_some(raw_len)
+        (!leaves(&self.leaving, container)).then(|| Stored::listed(container, &entry))
     }
 
-    fn ask_index(&mut self, io: &mut dyn Io, lengths: &mut [Option<u32>]) -> Result<()> {
+    fn ask_index(&mut self, io: &mut dyn Io, places: &mut [Option<Stored>]) -> Result<()> {
         if self.asked.is_empty() {
             return Ok(());
         }
@@ -214,7 +223,7 @@ impl Known {
             if entry.status != Status::Live || gone {
                 continue;
             }
-            lengths[slot] = Some(entry.raw_len);
+            places[slot] = Some(entry.into());
             self.want_directory(io, entry.container)?;
         }
         Ok(())
@@ -237,6 +246,7 @@ impl Known {
     pub fn durable(&mut self, entries: &[(ChunkHash, ChunkEntry)]) {
         for (hash, entry) in entries {
             self.pending.remove(hash);
+            self.locality.remove_chunk(hash); // An older copy, whether or not there is room for this one.
             self.locality.add_entry(entry.container, entry.directory_entry(*hash));
         }
     }
@@ -280,8 +290,11 @@ impl Known {
     }
 
     /// A directory was read; anything wrong with it only costs speed here, and fsck names it.
-    pub fn directory_read(&mut self, io: &mut dyn Io, number: u64, done: Done) {
-        let Some(load) = self.loads.remove(&number) else { return };
+    ///
+    /// # Errors
+    /// The index failed.
+    pub fn directory_read(&mut self, io: &mut dyn Io, number: u64, done: Done) -> Result<()> {
+        let Some(load) = self.loads.remove(&number) else { return Ok(()) };
         let read =
             done.buffer.filter(|buffer| done.result.as_ref().is_ok_and(|count| *count == buffer.len()));
         let path = self.paths.container(load.container);
@@ -290,21 +303,68 @@ impl Known {
             Some(bytes) => tail::parse(bytes, load.end, self.store, load.container, &path),
             None => Err(Error::corrupt(&path, load.end, "container footer", "readable", "an error")),
         };
+        let mut adopted = Ok(());
         match parsed {
-            Ok(Tail::Whole(footer)) => self.adopt(load.container, footer.entries),
-            Ok(Tail::Needs(len)) => return self.read_tail(io, load, len),
+            Ok(Tail::Whole(footer)) => adopted = self.adopt(load.container, footer.entries),
+            Ok(Tail::Needs(len)) => {
+                self.read_tail(io, load, len);
+                return Ok(());
+            }
             Err(error) => {
                 tracing::warn!("container directory not used: {error}");
                 self.unloadable.insert(load.container);
             }
         }
         io.close(file);
+        adopted
     }
 
-    fn adopt(&mut self, container: ContainerId, mut entries: Vec<DirectoryEntry>) {
+    fn adopt(&mut self, container: ContainerId, mut entries: Vec<DirectoryEntry>) -> Result<()> {
         entries.retain(|entry| route(&entry.hash, self.workers) == self.worker);
+        if self.twice.load(Ordering::Acquire) {
+            self.keep_what_is_here(container, &mut entries)?;
+        }
         self.locality.insert_container(container, &entries);
         self.counters.directories_loaded.add(1);
+        Ok(())
+    }
+
+    /// Leave out what the index places elsewhere: the container lists an older copy, and nobody may be told that a
+    /// chunk is known because of it. The other one's container may be leaving, and with it goes the chunk's row.
+    fn keep_what_is_here(&mut self, container: ContainerId, entries: &mut Vec<DirectoryEntry>) -> Result<()> {
+        let mut here = Vec::with_capacity(entries.len());
+        for part in entries.chunks(LOOKUP_SIZE) {
+            let hashes: Vec<ChunkHash> = part.iter().map(|entry| entry.hash).collect();
+            self.index.locate(&hashes, &mut self.found)?;
+            let there = part.iter().zip(&self.found).filter(|(entry, row)| {
+                row.is_some_and(|row| row.container == container && row.offset == entry.offset)
+            });
+            here.extend(there.map(|(entry, _)| *entry));
+        }
+        self.counters.index_lookups.add(entries.len());
+        *entries = here;
+        Ok(())
+    }
+}
+
+/// What is to be done with a chunk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is stored.
+    Known,
+    /// It is not.
+    New,
+    /// It is, in a container that it is to leave.
+    Away,
+}
+
+impl Verdict {
+    fn of(chunk: &Wanted, place: Option<&Stored>) -> Self {
+        match place {
+            None => Self::New,
+            Some(place) if chunk.away_from == Some(place.container) => Self::Away,
+            Some(_) => Self::Known,
+        }
     }
 }
 

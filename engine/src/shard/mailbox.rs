@@ -10,7 +10,9 @@ use gdd_uring::buffer::Shared;
 use gdd_uring::io::Waker;
 
 use crate::driver::Signal;
-use crate::ids::ChunkHash;
+use crate::format::footer::DirectoryEntry;
+use crate::ids::{ChunkHash, ContainerId};
+use crate::index::ChunkEntry;
 
 /// Extents of one stream that may be in flight, and so the bound on everything queued for it.
 pub const WINDOW: usize = 8;
@@ -82,6 +84,37 @@ pub struct Wanted {
     pub len: u32,
     /// Whether it lies in the seam.
     pub in_seam: bool,
+    /// To be stored again if this is the container that the store would read it from.
+    pub away_from: Option<ContainerId>,
+}
+
+/// Where a known chunk is, or will be with its worker's next round.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stored {
+    /// In which container.
+    pub container: ContainerId,
+    /// Byte offset of its record there.
+    pub offset: u32,
+    /// Bytes of the record's payload.
+    pub stored_len: u32,
+    /// Bytes of the chunk.
+    pub raw_len: u32,
+}
+
+impl Stored {
+    /// As a container's directory says.
+    #[must_use]
+    pub fn listed(container: ContainerId, entry: &DirectoryEntry) -> Self {
+        let DirectoryEntry { offset, stored_len, raw_len, .. } = *entry;
+        Self { container, offset, stored_len, raw_len }
+    }
+}
+
+impl From<ChunkEntry> for Stored {
+    fn from(entry: ChunkEntry) -> Self {
+        let ChunkEntry { container, offset, stored_len, raw_len, .. } = entry;
+        Self { container, offset, stored_len, raw_len }
+    }
 }
 
 /// From a worker to the front of a stream.
@@ -105,8 +138,8 @@ pub enum Reply {
     Known {
         /// Which question.
         question: u64,
-        /// The length of each chunk that is known, in the order of the question.
-        lengths: Vec<Option<u32>>,
+        /// Where each chunk is that is known, in the order of the question.
+        places: Vec<Option<Stored>>,
     },
     /// Everything placed before the flush is durable.
     Durable,
@@ -123,6 +156,10 @@ pub struct Added {
     pub bytes: u64,
     /// Their bytes in containers, after compression, without framing.
     pub stored_bytes: u64,
+    /// Chunks that were known, and stored again to lie beside the new ones.
+    pub rewritten_chunks: u64,
+    /// Their bytes.
+    pub rewritten_bytes: u64,
 }
 
 impl std::ops::AddAssign for Added {
@@ -130,6 +167,8 @@ impl std::ops::AddAssign for Added {
         self.chunks += other.chunks;
         self.bytes += other.bytes;
         self.stored_bytes += other.stored_bytes;
+        self.rewritten_chunks += other.rewritten_chunks;
+        self.rewritten_bytes += other.rewritten_bytes;
     }
 }
 

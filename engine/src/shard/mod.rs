@@ -37,7 +37,7 @@ use crate::planted::{self, Bug};
 use crate::poison::Poison;
 use append::{Appender, Blocked, Retired};
 use counters::Counters;
-use known::Known;
+use known::{Known, Verdict};
 use mailbox::{Added, Door, Reply};
 use round::Round;
 use streams::{CutOrder, Head, Placing, Question, Streams};
@@ -165,7 +165,7 @@ impl Shard {
                 self.round.as_mut().expect("a sync belongs to the round under way").sync_done();
             }
             Some((Kind::Directory, number)) => {
-                self.parts.known.directory_read(self.parts.io.as_mut(), number, done);
+                self.parts.known.directory_read(self.parts.io.as_mut(), number, done)?;
             }
             None => {
                 return Err(device_failed("reap", &format!("a completion nobody asked for: {:?}", done.tag)));
@@ -185,9 +185,9 @@ impl Shard {
         for at in 0..self.streams.count() {
             let stream = self.streams.number(at);
             while let Some(Question { question, hashes }) = self.streams.take_question(stream) {
-                let mut lengths = Vec::with_capacity(hashes.len());
-                self.parts.known.lengths(self.parts.io.as_mut(), &hashes, &mut lengths)?;
-                self.streams.reply(stream, Reply::Known { question, lengths });
+                let mut places = Vec::with_capacity(hashes.len());
+                self.parts.known.places(self.parts.io.as_mut(), &hashes, &mut places)?;
+                self.streams.reply(stream, Reply::Known { question, places });
                 busy = true;
             }
         }
@@ -231,9 +231,9 @@ impl Shard {
             placing.located_in = Some(self.rounds);
             placing.located_from = placing.next;
         }
-        let (begun, before) = (self.begin(), placing.added.chunks);
+        let (begun, before) = (self.begin(), placing.added);
         let placed = self.append_unknown(stream, placing)?;
-        if placing.added.chunks > before {
+        if placing.added != before {
             self.end(Stage::Append, begun);
         }
         Ok(placed)
@@ -243,8 +243,9 @@ impl Shard {
     fn append_unknown(&mut self, stream: u64, placing: &mut Placing) -> Result<bool> {
         while placing.next < placing.placement.chunks.len() {
             let chunk = placing.placement.chunks[placing.next];
-            let known = placing.verdicts[placing.next - placing.located_from];
-            if !known && !self.parts.known.is_pending(&chunk.hash) && !self.append(stream, placing)? {
+            let verdict = placing.verdicts[placing.next - placing.located_from];
+            let stays = verdict == Verdict::Known || self.parts.known.is_pending(&chunk.hash);
+            if !stays && !self.append(stream, placing, verdict)? {
                 return Ok(false);
             }
             placing.next += 1;
@@ -253,7 +254,7 @@ impl Shard {
     }
 
     /// Store the next chunk of `placing`. Returns whether there was room.
-    fn append(&mut self, stream: u64, placing: &mut Placing) -> Result<bool> {
+    fn append(&mut self, stream: u64, placing: &mut Placing, verdict: Verdict) -> Result<bool> {
         if self.staged_bytes >= self.parts.uncommitted_max && self.round.is_some() {
             return Ok(false); // The commit under way must finish first: this bounds what a crash can leave to replay.
         }
@@ -274,7 +275,13 @@ impl Shard {
                 self.staged.push((chunk.hash, entry));
                 self.staged_bytes += stored_len;
                 self.parts.counters.appended.add(1);
-                placing.added += Added { chunks: 1, bytes: u64::from(chunk.len), stored_bytes: stored_len };
+                let bytes = u64::from(chunk.len);
+                placing.added += match verdict {
+                    Verdict::Away => {
+                        Added { rewritten_chunks: 1, rewritten_bytes: bytes, ..Added::default() }
+                    }
+                    _ => Added { chunks: 1, bytes, stored_bytes: stored_len, ..Added::default() },
+                };
                 Ok(true)
             }
             Err(blocked) => {

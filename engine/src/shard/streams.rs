@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use gdd_kernels::{Chunker, Cut};
 use gdd_uring::buffer::Shared;
 
+use super::known::Verdict;
 use super::mailbox::{Added, Attachment, Door, Placement, Reply, Request};
 use crate::ids::ChunkHash;
 
@@ -16,8 +17,8 @@ pub struct Placing {
     pub next: usize,
     /// What it added so far.
     pub added: Added,
-    /// Which chunks are known, from `located_from` on.
-    pub verdicts: Vec<bool>,
+    /// What is to be done with the chunks, from `located_from` on.
+    pub verdicts: Vec<Verdict>,
     /// The first chunk with a verdict.
     pub located_from: usize,
     /// How many rounds had ended when the verdicts were given.

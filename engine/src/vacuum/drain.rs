@@ -242,6 +242,7 @@ impl Carrier {
             start: number(self.filled),
             len: number(bytes.len()),
             in_seam: false,
+            away_from: None,
         });
         self.filled += bytes.len();
         Ok(())

@@ -15,7 +15,7 @@ use gdd_engine::index::simulated::SimulatedIndex;
 use gdd_engine::ingest::lineage::lineage_of;
 use gdd_engine::ingest::{Put, PutOptions, PutSummary};
 use gdd_engine::opening::{self, FilterHome, Opening};
-use gdd_engine::options::Options;
+use gdd_engine::options::{Options, Rewriting};
 use gdd_engine::pace::Rest;
 use gdd_engine::paths::Paths;
 use gdd_engine::progress::Progress;
@@ -47,6 +47,8 @@ pub struct Rig {
     pub disk: SimDisk,
     /// The index.
     pub index: Arc<SimulatedIndex>,
+    /// What stores that are opened on it store again.
+    pub rewriting: Rewriting,
 }
 
 /// How a store is opened.
@@ -80,14 +82,15 @@ impl Rig {
         opening::create(io.as_mut(), &Paths::new(Path::new(ROOT)), StoreId([7; 16]), settings, 0)
             .map_err(|error| format!("create: {error}"))?;
         io.sync_dir(Path::new("/")).map_err(|error| error.to_string())?;
-        Ok(Self { disk, index: Arc::new(SimulatedIndex::new(seed)) })
+        Ok(Self { disk, index: Arc::new(SimulatedIndex::new(seed)), rewriting: Rewriting::OFF })
     }
 
     /// The machine as a power cut now leaves it; `seed` says which of many possible ones.
     #[must_use]
     pub fn crash(&self, seed: u64) -> Self {
         self.disk.cut_power();
-        Self { disk: self.disk.crash(seed), index: Arc::new(self.index.crash_image()) }
+        let (disk, index) = (self.disk.crash(seed), Arc::new(self.index.crash_image()));
+        Self { disk, index, rewriting: self.rewriting }
     }
 
     /// The process has ended without closing the store, and all of it is gone; the machine goes on, and another begins.
@@ -107,8 +110,13 @@ impl Rig {
         let (superblock, _) = superblocks::read(io.as_mut(), &paths)?;
         let index = CutIndex::new(Arc::clone(&self.index), self.disk.clone());
         index.cut_at(shape.cut_at_commit);
-        let options =
-            Options { workers: Some(shape.workers), pin: false, memory_budget: MEMORY, ..Options::default() };
+        let options = Options {
+            workers: Some(shape.workers),
+            pin: false,
+            memory_budget: MEMORY,
+            rewriting: self.rewriting,
+            ..Options::default()
+        };
         let filter = FilterHome::Memory(FILTER_CAPACITY);
         let (source, index) = (Arc::new(source), Arc::new(index));
         let opening = Opening { paths: &paths, superblock, source, index, filter };

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use gdd_engine::format::superblock::Settings;
+use gdd_engine::options::Rewriting;
 use gdd_uring::sim::Rng;
 
 use super::rig::{Open, Rig, Shape};
@@ -196,7 +197,7 @@ impl Script {
         for disk in disks {
             for index in &indexes {
                 let disk = if indexes.len() > 1 { disk.snapshot(1) } else { disk.clone() };
-                let rig = Rig { disk, index: index.clone().into() };
+                let rig = Rig { disk, index: index.clone().into(), rewriting: Rewriting::OFF };
                 self.try_image(rig, &scene.allowed, &mut tally)
                     .map_err(|what| format!("image {}: {what}", tally.images))?;
                 tally.images += 1;

@@ -81,7 +81,7 @@ pub fn run(case: Case) -> Result<Tally, String> {
     let mut tally = Tally::default();
     for file in rig.disk.files() {
         for offset in (0..file.size).step_by(usize::try_from(SECTOR).expect("a sector is small")) {
-            let copy = Rig { disk: rig.disk.snapshot(5), index: Arc::new(rig.index.crash_image()) };
+            let copy = Rig { disk: rig.disk.snapshot(5), index: Arc::new(rig.index.crash_image()), ..rig };
             copy.disk.latent_error(&file.path, offset).map_err(|error| error.to_string())?;
             tally.sectors += 1;
             let tried = attempt(copy, case, &streams, &file.path, &mut tally);

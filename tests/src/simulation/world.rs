@@ -4,6 +4,7 @@ use gdd_engine::error::Error;
 use gdd_engine::format::codec::Compression;
 use gdd_engine::format::superblock::Settings;
 use gdd_engine::fsck::{Finding, Severity};
+use gdd_engine::options::Rewriting;
 use gdd_engine::vacuum::VacuumOptions;
 use gdd_uring::sim::{Fault, Faults, Hit, OpKind, Rng};
 
@@ -54,6 +55,11 @@ fn is_kept(found: &[u8], after: Option<&[u8]>, least: Option<usize>) -> bool {
 /// One seed in so many has a store with slices, and versions to be stored in it.
 const SLICES_ONE_IN: u64 = 4;
 
+/// One seed in so many stores known chunks again: all that it would for a disk whose seeks are dear, since streams are
+/// short and containers small.
+const REWRITES_ONE_IN: u64 = 4;
+const REWRITING: Rewriting = Rewriting { percent: 100, window: 32 << 10, seek: 12 << 10 };
+
 /// Runs of the vacuum, at most, until nothing is left to free.
 const TIDY_RUNS_MAX: u32 = 10;
 
@@ -90,7 +96,10 @@ impl World {
             slices: seed % SLICES_ONE_IN == SLICES_ONE_IN - 1,
             ..Settings::default()
         };
-        let (rig, model) = (Rig::create(seed, &settings)?, Model::new(&mut random, settings.slices));
+        let (mut rig, model) = (Rig::create(seed, &settings)?, Model::new(&mut random, settings.slices));
+        if seed % REWRITES_ONE_IN == 1 {
+            rig.rewriting = REWRITING;
+        }
         let log = logged.then(Vec::new);
         let faults = Faults::default();
         let world =

@@ -298,9 +298,13 @@ pub fn text(summary: &PutSummary) -> String {
         ),
         _ => String::new(),
     };
+    let again = match summary.rewritten_bytes {
+        0 => String::new(),
+        bytes => format!("stored again to be restored faster: {}\n", show(bytes)),
+    };
     format!(
         "stored {}: {} bytes ({}), {} new in {} of {} chunks, {} in containers, {ratio}\n\
-         {:.2} s, {}\n{tuned}{slices}",
+         {:.2} s, {}\n{tuned}{slices}{again}",
         summary.name,
         grouped(summary.bytes),
         show(summary.bytes),

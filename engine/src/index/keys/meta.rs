@@ -26,11 +26,14 @@ pub enum MetaKey {
     VacuumReport = 6,
     /// How the daemon's last scrub ended, in the same form.
     ScrubReport = 7,
+    /// There, if chunks may lie in two containers, of which the chunk's row names one: what a container's directory
+    /// lists is compared with the index before it counts as known. 1 byte.
+    Twice = 8,
 }
 
 impl MetaKey {
     /// Every key.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Store,
         Self::CleanEpoch,
         Self::Vacuumed,
@@ -38,6 +41,7 @@ impl MetaKey {
         Self::Unchecked,
         Self::VacuumReport,
         Self::ScrubReport,
+        Self::Twice,
     ];
 
     /// The key of its row.
@@ -80,7 +84,7 @@ mod tests {
 
     #[test]
     fn numbers_never_change() {
-        assert_eq!(MetaKey::ALL.map(|key| key as u8), [1, 2, 3, 4, 5, 6, 7]);
+        assert_eq!(MetaKey::ALL.map(|key| key as u8), [1, 2, 3, 4, 5, 6, 7, 8]);
     }
 
     proptest! {

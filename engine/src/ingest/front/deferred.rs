@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use gdd_kernels::Place;
 use gdd_uring::buffer::Shared;
 
-use super::Front;
+use super::{Front, StreamChunk};
 use crate::error::Result;
 use crate::ids::ChunkHash;
 use crate::shard::mailbox::{WINDOW, Wanted};
@@ -77,6 +77,18 @@ impl Front {
         Ok(())
     }
 
+    /// Store those chunks of `batch` that are new, or are to leave where they are; they are the next of the stream.
+    /// Waits while the window is full.
+    ///
+    /// # Errors
+    /// The store failed; the stream is lost.
+    pub fn place_whole(&mut self, batch: Batch) -> Result<()> {
+        let Batch { extent, seam, chunks, .. } = batch;
+        let bytes = chunks.iter().map(|chunk| u64::from(chunk.len)).sum();
+        self.chunks.extend(chunks.iter().map(|chunk| StreamChunk { hash: chunk.hash, len: chunk.len }));
+        self.place_batch(&extent, seam, &chunks, (bytes, chunks.len() as u64))
+    }
+
     /// Keep what was stitched for whoever places it.
     pub(super) fn put_aside(&mut self, extent: Shared, last: bool) {
         let chunks = self.stitched.chunks.drain(..);
@@ -85,6 +97,7 @@ impl Front {
             start: piece.start,
             len: piece.len,
             in_seam: piece.place == Place::Seam,
+            away_from: None,
         });
         let batch =
             Batch { extent, chunks: chunks.collect(), seam: std::mem::take(&mut self.stitched.seam), last };

@@ -12,7 +12,7 @@ use gdd_uring::buffer::Shared;
 use super::{Front, Owed};
 use crate::error::Result;
 use crate::ids::ChunkHash;
-use crate::shard::mailbox::{Placement, QUESTIONS_MAX, Request, WINDOW, Wanted};
+use crate::shard::mailbox::{Placement, QUESTIONS_MAX, Request, Stored, WINDOW, Wanted};
 use crate::shard::route;
 use crate::tuner::Sample;
 
@@ -21,7 +21,7 @@ use crate::tuner::Sample;
 pub(super) struct Asked {
     /// For each worker, the places of its chunks in the question.
     places: Vec<Vec<usize>>,
-    lengths: Vec<Option<u32>>,
+    stored: Vec<Option<Stored>>,
     /// Workers that have not answered.
     owed: usize,
 }
@@ -52,7 +52,7 @@ impl Front {
                 link.send(Request::Ask { question, hashes });
             }
         }
-        self.questions.push_back(Asked { places, lengths: vec![None; hashes.len()], owed });
+        self.questions.push_back(Asked { places, stored: vec![None; hashes.len()], owed });
         Ok(question)
     }
 
@@ -61,12 +61,23 @@ impl Front {
     /// # Errors
     /// The store failed; the stream is lost.
     pub fn answer(&mut self) -> Result<Option<Vec<Option<u32>>>> {
+        let lengths = |stored: Vec<Option<Stored>>| {
+            stored.into_iter().map(|stored| stored.map(|stored| stored.raw_len)).collect()
+        };
+        Ok(self.answer_places()?.map(lengths))
+    }
+
+    /// The same with the place of each chunk that is known.
+    ///
+    /// # Errors
+    /// The store failed; the stream is lost.
+    pub fn answer_places(&mut self) -> Result<Option<Vec<Option<Stored>>>> {
         self.pump()?;
         if self.questions.front().is_none_or(|asked| asked.owed > 0) {
             return Ok(None);
         }
         self.question_next += 1;
-        Ok(self.questions.pop_front().map(|asked| asked.lengths))
+        Ok(self.questions.pop_front().map(|asked| asked.stored))
     }
 
     /// Store those of these chunks, which lie in `extent`, that are new; its number. Waits while the window is full.
@@ -140,12 +151,12 @@ impl Front {
     }
 
     /// A worker answered.
-    pub(super) fn answered(&mut self, worker: usize, question: u64, lengths: &[Option<u32>]) {
+    pub(super) fn answered(&mut self, worker: usize, question: u64, stored: &[Option<Stored>]) {
         let slot = super::index_of(question, self.question_next);
         let asked = &mut self.questions[slot];
         asked.owed -= 1;
-        for (place, len) in asked.places[worker].iter().zip(lengths) {
-            asked.lengths[*place] = *len;
+        for (place, stored) in asked.places[worker].iter().zip(stored) {
+            asked.stored[*place] = *stored;
         }
     }
 }

@@ -336,7 +336,8 @@ impl Slicer {
                     let fresh = &new[at..at + len as usize];
                     let start = u32::try_from(batch.seam.len()).expect("a seam is short");
                     batch.seam.extend_from_slice(fresh);
-                    let chunk = Wanted { hash: ChunkHash::of(fresh), start, len, in_seam: true };
+                    let chunk =
+                        Wanted { hash: ChunkHash::of(fresh), start, len, in_seam: true, away_from: None };
                     self.whole(&chunk);
                     self.totals.bytes_changed += u64::from(len);
                     wanted.push(chunk);
