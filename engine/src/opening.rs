@@ -87,13 +87,16 @@ impl Opening<'_> {
         let filter = open_filter(&self.filter, (store, epoch), &settings, self.index.as_ref(), clean, notes)?;
         let mark = Batch { meta: vec![(MetaKey::CleanEpoch, Vec::new())], ..Batch::default() };
         self.index.commit(mark)?;
-        let suspects = Suspects::of(Arc::clone(&self.index))?;
+        let twice = Arc::new(AtomicBool::new(self.index.meta(MetaKey::Twice)?.is_some()));
+        let suspects = Suspects::of(Arc::clone(&self.index), Arc::clone(&twice))?;
         if suspects.count() > 0 {
             let count = suspects.count();
             notes.push(format!("{count} chunks are damaged and are stored again when they come again"));
         }
-        let twice = self.index.meta(MetaKey::Twice)?.is_some();
         let unchecked = Unchecked::of(self.index.as_ref())?;
+        if suspects.count() + unchecked.count() + damaged.len() > 0 {
+            suspects.raise()?;
+        }
         if unchecked.count() > 0 {
             let count = unchecked.count();
             notes.push(format!(
@@ -113,7 +116,7 @@ impl Opening<'_> {
             suspects,
             unchecked,
             leaving: Leaving::of(leaving),
-            twice: Arc::new(AtomicBool::new(twice)),
+            twice,
             rewriting: options.rewriting,
             visits: Default::default(),
             begun,

@@ -4,7 +4,12 @@
 //! The suspicion is written down in the index, so that it outlives the process; it goes with the commit that makes the
 //! new copy durable. `gdd fsck`, which reads everything, does not depend on it, and neither does what a restore says.
 //!
+//! A chunk that is stored again lies in two containers, and the directory of the first lists it still. If that were
+//! believed, the chunk would count as known when the vacuum has freed the second. So that there may be two copies is
+//! written down first, as in [`crate::ingest::rewrite`]: from then on directories are compared with the index.
+//!
 //! # Invariants
+//! - No chunk is suspect before the flag is raised, here and in the index.
 //! - A chunk that is stored again is unsuspected here before its new copy is durable, and in the index not before.
 
 use std::collections::HashSet;
@@ -13,7 +18,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::error::Result;
 use crate::ids::ChunkHash;
-use crate::index::{Batch, Index};
+use crate::index::{Batch, Index, MetaKey};
 
 /// Shared by all that read and write one open store.
 #[derive(Clone, Default)]
@@ -26,17 +31,19 @@ struct Inner {
     /// Whether there are any: the usual answer costs one load.
     any: AtomicBool,
     chunks: RwLock<HashSet<ChunkHash>>,
+    /// Whether chunks may lie in two containers; partner: [`crate::shard::known`].
+    twice: Arc<AtomicBool>,
 }
 
 impl Suspects {
-    /// Those that were written down in `index`, and the ones to come.
+    /// Those that were written down in `index`, and the ones to come, which raise `twice`.
     ///
     /// # Errors
     /// The index failed.
-    pub fn of(index: Arc<dyn Index>) -> Result<Self> {
+    pub fn of(index: Arc<dyn Index>, twice: Arc<AtomicBool>) -> Result<Self> {
         let chunks: HashSet<ChunkHash> = index.suspects()?.into_iter().collect();
         let any = AtomicBool::new(!chunks.is_empty());
-        Ok(Self(Arc::new(Inner { index: Some(index), any, chunks: RwLock::new(chunks) })))
+        Ok(Self(Arc::new(Inner { index: Some(index), any, chunks: RwLock::new(chunks), twice })))
     }
 
     /// Those that were written down in `index`; the ones to come are not.
@@ -46,7 +53,7 @@ impl Suspects {
     pub fn known_to(index: &dyn Index) -> Result<Self> {
         let chunks: HashSet<ChunkHash> = index.suspects()?.into_iter().collect();
         let any = AtomicBool::new(!chunks.is_empty());
-        Ok(Self(Arc::new(Inner { index: None, any, chunks: RwLock::new(chunks) })))
+        Ok(Self(Arc::new(Inner { index: None, any, chunks: RwLock::new(chunks), twice: Arc::default() })))
     }
 
     /// A chunk could not be given back. It counts as unknown from here on, and after the next opening.
@@ -62,18 +69,35 @@ impl Suspects {
     /// # Errors
     /// They count as unknown in this opening; the index could not write it down for the next.
     pub fn note_all(&self, mut hashes: Vec<ChunkHash>) -> Result<()> {
+        let raised = self.raise();
         let mut chunks = self.0.chunks.write().unwrap_or_else(PoisonError::into_inner);
         hashes.retain(|hash| chunks.insert(*hash));
         drop(chunks);
         if hashes.is_empty() {
-            return Ok(());
+            return raised;
         }
         self.0.any.store(true, Ordering::Release);
         for hash in &hashes {
             tracing::info!("chunk {hash} cannot be given back; it is stored again when it comes again");
         }
-        let Some(index) = &self.0.index else { return Ok(()) };
-        index.commit(Batch { suspects: hashes, ..Batch::default() })
+        let Some(index) = &self.0.index else { return raised };
+        raised.and_then(|()| index.commit(Batch { suspects: hashes, ..Batch::default() }))
+    }
+
+    /// What is stored may be stored again, beside what there is of it: no directory is believed from here on without
+    /// the index.
+    ///
+    /// # Errors
+    /// None is believed in this opening; the index could not write it down for the next.
+    pub fn raise(&self) -> Result<()> {
+        if self.0.twice.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        let noted = self.0.index.as_ref().map_or(Ok(()), |index| {
+            index.commit(Batch { meta: vec![(MetaKey::Twice, vec![1])], ..Batch::default() })
+        });
+        self.0.twice.store(true, Ordering::Release);
+        noted
     }
 
     /// All of them, in no order.

@@ -169,22 +169,25 @@ fn a_stream_of_many_short_files_is_joined_and_comes_back() {
     place.check(store);
 }
 
-/// The index has moved a chunk to a younger container, which goes with everything in it. The older one lists the chunk
-/// still, and is read as soon as one of its other chunks is asked for.
-#[test]
-fn an_older_copy_makes_nothing_known() {
+/// Parts of all containers of a stream, and all of it but these.
+fn taken_apart(base: &[u8]) -> (Vec<u8>, Vec<u8>) {
+    let parts = (0..12).flat_map(|number| &base[number * MIB / 2 + 100_000..][..60_000]);
+    let rest = (0..12).flat_map(|number| &base[number * MIB / 2 + 180_000..][..340_000]);
+    (parts.copied().collect(), rest.copied().collect())
+}
+
+/// The index has moved chunks to a younger container (`again` stores them again), which goes with everything in it. The
+/// older one lists them still, and is read as soon as one of its other chunks is asked for.
+fn an_older_copy_makes_nothing_known(options: &Options, again: impl FnOnce(&Store, &[u8])) {
     let (base, place) = (noise(1, 6 * MIB), Place::new());
-    let options = Options { workers: Some(1), ..rewriting() };
+    let options = Options { workers: Some(1), ..options.clone() };
     let store = open(&place, &options);
     put(&store, "base", &base, false);
-    // Parts of all containers of it, in few windows: they are stored again, if anything is.
-    let parts: Vec<_> = (0..12).map(|number| &base[number * MIB / 2 + 100_000..][..60_000]).collect();
-    let scattered = [noise(2, MIB), parts.concat(), noise(3, MIB)].concat();
-    assert!(put(&store, "scattered", &scattered, false).rewritten_bytes > 0);
+    let (parts, rest) = taken_apart(&base);
+    let scattered = [noise(2, MIB), parts, noise(3, MIB)].concat();
+    again(&store, &scattered);
     let moved: Vec<_> = chunks_of(&store, "scattered").into_iter().map(|(hash, _)| hash).collect();
     // All of the base but what was moved, so that its containers stay.
-    let rest: Vec<u8> =
-        (0..12).flat_map(|number| &base[number * MIB / 2 + 180_000..][..340_000]).copied().collect();
     put(&store, "rest", &rest, false);
     ["base", "scattered"].iter().for_each(|name| drop(store.remove(name).unwrap()));
     store.close().unwrap();
@@ -207,6 +210,29 @@ fn an_older_copy_makes_nothing_known() {
     put(&store, "scattered", &scattered, false);
     assert!(get(&store, "scattered").unwrap() == scattered);
     place.check(store);
+}
+
+#[test]
+fn what_was_rewritten_is_not_known_by_its_older_copy() {
+    // In few windows: they are stored again, if anything is.
+    an_older_copy_makes_nothing_known(&rewriting(), |store, scattered| {
+        assert!(put(store, "scattered", scattered, false).rewritten_bytes > 0);
+    });
+}
+
+#[test]
+fn what_was_healed_is_not_known_by_its_damaged_copy() {
+    an_older_copy_makes_nothing_known(&options(), |store, scattered| {
+        put(store, "probe", scattered, false);
+        // As if a restore had found that none of these can be given back.
+        let base: Vec<_> = chunks_of(store, "base").into_iter().map(|(hash, _)| hash).collect();
+        let probe = chunks_of(store, "probe").into_iter().map(|(hash, _)| hash);
+        let bad: Vec<_> = probe.filter(|hash| base.contains(hash)).collect();
+        assert!(bad.len() > 10, "{} chunks", bad.len());
+        store.remove("probe").unwrap();
+        store.core().suspects.note_all(bad).unwrap();
+        assert!(put(store, "scattered", scattered, false).new_bytes > 100_000, "they are stored again");
+    });
 }
 
 #[test]

@@ -177,9 +177,10 @@ mod tests {
     fn threads_add_up_and_leave_their_counters_to_others() {
         let shared = Arc::new(Histograms::default());
         for _ in 0..3 {
+            // All at once: one that has ended already leaves its counters to the next.
+            let recorders: Vec<_> = (1..=4u64).map(|reader| (reader, shared.recorder())).collect();
             std::thread::scope(|scope| {
-                for reader in 1..=4u64 {
-                    let recorder = shared.recorder();
+                for (reader, recorder) in recorders {
                     scope.spawn(move || {
                         for _ in 0..1000 {
                             recorder.recalled(Kind::Cold, Duration::from_micros(reader * 100));

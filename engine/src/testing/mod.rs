@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use gdd_uring::io::IoSource;
 use gdd_uring::probe::{self, Mode};
@@ -71,5 +72,6 @@ pub fn stepped(
         stop: Arc::new(AtomicBool::new(false)),
         unix_seconds: || 0,
     };
-    assemble(parts, seed, usize::MAX, || {}).unwrap()
+    // A real disk may take a second to sync: the tasks are no more hung than that.
+    assemble(parts, seed, usize::MAX, || std::thread::sleep(Duration::from_micros(20))).unwrap()
 }

@@ -28,7 +28,6 @@ mod recent;
 mod tests;
 
 use std::collections::{HashSet, VecDeque};
-use std::sync::atomic::Ordering;
 
 use gdd_uring::buffer::IoBuf;
 
@@ -39,7 +38,7 @@ use super::front::deferred::Batch;
 use crate::core::Core;
 use crate::error::Result;
 use crate::ids::{ChunkHash, ContainerId};
-use crate::index::{self, ContainerState, MetaKey};
+use crate::index::ContainerState;
 use crate::options::Rewriting;
 use crate::shard::mailbox::Stored;
 
@@ -83,11 +82,7 @@ impl Rewriter {
         }
         let full =
             core.index.containers()?.into_iter().filter(|(_, row)| row.state == ContainerState::Sealed);
-        if !core.twice.load(Ordering::Acquire) {
-            let batch = index::Batch { meta: vec![(MetaKey::Twice, vec![1])], ..index::Batch::default() };
-            core.index.commit(batch).inspect_err(|error| core.poison.set(error))?;
-            core.twice.store(true, Ordering::Release);
-        }
+        core.suspects.raise().inspect_err(|error| core.poison.set(error))?;
         Ok(Some(Self {
             rewriting,
             slack: u64::from(core.settings.chunk_size_max).min(rewriting.window / 2),
