@@ -59,8 +59,6 @@ pub struct Seed {
     pub unchecked: Unchecked,
     /// Containers that are being emptied.
     pub leaving: Leaving,
-    /// Whether chunks may lie in two containers, of which the index names one.
-    pub twice: Arc<AtomicBool>,
     /// How much of what is known is stored again.
     pub rewriting: Rewriting,
     /// Who stores and who reads.
@@ -117,7 +115,6 @@ impl Seed {
             suspects: self.suspects.clone(),
             unchecked: self.unchecked.clone(),
             leaving: self.leaving.clone(),
-            twice: Arc::clone(&self.twice),
             locality_budget: self.budget.locality / self.workers,
         };
         let waker = io.waker();

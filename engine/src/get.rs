@@ -4,7 +4,6 @@
 //! recipe's totals and digest hold, and exactly as many bytes were given as the stream has.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use gdd_uring::buffer::Shared;
 
@@ -62,7 +61,7 @@ pub fn recall(core: &Core, shelf: &Shelf) -> Result<Recall> {
     let cache = Arc::clone(&shelf.cache);
     let index = Arc::clone(&core.index);
     // A simulation steps everything on one thread.
-    let scattered = core.twice.load(Ordering::Acquire);
+    let scattered = core.suspects.twice();
     let mut config = if scattered { RecallConfig::scattered() } else { RecallConfig::default() };
     config.helper &= core.source.mode() != "sim";
     Ok(Recall::new(core.open_io()?, core.paths.root(), index, cache, &shelf.histograms, config))

@@ -87,8 +87,7 @@ impl Opening<'_> {
         let filter = open_filter(&self.filter, (store, epoch), &settings, self.index.as_ref(), clean, notes)?;
         let mark = Batch { meta: vec![(MetaKey::CleanEpoch, Vec::new())], ..Batch::default() };
         self.index.commit(mark)?;
-        let twice = Arc::new(AtomicBool::new(self.index.meta(MetaKey::Twice)?.is_some()));
-        let suspects = Suspects::of(Arc::clone(&self.index), Arc::clone(&twice))?;
+        let suspects = Suspects::of(Arc::clone(&self.index))?;
         if suspects.count() > 0 {
             let count = suspects.count();
             notes.push(format!("{count} chunks are damaged and are stored again when they come again"));
@@ -116,7 +115,6 @@ impl Opening<'_> {
             suspects,
             unchecked,
             leaving: Leaving::of(leaving),
-            twice,
             rewriting: options.rewriting,
             visits: Default::default(),
             begun,

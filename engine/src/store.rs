@@ -7,7 +7,7 @@ mod timed;
 mod upkeep;
 
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 
@@ -25,7 +25,7 @@ use crate::format::superblock::{Settings, Superblock};
 use crate::get::{self, Get, Shelf};
 use crate::ids::Epoch;
 use crate::index::rocks::RocksIndex;
-use crate::index::{ContainerRow, ContainerState, Index, MetaKey, RecipeRow, RecipeState};
+use crate::index::{ContainerRow, ContainerState, Index, RecipeRow, RecipeState};
 use crate::ingest::named::NamedPut;
 use crate::ingest::{Put, PutOptions};
 use crate::leaving::Leaving;
@@ -384,7 +384,6 @@ fn read_only_seed(
     let rows = index.containers()?.into_iter().filter(|(_, row)| is_leaving(row));
     let leaving: Vec<_> = rows.map(|(id, _)| id).collect();
     let suspects = Suspects::known_to(index.as_ref())?;
-    let twice = index.meta(MetaKey::Twice)?.is_some();
     let (filter, _) = Filter::open_read_only(&paths.filter(), FilterConfig::new(store, Epoch(0)))?;
     Ok(Seed {
         paths: paths.clone(),
@@ -398,7 +397,6 @@ fn read_only_seed(
         suspects,
         unchecked: Default::default(),
         leaving: Leaving::of(leaving),
-        twice: Arc::new(AtomicBool::new(twice)),
         rewriting: options.rewriting,
         visits: Default::default(),
         begun: Vec::new(),

@@ -32,17 +32,18 @@ struct Inner {
     any: AtomicBool,
     chunks: RwLock<HashSet<ChunkHash>>,
     /// Whether chunks may lie in two containers; partner: [`crate::shard::known`].
-    twice: Arc<AtomicBool>,
+    twice: AtomicBool,
 }
 
 impl Suspects {
-    /// Those that were written down in `index`, and the ones to come, which raise `twice`.
+    /// Those that were written down in `index`, and the ones to come.
     ///
     /// # Errors
     /// The index failed.
-    pub fn of(index: Arc<dyn Index>, twice: Arc<AtomicBool>) -> Result<Self> {
+    pub fn of(index: Arc<dyn Index>) -> Result<Self> {
         let chunks: HashSet<ChunkHash> = index.suspects()?.into_iter().collect();
         let any = AtomicBool::new(!chunks.is_empty());
+        let twice = AtomicBool::new(index.meta(MetaKey::Twice)?.is_some());
         Ok(Self(Arc::new(Inner { index: Some(index), any, chunks: RwLock::new(chunks), twice })))
     }
 
@@ -53,7 +54,8 @@ impl Suspects {
     pub fn known_to(index: &dyn Index) -> Result<Self> {
         let chunks: HashSet<ChunkHash> = index.suspects()?.into_iter().collect();
         let any = AtomicBool::new(!chunks.is_empty());
-        Ok(Self(Arc::new(Inner { index: None, any, chunks: RwLock::new(chunks), twice: Arc::default() })))
+        let twice = AtomicBool::new(index.meta(MetaKey::Twice)?.is_some());
+        Ok(Self(Arc::new(Inner { index: None, any, chunks: RwLock::new(chunks), twice })))
     }
 
     /// A chunk could not be given back. It counts as unknown from here on, and after the next opening.
@@ -90,7 +92,7 @@ impl Suspects {
     /// # Errors
     /// None is believed in this opening; the index could not write it down for the next.
     pub fn raise(&self) -> Result<()> {
-        if self.0.twice.load(Ordering::Acquire) {
+        if self.twice() {
             return Ok(());
         }
         let noted = self.0.index.as_ref().map_or(Ok(()), |index| {
@@ -104,6 +106,12 @@ impl Suspects {
     #[must_use]
     pub fn list(&self) -> HashSet<ChunkHash> {
         self.0.chunks.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whether chunks may lie in two containers, of which the index names one.
+    #[must_use]
+    pub fn twice(&self) -> bool {
+        self.0.twice.load(Ordering::Acquire)
     }
 
     /// Whether it could not.

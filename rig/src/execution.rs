@@ -128,16 +128,7 @@ impl Printed {
 
 /// Its status, or `None` when it had to be killed after `limit`.
 pub(crate) fn wait(child: &mut Child, limit: Duration) -> std::io::Result<Option<ExitStatus>> {
-    let end = Instant::now() + limit;
-    while Instant::now() < end {
-        if let Some(status) = child.try_wait()? {
-            return Ok(Some(status));
-        }
-        thread::sleep(WATCH_INTERVAL);
-    }
-    child.kill()?;
-    child.wait()?;
-    Ok(None)
+    wait_for_farewell(child, limit, || false)
 }
 
 /// As [`wait`]; one that has said its farewell and stays all the same is killed early, and that is a success.

@@ -11,7 +11,6 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use gdd_uring::io::{Io, Op, Open};
 use gdd_uring::{buffer::IoBuf, io::Done};
@@ -63,7 +62,6 @@ pub struct Known {
     suspects: Suspects,
     unchecked: Unchecked,
     leaving: Leaving,
-    twice: Arc<AtomicBool>,
     locality: LocalityCache,
     /// Appended and not yet durable in the index: never forgotten before it is.
     pending: HashMap<ChunkHash, ChunkEntry, WordHashed>,
@@ -100,9 +98,6 @@ pub struct Sources {
     pub unchecked: Unchecked,
     /// Containers that are being emptied: the same.
     pub leaving: Leaving,
-    /// Whether chunks may lie in two containers; partner: [`crate::ingest::rewrite`], which raises it before the first
-    /// does.
-    pub twice: Arc<AtomicBool>,
     /// Bytes that container directories may take.
     pub locality_budget: usize,
 }
@@ -122,7 +117,6 @@ impl Known {
             suspects: sources.suspects,
             unchecked: sources.unchecked,
             leaving: sources.leaving,
-            twice: sources.twice,
             locality: LocalityCache::new(sources.locality_budget),
             pending: HashMap::default(),
             loads: HashMap::new(),
@@ -321,7 +315,7 @@ impl Known {
 
     fn adopt(&mut self, container: ContainerId, mut entries: Vec<DirectoryEntry>) -> Result<()> {
         entries.retain(|entry| route(&entry.hash, self.workers) == self.worker);
-        if self.twice.load(Ordering::Acquire) {
+        if self.suspects.twice() {
             self.keep_what_is_here(container, &mut entries)?;
         }
         self.locality.insert_container(container, &entries);

@@ -60,7 +60,6 @@ pub fn stepped(
         suspects: crate::suspects::Suspects::default(),
         unchecked: Default::default(),
         leaving: Default::default(),
-        twice: Default::default(),
         rewriting: crate::options::Rewriting::OFF,
         visits: Default::default(),
         begun: Vec::new(),
