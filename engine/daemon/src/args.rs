@@ -92,8 +92,8 @@ pub struct Common {
     /// Memory that caches and buffers may take together, e.g. 512m [default: 1g]
     #[arg(long, global = true, value_name = "SIZE", value_parser = size::parse)]
     memory: Option<u64>,
-    /// Percent of what a stream brings that may be stored again, so that it is restored with fewer seeks; where a daemon
-    /// serves the store, its own setting counts [default: 0]
+    /// Percent of what a stream brings that may be stored again, so that it is restored with fewer seeks; a daemon that
+    /// serves the store goes by its own setting [default: 0]
     #[arg(long, global = true, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(0..=100))]
     rewrite: Option<u8>,
     /// How to reach the disk; auto tests the directory and takes the best that works [default: auto]
