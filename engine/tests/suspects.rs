@@ -7,10 +7,12 @@ use std::path::Path;
 
 use gdd_engine::error::Error;
 use gdd_engine::format::superblock::Settings;
-use gdd_engine::fsck;
+use gdd_engine::fsck::{self, Part};
 use gdd_engine::ids::ChunkHash;
 use gdd_engine::options::{Access, Options};
+use gdd_engine::rebuild;
 use gdd_engine::store::Store;
+use gdd_engine::vacuum::VacuumOptions;
 
 fn options() -> Options {
     Options { workers: Some(2), pin: false, ..Options::default() }
@@ -104,4 +106,55 @@ fn a_store_that_is_read_only_writes_nothing_down() {
     let store = open(&dir);
     assert_eq!(store.core().suspects.count(), 0);
     store.close().unwrap();
+}
+
+#[test]
+fn what_is_healed_into_its_own_container_is_nobodys_damage() {
+    let root = tempfile::tempdir().unwrap();
+    let dir = root.path().join("store");
+    let settings = Settings { container_size: 1 << 20, ..Settings::default() };
+    let options = Options { workers: Some(1), ..options() };
+    Store::init(&dir, &settings, &options).unwrap();
+    let noise = |seed: u64, len| {
+        let mut bytes = vec![0; len];
+        blake3::Hasher::new().update(&seed.to_le_bytes()).finalize_xof().fill(&mut bytes);
+        bytes
+    };
+    let (bytes, more) = (noise(1, 300_000), noise(2, 3_000_000));
+    let store = Store::open(&dir, Access::ReadWrite, &options).unwrap();
+    put(&store, "first", &bytes);
+    let hash = rot(&store);
+    assert!(get(&store, "first").is_err());
+    let place = || {
+        let mut found = Vec::new();
+        store.core().index.locate(&[hash], &mut found).unwrap();
+        found[0].unwrap()
+    };
+    let before = place();
+    assert_eq!(put(&store, "second", &bytes), 1);
+    let after = place();
+    assert_eq!(before.container, after.container);
+    assert!(before.offset < after.offset, "the container that was being filled has both");
+    assert!(get(&store, "first").unwrap() == bytes);
+    put(&store, "more", &more);
+    assert!(store.core().index.container(after.container).unwrap().unwrap().state.has_footer(), "it is full");
+    store.close().unwrap();
+
+    // The container has rotted, but no chunk is lost, and index and directory agree.
+    let expect_whole = |clean: bool| {
+        let report = fsck::check(&dir, 3, &options, &mut |_| {}).unwrap();
+        assert_eq!((report.clean, report.chunks_bad), (clean, 0), "{report:?}");
+        assert!(report.findings.iter().all(|finding| finding.part == Part::Container), "{report:?}");
+        let store = Store::open(&dir, Access::ReadWrite, &options).unwrap();
+        let streams = [("first", &bytes), ("second", &bytes), ("more", &more)];
+        streams.iter().for_each(|(name, bytes)| assert!(get(&store, name).unwrap() == **bytes));
+        store
+    };
+    expect_whole(false).close().unwrap();
+    rebuild::rebuild_index(&dir, &options, &mut |_| ()).unwrap();
+    let store = expect_whole(false);
+    store.scrub(&Default::default(), &mut |_| (), &mut |_| true).unwrap();
+    (0..2).for_each(|_| drop(store.vacuum(&VacuumOptions::default(), &mut |_| (), &mut |_| true).unwrap()));
+    store.close().unwrap();
+    expect_whole(true).close().unwrap();
 }

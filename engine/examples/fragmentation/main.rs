@@ -212,9 +212,7 @@ fn traced(store: &Store, name: &str, digest: &Digest, config: RecallConfig) -> R
 }
 
 fn show(rows: &[Row]) {
-    println!(
-        "The first disk MB/s: read forward in parts of 8 MiB; the second: of 32 MiB, as a rewritten store is."
-    );
+    println!("The first disk MB/s: 32 MiB are read ahead; the second: 64 MiB, as from a rewritten store.");
     println!(
         "{:<10} {:>3} {:>8} {:>10} {:>6} {:>6} {:>10} {:>6} {:>9} {:>8} {:>6} {:>9} {:>8}",
         "store",

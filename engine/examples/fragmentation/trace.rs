@@ -1,6 +1,6 @@
 //! What a restore reads, and what that would cost a disk that rotates.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,18 +14,18 @@ use gdd_uring::io::{Done, Entry, FileId, Io, Op, Open, Tag, Wait, Waker};
 const SEEK: f64 = 0.008;
 const RATE: f64 = 160e6;
 
-/// A read, in the order of asking.
-struct Read {
-    path: Arc<PathBuf>,
-    offset: u64,
-    len: u64,
+/// What was read through a door to the disk.
+#[derive(Clone, Default)]
+pub struct Trace(Arc<Mutex<Tally>>);
+
+#[derive(Default)]
+struct Tally {
+    containers: BTreeSet<Arc<PathBuf>>,
+    cost: Cost,
 }
 
-/// Every read of a door to the disk.
-#[derive(Clone, Default)]
-pub struct Trace(Arc<Mutex<Vec<Read>>>);
-
 /// What the reads come to.
+#[derive(Clone, Default)]
 pub struct Cost {
     pub containers: usize,
     pub reads: usize,
@@ -36,62 +36,103 @@ pub struct Cost {
 }
 
 impl Trace {
-    /// Its cost on a disk with one head that serves the reads as they were asked for: 160 MB/s, and 8 ms where a read
-    /// does not begin where the last one ended; or, if it begins further on in the same file, the time in which the gap
-    /// goes by under the head, if that is less. A block that ends one read and begins the next is in the drive's cache.
     pub fn cost(&self) -> Cost {
-        let reads = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let containers: BTreeSet<&Path> = reads.iter().map(|read| read.path.as_path()).collect();
-        let mut cost =
-            Cost { containers: containers.len(), reads: reads.len(), seeks: 0, bytes: 0, seconds: 0.0 };
-        let mut last: Option<(&Path, u64)> = None;
-        for read in reads.iter() {
-            let near =
-                last.filter(|(path, end)| *path == read.path.as_path() && *end <= read.offset + BLOCK_SIZE);
-            let way = near.map_or(SEEK, |(_, end)| SEEK.min(read.offset.saturating_sub(end) as f64 / RATE));
-            cost.seeks += usize::from(way >= SEEK);
-            cost.bytes += read.len;
-            cost.seconds += way + read.len as f64 / RATE;
-            last = Some((&read.path, read.offset + read.len));
-        }
-        cost
+        let tally = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        Cost { containers: tally.containers.len(), ..tally.cost.clone() }
     }
 }
 
-/// A door to the disk that writes down what is read through it.
+/// A disk with one head that serves reads as they are asked for: 160 MB/s, and 8 ms where a read does not begin where
+/// the last one ended; or, if it begins further on in the same file, the time in which the gap goes by under the head,
+/// if that is less. A block that ends one read and begins the next is in the drive's cache.
+#[derive(Default)]
+struct Disk {
+    last: Option<(Arc<PathBuf>, u64)>,
+    /// When it has done all that it was asked for.
+    idle: Duration,
+    /// What is in flight, in the order of asking, and when it is done.
+    due: VecDeque<(Tag, Duration)>,
+    /// What the disk below has done before its time.
+    early: HashMap<Tag, Done>,
+    /// The moment at which the last answer was there: the clock of whoever reads from it. Nothing else takes time.
+    now: Duration,
+}
+
+impl Disk {
+    fn asked(&mut self, tag: Tag, path: &Arc<PathBuf>, (offset, len): (u64, u64), tally: &mut Tally) {
+        let near = self.last.take().filter(|(last, end)| last == path && *end <= offset + BLOCK_SIZE);
+        let way = near.map_or(SEEK, |(_, end)| SEEK.min(offset.saturating_sub(end) as f64 / RATE));
+        let seconds = way + len as f64 / RATE;
+        tally.cost.seeks += usize::from(way >= SEEK);
+        tally.cost.reads += 1;
+        tally.cost.bytes += len;
+        tally.cost.seconds += seconds;
+        tally.containers.insert(Arc::clone(path));
+        self.last = Some((Arc::clone(path), offset + len));
+        self.idle = self.idle.max(self.now) + Duration::from_secs_f64(seconds);
+        self.due.push_back((tag, self.idle));
+    }
+
+    /// The next answer, if the disk below has it.
+    fn next(&mut self) -> Option<Done> {
+        let (tag, due) = self.due.front()?;
+        let done = self.early.remove(tag)?;
+        self.now = self.now.max(*due);
+        self.due.pop_front();
+        Some(done)
+    }
+}
+
+/// A door to the disk, with the clock of the model.
 pub struct Traced {
     io: Box<dyn Io>,
     trace: Trace,
+    disk: Disk,
     paths: HashMap<FileId, Arc<PathBuf>>,
 }
 
 impl Traced {
     pub fn new(io: Box<dyn Io>, trace: Trace) -> Self {
-        Self { io, trace, paths: HashMap::new() }
+        Self { io, trace, disk: Disk::default(), paths: HashMap::new() }
     }
 }
 
 impl Io for Traced {
     fn submit(&mut self, tag: Tag, op: Op) -> Result<(), Op> {
         let read = match &op {
-            Op::Read { file, offset, buffer } => self.paths.get(file).map(|path| Read {
-                path: Arc::clone(path),
-                offset: *offset,
-                len: buffer.len() as u64,
-            }),
+            Op::Read { file, offset, buffer } => {
+                self.paths.get(file).map(|path| (Arc::clone(path), *offset, buffer.len() as u64))
+            }
             _ => None,
         };
         self.io.submit(tag, op)?;
-        self.trace.0.lock().unwrap_or_else(PoisonError::into_inner).extend(read);
+        if let Some((path, offset, len)) = read {
+            let mut tally = self.trace.0.lock().unwrap_or_else(PoisonError::into_inner);
+            self.disk.asked(tag, &path, (offset, len), &mut tally);
+        }
         Ok(())
     }
 
     fn poll(&mut self, done: &mut Vec<Done>, wait: Wait) -> io::Result<()> {
-        self.io.poll(done, wait)
+        if let Some(next) = self.disk.next() {
+            done.push(next);
+            return Ok(());
+        }
+        let mut below = Vec::new();
+        self.io.poll(&mut below, wait)?;
+        for answer in below {
+            if self.disk.due.iter().any(|(tag, _)| *tag == answer.tag) {
+                self.disk.early.insert(answer.tag, answer);
+            } else {
+                done.push(answer);
+            }
+        }
+        done.extend(self.disk.next());
+        Ok(())
     }
 
     fn in_flight(&self) -> usize {
-        self.io.in_flight()
+        self.io.in_flight() + self.disk.early.len()
     }
 
     fn capacity(&self) -> usize {
@@ -107,7 +148,7 @@ impl Io for Traced {
     }
 
     fn now(&self) -> Duration {
-        self.io.now()
+        self.disk.now
     }
 
     fn open(&mut self, path: &Path, how: Open) -> io::Result<FileId> {

@@ -168,6 +168,7 @@ impl Check<'_> {
                     None => self.report.records_unlisted += 1,
                     Some(row) if row.container != id => {} // Stored twice; the other one is used.
                     Some(row) if same_place(row, entry) => here += 1,
+                    Some(row) if lists(entries, row, &entry.hash) => {} // Stored twice, both times here.
                     Some(row) => {
                         here += u64::from(row.container == id);
                         let what =
@@ -216,6 +217,12 @@ impl Check<'_> {
         }
         Ok(())
     }
+}
+
+/// Whether `entries`, in the order of the file, have the record of chunk `hash` that the index looks for.
+fn lists(entries: &[DirectoryEntry], row: &ChunkEntry, hash: &ChunkHash) -> bool {
+    let found = entries.binary_search_by_key(&row.offset, |entry| entry.offset);
+    found.is_ok_and(|at| same_place(row, &entries[at]) && entries[at].hash == *hash)
 }
 
 fn same_place(row: &ChunkEntry, entry: &DirectoryEntry) -> bool {

@@ -61,8 +61,6 @@ pub struct RecallConfig {
     /// Most of a stream that is being read or was read ahead; a quarter of the cache, if that is less. Of a stream that
     /// lies in one piece less, see [`window`].
     pub window: usize,
-    /// The window is filled in so many parts. Within a part, reads go forward on disk.
-    pub parts: usize,
     /// Longest read of several records.
     pub read_max: usize,
     /// Longest gap between two records that is read over rather than skipped.
@@ -82,7 +80,6 @@ impl Default for RecallConfig {
     fn default() -> Self {
         Self {
             window: 32 * MIB,
-            parts: 4,
             read_max: MIB,
             gap_max: 64 * KIB,
             piece_size: 512 * KIB,
@@ -98,7 +95,7 @@ impl RecallConfig {
     /// read forward.
     #[must_use]
     pub fn scattered() -> Self {
-        Self { window: 64 * MIB, parts: 2, ..Self::default() }
+        Self { window: 64 * MIB, ..Self::default() }
     }
 }
 
@@ -185,7 +182,7 @@ impl Recall {
             Ok(chunk) => Ok(chunk),
             // It may have been moved between the look and the read; then the index says so by now.
             Err(error @ Error::ChunkLost { .. }) => match self.locate_one(hash) {
-                Ok(moved) if moved.entry.container != located.entry.container => self.fetch_at(moved),
+                Ok(moved) if moved.entry != located.entry => self.fetch_at(moved),
                 _ => Err(error),
             },
             Err(error) => Err(error),

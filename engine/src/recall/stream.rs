@@ -198,8 +198,7 @@ impl<E: Entries> StreamReader<E> {
     /// Keep the window full.
     fn fill(&mut self) -> Result<()> {
         loop {
-            let window_max = self.width.bytes(self.recall.fetcher.bytes_in_flight_max());
-            let batch_max = window_max / self.recall.config.parts.max(1);
+            let (window_max, batch_max) = self.width.bytes(self.recall.fetcher.bytes_in_flight_max());
             if self.window_bytes + batch_max > window_max || self.window.len() >= ENTRIES_MAX {
                 break;
             }
@@ -275,7 +274,7 @@ impl<E: Entries> StreamReader<E> {
             }
         }
         let reads = plan::plan(&wanted, &self.recall.bounds()).reads;
-        self.width.planned(&reads);
+        self.width.planned(&reads, self.recall.fetcher.now());
         for read in reads {
             let hashes: Vec<ChunkHash> = read.records.iter().map(|record| record.hash).collect();
             let id = self.recall.fetcher.ask(read);

@@ -11,7 +11,7 @@
 //! - At most [`Rewriting::percent`] of the bytes that a stream has so far.
 //! - A chunk is stored again only by the worker that owns it, and only while it is where it was when that was decided;
 //!   so two streams that want the same make one copy.
-//! - Only what lies in a full container is; so no container has two copies of a chunk.
+//! - Only what lies in a full container is.
 //! - The index names one place. The older copy is dead, and the vacuum's business.
 //!
 //! # Crash consistency
@@ -50,8 +50,8 @@ pub struct Rewriter {
     /// Extents of a window; if it takes more, they are short.
     extents: usize,
     workers: u64,
-    /// Containers that were full when the stream began. What lies elsewhere is young, and a container that is being
-    /// filled must not get a second copy of what it has.
+    /// Containers that were full when the stream began. What lies elsewhere is young: together, most likely, with what
+    /// the last streams brought.
     full: HashSet<ContainerId>,
     /// Batches whose places are asked for.
     asked: VecDeque<Batch>,

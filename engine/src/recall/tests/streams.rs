@@ -182,7 +182,7 @@ proptest! {
         let piece_size = piece_blocks * 4096;
         let pieces_alone = 1 + containers;
         fixture.config =
-            RecallConfig { window, parts: 4, read_max, gap_max, piece_size, pieces_alone, files_max: 2, helper };
+            RecallConfig { window, read_max, gap_max, piece_size, pieces_alone, files_max: 2, helper };
         let raws = raws(60, 30_000);
         let hashes = spread(&fixture, &raws, containers);
         let (mut entries, mut expected) = (Vec::new(), Vec::new());
