@@ -9,6 +9,7 @@
 //! - A stream counts as there when its recipe there can be read; of one that is lost, the recipe is written anew.
 //! - What is remembered of a stream is one batch of its chunks.
 
+use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 
 use gdd_uring::io::Io;
@@ -128,8 +129,7 @@ impl<'a> Copier<'a> {
                 }
             }
             if let Some(there) = lost {
-                self.renew(row, &there)?;
-                done.renewed = true;
+                done.renewed = self.renew(row, &there)?;
             }
             return Ok(done);
         }
@@ -152,16 +152,24 @@ impl<'a> Copier<'a> {
         }
     }
 
-    /// Write the recipe of a stream of the other store anew; all of its chunks are there, durable.
-    fn renew(&mut self, row: &RecipeRow, there: &RecipeRow) -> Result<()> {
+    /// Write the recipe of a stream of the other store anew; all of its chunks are there, durable. Returns whether it was
+    /// done: not for a stream that was removed meanwhile, or whose name is another one's by now. Nobody removes streams
+    /// while it is.
+    fn renew(&mut self, row: &RecipeRow, there: &RecipeRow) -> Result<bool> {
         let (from, to) = (self.from.core(), self.to.core());
+        let _alone = to.removing.lock().unwrap_or_else(PoisonError::into_inner);
+        let still = to.index.recipe(&there.name)?;
+        if still.is_none_or(|still| still.recipe != there.recipe || still.state != RecipeState::Live) {
+            return Ok(false);
+        }
         let recipes = from.paths.recipes();
         let mut reader = RecipeReader::open(self.io.as_mut(), &recipes, row.recipe, from.store)?;
         let source = Source { io: self.io.as_mut(), reader: &mut reader };
         let recipes = to.paths.recipes();
         let renewed = renew(self.there.as_mut(), &recipes, to.store, there, source, &to.poison);
         reader.close(self.io.as_mut());
-        to.index.commit(Batch { recipes: vec![renewed?], ..Batch::default() })
+        to.index.commit(Batch { recipes: vec![renewed?], ..Batch::default() })?;
+        Ok(true)
     }
 
     /// Everything of the recipe.

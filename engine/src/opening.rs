@@ -166,7 +166,8 @@ pub fn new_store_id() -> Result<StoreId> {
 pub fn finish(core: &Core) -> Result<()> {
     pool_unused(core)?;
     let epoch = core.epoch.max(Epoch(core.epoch_raised.load(Ordering::Acquire)));
-    core.filter.flush_and_mark_clean(epoch)?;
+    // If the kernel has lost a page of it, something that is stored was taken for new, and lies there twice.
+    core.filter.flush_and_mark_clean(epoch).inspect_err(|_| drop(core.suspects.raise()))?;
     let mark = Batch { meta: vec![(MetaKey::CleanEpoch, clean_mark(epoch))], ..Batch::default() };
     core.index.commit(mark)
 }

@@ -25,7 +25,7 @@ use crate::container::writer::Writer;
 use crate::error::{Error, Result};
 use crate::format::StoreId;
 use crate::ids::{ChunkHash, ContainerId, Epoch};
-use crate::index::{Batch, ChunkEntry, ContainerRow, ContainerState, Index, Status};
+use crate::index::{Batch, CheckedRow, ChunkEntry, ContainerRow, ContainerState, Index, MetaKey, Status};
 use crate::paths::{self, Paths, TEMPORARY_EXTENSION};
 use crate::planted::{self, Bug};
 use crate::progress::Gauge;
@@ -203,8 +203,10 @@ impl Recovery<'_> {
         }
     }
 
-    /// What a container of `len` bytes holds cannot be told. One without a row gets one: without it, it would be taken
-    /// for an empty one when the store is closed, and written over.
+    /// What a container of `len` bytes holds cannot be told, which is written down: the next opening may find the store
+    /// closed in order, and look at nothing. One with a row is as if a scrub had found it: it is on its way out, and the
+    /// vacuum moves what is good. One without a row gets one: it would be taken for an empty one when the store is
+    /// closed, and written over.
     fn damaged(
         &mut self,
         id: ContainerId,
@@ -214,12 +216,17 @@ impl Recovery<'_> {
         recovered: &mut Recovered,
     ) -> Result<()> {
         self.note_damage(recovered, id, &error.to_string());
-        if row.is_none() {
-            let state = ContainerState::Quarantined;
-            let row = ContainerRow { state, durable_len: len, ..ContainerRow::empty(len) };
-            self.index.commit(Batch { containers: vec![(id, row)], ..Batch::default() })?;
-            recovered.leaving.push(id);
-        }
+        let row = match row {
+            Some(row) => ContainerRow { state: ContainerState::Draining, ..*row },
+            None => {
+                let state = ContainerState::Quarantined;
+                ContainerRow { state, durable_len: len, ..ContainerRow::empty(len) }
+            }
+        };
+        // When it was read is not known here; never is soonest to be read again.
+        let checked = vec![(id, CheckedRow { unix: 0, bad: 1 })];
+        self.index.commit(Batch { containers: vec![(id, row)], checked, ..Batch::default() })?;
+        recovered.leaving.push(id);
         Ok(())
     }
 
@@ -234,18 +241,14 @@ impl Recovery<'_> {
     ) -> Result<Outcome> {
         let durable_len = row.map_or(0, |row| row.durable_len);
         if scanned.end < durable_len {
-            let why = scanned.stop.map_or_else(|| "it ends early".to_owned(), |error| error.to_string());
-            self.note_damage(
-                recovered,
-                id,
-                &format!("good up to byte {} of {durable_len}: {why}", scanned.end),
-            );
-            return Ok(Outcome::Kept);
+            let expected = format!("good batches up to byte {durable_len}");
+            let found = scanned.stop.map_or_else(|| "the end".to_owned(), |error| error.to_string());
+            return Ok(Outcome::Damaged(Error::corrupt(path, scanned.end, "data", expected, found)));
         }
         if scanned.entries.is_empty() && !scanned.is_unreadable_behind() {
             return Ok(Outcome::Empty);
         }
-        let adopted = self.adopt(id, durable_len, &scanned)?;
+        let (adopted, twice) = self.adopt(id, durable_len, &scanned)?;
         self.write_again(file, path, durable_len, scanned.end)?;
         recovered.adopted += adopted.len() as u64;
         let row = if scanned.is_unreadable_behind() {
@@ -253,7 +256,13 @@ impl Recovery<'_> {
         } else {
             self.seal(id, file, path, scanned)?
         };
-        self.index.commit(Batch { chunks: adopted, containers: vec![(id, row)], ..Batch::default() })?;
+        let meta = if twice { vec![(MetaKey::Twice, vec![1])] } else { Vec::new() };
+        self.index.commit(Batch {
+            chunks: adopted,
+            containers: vec![(id, row)],
+            meta,
+            ..Batch::default()
+        })?;
         Ok(Outcome::Kept)
     }
 
@@ -295,25 +304,30 @@ impl Recovery<'_> {
         Ok(())
     }
 
-    /// Entries for the records above the watermark whose chunk the index does not have.
+    /// Entries for the records above the watermark whose chunk the index does not have; and whether there are others:
+    /// chunks that were being stored again, because their container leaves or for the sake of restores. The directory
+    /// lists those as well, so from here on none is believed without the index ([`crate::suspects`]).
     fn adopt(
         &self,
         id: ContainerId,
         durable_len: u64,
         scanned: &Scanned,
-    ) -> Result<Vec<(ChunkHash, ChunkEntry)>> {
+    ) -> Result<(Vec<(ChunkHash, ChunkEntry)>, bool)> {
         let tail = scanned.entries.iter().filter(|entry| u64::from(entry.offset) >= durable_len);
         let tail: Vec<_> = tail.collect();
         let hashes: Vec<ChunkHash> = tail.iter().map(|entry| entry.hash).collect();
         let mut known = Vec::with_capacity(hashes.len());
         self.index.locate(&hashes, &mut known)?;
+        let listed = tail.len();
         let unknown = tail
             .into_iter()
             .zip(known)
             .filter(|(_, known)| known.as_ref().is_none_or(|k| k.status != Status::Live));
-        Ok(unknown
+        let adopted: Vec<_> = unknown
             .map(|(entry, _)| (entry.hash, ChunkEntry::new(id, entry, Status::Live, self.epoch)))
-            .collect())
+            .collect();
+        let twice = adopted.len() < listed;
+        Ok((adopted, twice))
     }
 
     /// Write the footer behind the good part, cut the rest off, and make it durable.

@@ -324,3 +324,26 @@ fn a_stream_that_is_only_listed_there_is_copied_again() {
     assert!(get(&target, "one").unwrap() == bytes);
     to.check(target);
 }
+
+/// A stream whose recipe is lost is being copied again for a while; meanwhile it is given up and another gets its name.
+#[test]
+fn a_copy_leaves_a_name_alone_that_is_another_streams_by_now() {
+    let (from, to) = (Place::new(), Place::new());
+    let (source, target) = (from.open(), to.open());
+    put(&source, "one", &noise(1, 4 * MIB));
+    copy(&source, &target, false, "one").unwrap();
+    lose_recipe(&target, "one", 4096 + 9);
+    let (other, mut removed) = (noise(2, MIB), false);
+    let again = Copier::new(&source, &target, false).unwrap().copy(&row(&source, "one"), &mut |_| {
+        if !removed {
+            removed = true;
+            target.remove("one").unwrap();
+            put(&target, "one", &other);
+        }
+        true
+    });
+    let again = again.unwrap();
+    assert!(removed && !again.renewed, "{again:?}");
+    assert!(get(&target, "one").unwrap() == other);
+    to.check(target);
+}

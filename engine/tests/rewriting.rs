@@ -212,6 +212,43 @@ fn an_older_copy_makes_nothing_known(options: &Options, again: impl FnOnce(&Stor
     place.check(store);
 }
 
+/// The old index knew that the damaged copy is not to be relied on, by looking elsewhere for the chunk. The new one is
+/// made of what the containers list.
+#[test]
+fn a_rebuild_does_not_bring_a_damaged_copy_back() {
+    let (base, place) = (noise(1, 6 * MIB), Place::new());
+    let one = Options { workers: Some(1), ..options() };
+    let store = open(&place, &one);
+    put(&store, "base", &base, false);
+    let (parts, rest) = taken_apart(&base);
+    let scattered = [noise(2, MIB), parts, noise(3, MIB)].concat();
+    put(&store, "scattered", &scattered, false);
+    let base_chunks: BTreeMap<_, _> =
+        chunks_of(&store, "base").into_iter().map(|(hash, entry)| (hash.0, entry)).collect();
+    let shared: Vec<_> = chunks_of(&store, "scattered").into_iter().map(|(hash, _)| hash).collect();
+    let bad: Vec<_> = shared.into_iter().filter(|hash| base_chunks.contains_key(&hash.0)).collect();
+    assert!(bad.len() > 10, "{} chunks", bad.len());
+    bad.iter().for_each(|hash| place::rot(&store, &base_chunks[&hash.0]));
+    store.core().suspects.note_all(bad.clone()).unwrap();
+    put(&store, "healed", &scattered, false);
+    assert!(get(&store, "healed").unwrap() == scattered);
+    // All of the base but that, so that its containers stay, and the younger ones go.
+    put(&store, "rest", &rest, false);
+    ["base", "scattered", "healed"].iter().for_each(|name| drop(store.remove(name).unwrap()));
+    let limit = VacuumOptions { dead_share: 0.6, ..VacuumOptions::default() };
+    (0..2).for_each(|_| drop(store.vacuum(&limit, &mut |_| (), &mut |_| true).unwrap()));
+    let mut found = Vec::new();
+    store.core().index.locate(&bad, &mut found).unwrap();
+    assert!(found.iter().any(Option::is_none), "chunks went with them");
+    store.close().unwrap();
+    rebuild::rebuild_index(&place.dir, &one, &mut |_| ()).unwrap();
+    let store = open(&place, &one);
+    put(&store, "scattered", &scattered, false);
+    assert!(get(&store, "scattered").unwrap() == scattered);
+    assert!(get(&store, "rest").unwrap() == rest);
+    store.close().unwrap();
+}
+
 #[test]
 fn what_was_rewritten_is_not_known_by_its_older_copy() {
     // In few windows: they are stored again, if anything is.

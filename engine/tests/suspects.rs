@@ -158,3 +158,29 @@ fn what_is_healed_into_its_own_container_is_nobodys_damage() {
     store.close().unwrap();
     expect_whole(true).close().unwrap();
 }
+
+/// Recovery finds that a container that was being filled is damaged; the store is closed in order; the next opening looks
+/// at nothing.
+#[test]
+fn damage_that_recovery_found_is_remembered() {
+    let root = tempfile::tempdir().unwrap();
+    let dir = root.path().join("store");
+    Store::init(&dir, &Settings::default(), &options()).unwrap();
+    let mut bytes = vec![0; 3_000_000];
+    blake3::Hasher::new().finalize_xof().fill(&mut bytes);
+    let store = open(&dir);
+    put(&store, "first", &bytes);
+    rot(&store);
+    drop(store); // As after a crash.
+    let store = open(&dir);
+    assert!(store.notes().iter().any(|note| note.contains("is damaged")), "{:?}", store.notes());
+    store.close().unwrap();
+    let store = open(&dir);
+    assert!(put(&store, "second", &bytes) > 0, "what lies there counts as unknown");
+    assert!(get(&store, "second").unwrap() == bytes);
+    (0..2).for_each(|_| drop(store.vacuum(&VacuumOptions::default(), &mut |_| (), &mut |_| true).unwrap()));
+    assert!(get(&store, "first").unwrap() == bytes, "and the older stream is whole again");
+    store.close().unwrap();
+    let report = fsck::check(&dir, 3, &options(), &mut |_| {}).unwrap();
+    assert!(report.clean, "{report:?}");
+}

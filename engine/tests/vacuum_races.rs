@@ -8,6 +8,7 @@ use std::path::Path;
 
 use gdd_engine::fsck;
 use gdd_engine::ids::ChunkHash;
+use gdd_engine::index::ChunkEntry;
 use gdd_engine::ingest::PutOptions;
 use gdd_engine::ingest::front::StreamChunk;
 use gdd_engine::ingest::named::NamedPut;
@@ -190,4 +191,74 @@ fn what_a_journal_names_is_kept_from_the_vacuum_also_through_a_crash() {
     assert!(vacuum(&store).freed_containers > 4);
     assert!(get(&store, "new").unwrap() == bytes);
     place.check(store);
+}
+
+/// A crash between the data and the index, while chunks were being stored again because their container leaves: recovery
+/// lists them in the younger container, and the index names the one that is about to go.
+#[test]
+fn what_recovery_found_twice_is_not_known_by_the_copy_that_the_index_does_not_name() {
+    let place = Place::new();
+    let (base, fresh) = (chunks(), noise(7, 600_000).chunks(20_000).map(<[u8]>::to_vec).collect::<Vec<_>>());
+    let index = place.dir.join("index");
+    let before = place.dir.with_extension("before");
+    let store = place.open();
+    give_all(&store, "base", &base);
+    put(&store, "filler", &noise(2, 3 * MIB));
+    store.remove("base").unwrap();
+    let open = store.put_named("open", PutOptions::default()).unwrap();
+    assert!(vacuum(&store).waiting_for_streams > 5, "it has begun, and frees nothing yet");
+    copy_folder(&index, &before);
+    // Stored as far as their data; what the index was told of it is undone below.
+    let mut lost = store.put_named("lost", PutOptions::default()).unwrap();
+    let both = [&fresh[..], &base[..]].concat();
+    lost.ask(named(&both)).unwrap();
+    for (bytes, _) in both.iter().zip(answer(&mut lost)).filter(|(_, wanted)| *wanted) {
+        lost.give(bytes).unwrap();
+    }
+    lost.flush();
+    while lost.is_waiting() {
+        assert!(lost.answer().unwrap().is_none());
+        if lost.durable().unwrap().is_none() {
+            lost.wait().unwrap();
+        }
+    }
+    drop((lost, open));
+    drop(store);
+    fs::remove_dir_all(&index).unwrap();
+    fs::rename(&before, &index).unwrap();
+
+    let store = place.open();
+    assert_eq!(
+        give_all(&store, "warm", &fresh),
+        0,
+        "it was adopted; its containers' directories are read for it"
+    );
+    assert_eq!(give_all(&store, "and again", &fresh), 0);
+    let mut again = store.put_named("again", PutOptions::default()).unwrap();
+    again.ask(named(&base)).unwrap();
+    let wanted = answer(&mut again);
+    let hashes: Vec<ChunkHash> = base.iter().map(|bytes| ChunkHash::of(bytes)).collect();
+    let mut rows = Vec::new();
+    store.core().index.locate(&hashes, &mut rows).unwrap();
+    let leaving = |row: &ChunkEntry| store.core().leaving.has(row.container);
+    let relied =
+        wanted.iter().zip(&rows).filter(|(wanted, row)| !**wanted && row.is_some_and(|row| leaving(&row)));
+    assert_eq!(relied.count(), 0, "known, in a container that goes");
+    // Nobody needs them by a name yet, and the vacuum comes.
+    vacuum(&store);
+    for (bytes, _) in base.iter().zip(&wanted).filter(|(_, wanted)| **wanted) {
+        again.give(bytes).unwrap();
+    }
+    again.finish().unwrap();
+    vacuum(&store);
+    assert!(get(&store, "again").unwrap() == base.concat());
+    place.check(store);
+}
+
+fn copy_folder(from: &Path, to: &Path) {
+    fs::create_dir(to).unwrap();
+    for file in fs::read_dir(from).unwrap() {
+        let file = file.unwrap();
+        fs::copy(file.path(), to.join(file.file_name())).unwrap();
+    }
 }

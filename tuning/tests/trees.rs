@@ -31,6 +31,7 @@ fn a_virtual_disk_that_says_it_rotates() {
         "hint disk.rotational vda",
         "hint disk.scheduler vda",
         "hint disk.read_ahead vda",
+        "hint net.tcp_wmem tcp",
     ];
     assert_eq!(wanting(&report), expected);
     assert_eq!(report.target.devices, ["vda"]);
@@ -42,6 +43,11 @@ fn a_virtual_disk_that_says_it_rotates() {
         ["echo 512 > /sys/block/vda/queue/max_sectors_kb"]
     );
     assert_eq!(one(&report, "disk.rotational", "vda").apply, ["echo 0 > /sys/block/vda/queue/rotational"]);
+    assert_eq!(
+        one(&report, "net.tcp_wmem", "tcp").apply,
+        ["sysctl -w 'net.ipv4.tcp_wmem=4096 16384 67108864'"]
+    );
+    assert_eq!(one(&report, "net.tcp_rmem", "tcp").severity, Severity::Fine);
     assert_eq!(one(&report, "memory.thp", "memory").severity, Severity::Fine);
     assert!(report.unseen.is_empty(), "{:?}", report.unseen);
 }

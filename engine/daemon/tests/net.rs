@@ -8,7 +8,7 @@ use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use gdd_wire::message::{FromClient, FromDaemon};
+use gdd_wire::message::{FromClient, FromDaemon, RowBuffer, SegmentQuery};
 use net_client::{Client, Site, chunks_of, data, key, totals};
 
 #[test]
@@ -199,4 +199,26 @@ fn a_client_that_takes_nothing_is_ended_too() {
     let reports = site.service().reports();
     let last = reports.last().unwrap();
     assert!(last.kind == "restore" && last.outcome != "restored" && last.session.bytes_back > 0, "{last:?}");
+}
+
+/// A row of a few bytes stands for a thousand chunks, each of which is looked up.
+#[test]
+fn segments_are_asked_for_no_more_chunks_than_are_allowed() {
+    let site = Site::new("site");
+    let row = |chunk_count| SegmentQuery { digest: [7; 32], chunk_count, length: 4 << 20 };
+    for (rows, refused) in [(8, false), (9, true)] {
+        let mut client = Client::new(&site, 1);
+        client.begin();
+        let mut segments = RowBuffer::default();
+        (0..rows).for_each(|_| segments.push(row(1024)).unwrap());
+        client.send(&FromClient::Segments { number: 1, segments: segments.rows().unwrap() });
+        if refused {
+            assert_eq!(client.trouble(), "GDD-NET-0014");
+        } else {
+            client.receive(|message| {
+                assert!(matches!(message, FromDaemon::SegmentsKnown { number: 1, .. }), "{message:?}");
+            });
+        }
+    }
+    assert_eq!(site.streams(), 0);
 }

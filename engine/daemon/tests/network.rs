@@ -13,6 +13,7 @@ use gdd_engine::format::superblock::Settings;
 use gdd_engine::fsck;
 use gdd_engine::options::{Access, Options};
 use gdd_engine::store::Store;
+use gdd_engine::vacuum::VacuumOptions;
 use gdd_wire::{Domain, Introduction, Key, KeyRing, StoreId, WireError};
 
 fn noise(seed: u64, len: usize) -> Vec<u8> {
@@ -41,9 +42,13 @@ impl Rig {
     }
 
     fn with(limits: Limits) -> Self {
+        Self::of(limits, &Settings::default())
+    }
+
+    fn of(limits: Limits, settings: &Settings) -> Self {
         let root = tempfile::tempdir().unwrap();
         let dir = root.path().join("store");
-        Store::init(&dir, &Settings::default(), &options()).unwrap();
+        Store::init(&dir, settings, &options()).unwrap();
         let store = Arc::new(Store::open(&dir, Access::ReadWrite, &options()).unwrap());
         let mut rig = Self { root, store, service: None };
         rig.serve(limits);
@@ -414,4 +419,27 @@ fn too_many_clients_are_turned_away_and_told() {
         thread::sleep(Duration::from_millis(10));
     }
     assert_eq!(told(client.backup()), "GDD-NET-0013");
+}
+
+/// Bacula waits for a tape in the middle of a restore, for hours perhaps; the client's pings go on.
+#[test]
+fn a_restore_that_waits_for_a_tape_holds_up_no_vacuum() {
+    let rig = Rig::of(Limits::default(), &Settings { container_size: 1 << 20, ..Settings::default() });
+    let client = rig.client();
+    let (kept, _) = save(&client, &[noise(1, 8_000_000)]).unwrap();
+    save(&client.job("other"), &[noise(2, 8_000_000)]).unwrap();
+    let mut restore = client.restore().unwrap();
+    let (place, bytes) = &kept[0];
+    assert!(load(&mut restore, &Place { length: 100_000, ..*place }).unwrap() == bytes[..100_000]);
+    let own = |name: &String| !name.contains(&place.stream.map(|byte| format!("{byte:02x}")).concat());
+    let other: Vec<String> = rig.store.list().unwrap().into_iter().map(|row| row.name).filter(own).collect();
+    assert_eq!(other.len(), 1);
+    rig.store.remove(&other[0]).unwrap();
+    thread::sleep(Duration::from_secs(6));
+    let vacuum = || rig.store.vacuum(&VacuumOptions::default(), &mut |_| (), &mut |_| true).unwrap();
+    let report = vacuum();
+    assert!(report.freed_containers > 5 && report.waiting_for_readers == 0, "{report:?}");
+    assert!(load(&mut restore, place).unwrap() == *bytes, "it goes on all the same");
+    restore.finish();
+    rig.stop();
 }

@@ -14,7 +14,7 @@
 //! The files are only believed after a clean close: opening for writing first makes "not clean" durable. After a
 //! crash the filter starts empty and doubtful, and the caller refills it from the index. If the kernel loses a page
 //! of the mapping (failed write-back), the worst is a chunk stored twice; the failed sync at close then leads to a
-//! rebuild.
+//! rebuild, and to directories that are compared with the index ([`crate::suspects`]).
 //!
 //! # What it does not do
 //! Forget: a vacuumed chunk stays a false positive until the next rebuild ([`Filter::discard`]).

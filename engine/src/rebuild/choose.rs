@@ -2,7 +2,8 @@
 //!
 //! The younger one, as a rule: it was stored because the older one was not to be relied on, or is on its way out. But
 //! that one may have rotted since, and nobody told. So where there are two, they are read and hashed; a store has few
-//! of them, and only they cost that.
+//! of them, and only they cost that. So are those that the old index did not place where they are, if it was kept: such
+//! a record may be the damaged copy of a chunk that was healed elsewhere, and freed there since.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -23,6 +24,8 @@ const LOOKUP_SIZE: usize = 1024;
 struct Found {
     entry: DirectoryEntry,
     older: Option<ChunkEntry>,
+    /// The old index looked for it elsewhere, or not at all.
+    strange: bool,
 }
 
 impl Rebuild<'_> {
@@ -36,21 +39,22 @@ impl Rebuild<'_> {
         (file, path): (FileId, &Path),
         entries: &[DirectoryEntry],
     ) -> Result<Vec<(ChunkHash, ChunkEntry)>> {
-        let found = self.found(entries)?;
+        let found = self.found(id, entries)?;
         let groups = || found.chunk_by(|one, other| one.entry.hash == other.entry.hash);
         let is_twice = |group: &[Found]| group.len() > 1 || group[0].older.is_some();
-        let twice = groups().filter(|group| is_twice(group)).flatten().map(|found| found.entry);
-        let bad = self.bad(id, file, path, twice.collect())?;
+        let is_doubtful = |group: &[Found]| is_twice(group) || group[0].strange;
+        let doubtful = groups().filter(|group| is_doubtful(group)).flatten().map(|found| found.entry);
+        let bad = self.bad(id, file, path, doubtful.collect())?;
         let (mut chosen, epoch) = (Vec::with_capacity(found.len()), self.epoch_last);
         for group in groups() {
             let youngest = group.last().expect("a group has a member");
             let take =
                 |found: &Found| (found.entry.hash, ChunkEntry::new(id, &found.entry, Status::Live, epoch));
-            if !is_twice(group) {
+            if !is_doubtful(group) {
                 chosen.push(take(youngest));
                 continue;
             }
-            self.rebuilt.chunks_twice += 1;
+            self.rebuilt.chunks_twice += u64::from(is_twice(group));
             let (hash, older) = (youngest.entry.hash, youngest.older);
             if let Some(good) = group.iter().rev().find(|found| !bad.contains(&found.entry.offset)) {
                 chosen.push(take(good));
@@ -74,16 +78,34 @@ impl Rebuild<'_> {
     }
 
     /// By hash, then by place; with what the index has of each.
-    fn found(&self, entries: &[DirectoryEntry]) -> Result<Vec<Found>> {
+    fn found(&mut self, id: ContainerId, entries: &[DirectoryEntry]) -> Result<Vec<Found>> {
         let mut sorted = entries.to_vec();
         sorted.sort_unstable_by_key(|entry| (entry.hash, entry.offset));
         let (mut all, mut rows) = (Vec::with_capacity(sorted.len()), Vec::new());
         for part in sorted.chunks(LOOKUP_SIZE) {
             let hashes: Vec<ChunkHash> = part.iter().map(|entry| entry.hash).collect();
             self.index.locate(&hashes, &mut rows)?;
-            all.extend(part.iter().zip(&rows).map(|(entry, older)| Found { entry: *entry, older: *older }));
+            let found = part.iter().zip(&rows);
+            let before = all.len();
+            all.extend(found.map(|(entry, older)| Found { entry: *entry, older: *older, strange: false }));
+            self.ask_old(id, &hashes, &mut all[before..]);
         }
         Ok(all)
+    }
+
+    /// Mark those that the old index does not place here. If it cannot say, nothing of what it said is relied on.
+    fn ask_old(&mut self, id: ContainerId, hashes: &[ChunkHash], found: &mut [Found]) {
+        let Some(old) = self.old else { return };
+        let mut rows = Vec::new();
+        if let Err(error) = old.locate(hashes, &mut rows) {
+            self.rebuilt.notes.push(format!("the old index cannot be read: {error}"));
+            (self.old, self.marks) = (None, None);
+            return;
+        }
+        for (found, row) in found.iter_mut().zip(rows) {
+            let here = row.is_some_and(|row| row.container == id && row.offset == found.entry.offset);
+            found.strange = !here;
+        }
     }
 
     /// The places of those that are damaged. They are read in the order of the file.

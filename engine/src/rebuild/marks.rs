@@ -5,16 +5,13 @@
 //! containers: they count as unchecked ([`crate::unchecked`]).
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use crate::error::Result;
-use crate::format::StoreId;
 use crate::ids::{ChunkHash, ContainerId};
-use crate::index::rocks::RocksIndex;
 use crate::index::{CheckedRow, ContainerState, Index, MetaKey};
 
 /// See the module.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Marks {
     /// Chunks that are suspect.
     pub suspects: Vec<ChunkHash>,
@@ -27,14 +24,6 @@ pub struct Marks {
 }
 
 impl Marks {
-    /// Those of the index of `store` in the directory `path`.
-    ///
-    /// # Errors
-    /// It is not there, or cannot be read.
-    pub fn of_old(path: &Path, store: StoreId, cache_bytes: usize) -> Result<Self> {
-        Self::read(&RocksIndex::open_read_only(path, store, cache_bytes)?)
-    }
-
     /// Those of `index`.
     ///
     /// # Errors
@@ -52,5 +41,10 @@ impl Marks {
             leaving: leaving.filter(|(_, state)| states.contains(state)).collect(),
             meta,
         })
+    }
+    /// Whether chunks may have been stored twice.
+    #[must_use]
+    pub fn twice(&self) -> bool {
+        self.meta.iter().any(|(key, _)| *key == MetaKey::Twice)
     }
 }

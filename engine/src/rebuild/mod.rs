@@ -87,12 +87,15 @@ pub fn rebuild_index(dir: &Path, options: &Options, progress: &mut dyn FnMut(Pro
     let source = store::probe_io(dir, Access::ReadWrite, options)?;
     let mut io = source.open().map_err(Error::io("open an I/O ring for", dir))?;
     let (superblock, _) = superblocks::read(io.as_mut(), &paths)?;
-    let marks = Marks::of_old(&paths.index(), superblock.store, options.budget().index);
-    let (marks, lost) = marks.map_or_else(|error| (None, Some(error)), |marks| (Some(marks), None));
+    let old = RocksIndex::open_read_only(&paths.index(), superblock.store, options.budget().index);
+    let marks = old.and_then(|old| Ok((Marks::read(&old)?, old)));
+    let (known, lost) = marks.map_or_else(|error| (None, Some(error)), |known| (Some(known), None));
     let fresh = paths.root().join("index.new");
     remove_tree(&fresh)?;
     let index = RocksIndex::create(&fresh, superblock.store, options.budget().index)?;
-    let mut rebuilt = fill(io.as_mut(), &paths, (superblock.store, &index), marks, progress)?;
+    let asked = known.as_ref().map(|(marks, old)| (marks.clone(), old as &dyn Index));
+    let mut rebuilt = fill(io.as_mut(), &paths, (superblock.store, &index), asked, progress)?;
+    drop(known);
     if let Some(error) = lost {
         rebuilt.notes.push(format!(
             "which chunks are damaged cannot be told from the old index ({error}): what was stored counts as unknown \
@@ -123,7 +126,8 @@ pub fn rebuild_simulated(
     let (superblock, _) = superblocks::read(io, paths)?;
     let store = superblock.store;
     index.commit(Batch { meta: vec![(MetaKey::Store, store.0.to_vec())], ..Batch::default() })?;
-    fill(io, paths, (store, index), old.map(Marks::read).transpose()?, &mut |_| {})
+    let known = old.map(|old| Ok::<_, Error>((Marks::read(old)?, old))).transpose()?;
+    fill(io, paths, (store, index), known, &mut |_| {})
 }
 
 /// Put everything into `index` that the files say.
@@ -131,9 +135,12 @@ fn fill(
     io: &mut dyn Io,
     paths: &Paths,
     (store, index): (StoreId, &dyn Index),
-    marks: Option<Marks>,
+    known: Option<(Marks, &dyn Index)>,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Rebuilt> {
+    let (marks, old) = known.unzip();
+    // Where nothing was ever stored twice, nothing is strange.
+    let old = old.filter(|_| marks.as_ref().is_some_and(|marks: &Marks| marks.twice()));
     let mut rebuild = Rebuild {
         io,
         paths,
@@ -143,6 +150,7 @@ fn fill(
         epoch_last: Epoch(0),
         rotten: BTreeSet::new(),
         marks,
+        old,
         progress,
         total: 0,
     };
@@ -178,6 +186,8 @@ struct Rebuild<'a> {
     rotten: BTreeSet<ChunkHash>,
     /// What the old index knew; nothing if it could not be read.
     marks: Option<Marks>,
+    /// The old index, if it is to be asked where it had chunks.
+    old: Option<&'a dyn Index>,
     progress: &'a mut dyn FnMut(Progress),
     total: u64,
 }

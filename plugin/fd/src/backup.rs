@@ -88,6 +88,27 @@ impl From<Answer> for Trouble {
     }
 }
 
+/// A backup begins: anew, or it is none. Bacula goes on with an incomplete job (its client was killed, or stopped) under
+/// the same number, and leaves out what the first run has brought to the catalog. References of that run have no receipt
+/// and never get one, and Bacula would call the whole job good. Whether that run had any cannot be known here.
+pub fn start(context: &Context) -> Answer {
+    match context.voice.file_index() {
+        Some(0) => Answer::Done,
+        Some(entries) => {
+            let text = format!(
+                "[GDD-FD-0208] this goes on with an incomplete job: references among its first {entries} entries \
+                 have no receipt of the store; run the job anew, and set Reschedule Incomplete Jobs = no in its Job \
+                 resource"
+            );
+            context.fatal(&text)
+        }
+        None => context.fatal(
+            "[GDD-FD-0208] expected from bacula-fd whether this job begins anew, found nothing; this build of \
+             Bacula is not supported",
+        ),
+    }
+}
+
 /// An entry is about to be saved: take it, or leave it to Bacula.
 pub fn entry(context: &Context, job: &mut Job, entry: &Entry<'_>) -> Answer {
     if context.is_dead() {

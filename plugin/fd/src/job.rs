@@ -31,6 +31,8 @@ pub trait Voice: Send + Sync {
     fn say(&self, severity: Severity, text: &str);
     /// Number and unique name of the job.
     fn name(&self) -> (u32, String);
+    /// Entries that the job has in the catalog; nothing where Bacula does not say.
+    fn file_index(&self) -> Option<i32>;
     /// Whether Bacula has ended it already: cancelled, or in error.
     fn has_ended(&self) -> bool;
 }

@@ -5,6 +5,7 @@
 //!   then.
 //! - A job in which one file failed ends in error, also when all others came back: a fatal message at its end.
 
+use std::cell::Cell;
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -12,6 +13,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use crate::error::StoreError;
 use crate::job::{Answer, Context, Job, Severity};
@@ -20,6 +22,8 @@ use crate::store::{Purpose, Session};
 
 /// Bytes of one fetch.
 const BLOCK: usize = 1 << 20;
+/// After so long a job says that it waits for another one.
+const WAIT_TOLD: Duration = Duration::from_secs(30);
 /// Runs of zeros of this many bytes, aligned, become holes.
 const PAGE: usize = 4096;
 /// What a file is called until it is right.
@@ -90,13 +94,27 @@ pub fn begin(context: &Context, job: &mut Job, command: &[u8]) -> Answer {
             .fatal("[GDD-FD-0001] expected a plugin string in UTF-8 in the volume, found other bytes");
     };
     if let Some(lock) = context.lock
-        && !lock.acquire(context.id, || context.is_over())
+        && !lock.acquire(context.id, waiting(context))
     {
         return context.fatal("[GDD-FD-0107] the job was cancelled while it waited for another restore");
     }
     match context.connect(job, command, Purpose::Restore) {
         Ok(()) => Answer::Done,
         Err(failed) => failed,
+    }
+}
+
+/// Asked while the job waits for another restore: whether it is over. Says once that it waits: the other one may wait for
+/// a volume that this one's storage daemon holds.
+fn waiting(context: &Context) -> impl Fn() -> bool {
+    let (since, told) = (Instant::now(), Cell::new(false));
+    move || {
+        if since.elapsed() >= WAIT_TOLD && !told.replace(true) {
+            let text = "[GDD-FD-0303] waits for a file of another restore of this client, since Bacula 9.6.7 restores one at \
+                        a time; if both wait for a volume, cancel one of them";
+            context.voice.say(Severity::Info, text);
+        }
+        context.is_over()
     }
 }
 

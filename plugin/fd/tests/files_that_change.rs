@@ -29,6 +29,10 @@ impl Voice for Listener {
         (1, "job".to_owned())
     }
 
+    fn file_index(&self) -> Option<i32> {
+        Some(0)
+    }
+
     fn has_ended(&self) -> bool {
         false
     }

@@ -27,6 +27,10 @@ impl Voice for Listener {
         (7, "files.2026-01-01_00.00.00_07".to_owned())
     }
 
+    fn file_index(&self) -> Option<i32> {
+        Some(0)
+    }
+
     fn has_ended(&self) -> bool {
         false
     }

@@ -6,6 +6,7 @@ mod filesystem;
 mod kernel;
 mod limits;
 mod memory;
+mod network;
 mod numa;
 mod queue;
 mod writeback;
@@ -19,7 +20,7 @@ use crate::tree::Tree;
 type Rule = fn(&Facts<'_>, &mut Vec<Finding>);
 
 /// In the order in which they are shown among equals.
-const RULES: [Rule; 9] = [
+const RULES: [Rule; 10] = [
     kernel::look,
     filesystem::look,
     queue::look,
@@ -29,6 +30,7 @@ const RULES: [Rule; 9] = [
     limits::look,
     cpu::look,
     numa::look,
+    network::look,
 ];
 
 /// File for udev's rules that keep a queue's settings.

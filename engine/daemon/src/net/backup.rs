@@ -10,7 +10,7 @@
 //! - The recipe is the stream as the client has it: a known segment behind a gap waits until the gap is filled.
 //! - A receipt says what was counted here, and only of a stream that is durable under its name.
 //! - Dropped before that, nothing of the name remains.
-//! - What a client may leave open is bounded: [`SLOTS_MAX`], [`ROWS_MAX`].
+//! - What a client may leave open is bounded, in segments and in chunks: [`SLOTS_MAX`], [`ROWS_MAX`], [`AHEAD_MAX`].
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -49,10 +49,20 @@ enum Slot {
     },
 }
 
+impl Slot {
+    fn chunks(&self) -> usize {
+        match self {
+            Self::Undecided { chunks, .. } | Self::Missing { chunks, .. } => usize::from(*chunks),
+            Self::Known(chunks) => chunks.len(),
+        }
+    }
+}
+
 /// A question whose answer the store owes.
 enum Open {
     Segments {
         number: u64,
+        chunks: usize,
         found: Vec<Option<Arc<[StreamChunk]>>>,
     },
     /// Rows of a question about chunks; several parts where known segments lie between.
@@ -84,6 +94,8 @@ pub(super) struct Backup {
     decided: usize,
     open: VecDeque<Open>,
     unanswered: usize,
+    /// Chunks of segments whose question has no answer yet.
+    undecided: usize,
     bits: BitmapBuffer,
     bytes: u64,
     chunks: u64,
@@ -142,6 +154,7 @@ impl Backup {
             decided: 0,
             open: VecDeque::new(),
             unanswered: 0,
+            undecided: 0,
             bits: BitmapBuffer::default(),
             bytes: 0,
             chunks: 0,
@@ -160,6 +173,21 @@ impl Backup {
         if count > SLOTS_MAX {
             return Err(trouble::greedy("segments that are not in the stream yet", SLOTS_MAX, count));
         }
+        // A row of a few bytes stands for a thousand chunks, each of which is looked up and remembered.
+        let chunks: usize = rows.iter().map(|row| usize::from(row.chunk_count)).sum();
+        self.undecided += chunks;
+        if self.undecided > AHEAD_MAX as usize {
+            let what = "chunks of segments that were asked and not answered";
+            return Err(trouble::greedy(what, AHEAD_MAX as usize, self.undecided));
+        }
+        let waiting = chunks + self.slots.iter().map(Slot::chunks).sum::<usize>();
+        if waiting > ROWS_MAX {
+            return Err(trouble::greedy(
+                "chunks of segments that are not in the stream yet",
+                ROWS_MAX,
+                waiting,
+            ));
+        }
         let mut found = Vec::with_capacity(rows.count());
         let mut probe = Vec::new();
         for row in rows.iter() {
@@ -169,7 +197,7 @@ impl Backup {
             self.slots.push_back(Slot::Undecided { chunks: row.chunk_count, bytes: row.length });
         }
         self.put.probe(probe).map_err(|error| trouble::backup(&error))?;
-        self.open.push_back(Open::Segments { number, found });
+        self.open.push_back(Open::Segments { number, chunks, found });
         Ok(())
     }
 
@@ -258,7 +286,8 @@ impl Backup {
     ) -> Result<(), super::session::End> {
         while let Some(bits) = self.put.answer().map_err(|error| trouble::backup(&error))? {
             match self.open.pop_front() {
-                Some(Open::Segments { number, found }) => {
+                Some(Open::Segments { number, chunks, found }) => {
+                    self.undecided -= chunks;
                     self.decide(found, &bits);
                     send(Answer::SegmentsKnown(number, &self.bits))?;
                     self.bits.clear();

@@ -25,6 +25,10 @@ use super::{SessionStatus, Shared, backup, lock};
 /// How often a session that waits for its client looks at its orders.
 pub(super) const LOOK: Duration = Duration::from_millis(100);
 
+/// How long what a client has read last is kept for it: it may wait for hours until its storage daemon has a tape, and a
+/// vacuum waits for who may be reading.
+const READING_KEPT: Duration = Duration::from_secs(5);
+
 /// Why a session ends.
 pub(super) enum End {
     /// The client said that it is done.
@@ -62,6 +66,8 @@ pub(super) struct Talk<'a> {
     /// What it amounted to, once it has its receipt.
     report: Option<Report>,
     reading: Option<Reading>,
+    /// When it was read from.
+    read: Instant,
     head: Vec<u8>,
     /// When the client was heard last, and whether it was pinged since.
     heard: Instant,
@@ -88,6 +94,7 @@ pub(super) fn serve(
         began: false,
         report: None,
         reading: None,
+        read: Instant::now(),
         head: Vec::new(),
         heard: Instant::now(),
         pinged: false,
@@ -117,6 +124,9 @@ pub(super) fn serve(
 impl Talk<'_> {
     fn round(&mut self, reader: &mut Reader<Line>, hurried: &AtomicBool) -> Result<(), End> {
         self.settle()?;
+        if self.read.elapsed() >= READING_KEPT {
+            self.reading = None; // The next fetch begins another one.
+        }
         let waiting = self.backup.as_ref().is_some_and(|(_, backup)| backup.is_waiting());
         hurried.store(waiting, Ordering::Relaxed);
         let received = reader.receive();
@@ -290,7 +300,7 @@ impl Talk<'_> {
             self.pay(chunk.bytes.len())?;
             self.check_stop()?;
         }
-        self.reading = Some(reading);
+        (self.reading, self.read) = (Some(reading), Instant::now());
         self.send(&FromDaemon::Fetched { number, length: range.1 })
     }
 

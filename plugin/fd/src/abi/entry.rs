@@ -260,6 +260,7 @@ unsafe extern "C" fn handle_event(bound: *mut Bound, event: *mut Event, value: *
                     let command = bytes(value.cast::<c_char>());
                     code(context.with(|job| restore::begin(context, job, command)))
                 }
+                event::START_BACKUP => code(backup::start(context)),
                 event::END_BACKUP => code(context.with(|job| backup::end(context, job))),
                 event::END_RESTORE => code(context.with(|job| restore::end(context, job))),
                 _ => OK,

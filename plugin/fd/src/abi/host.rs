@@ -11,8 +11,8 @@ use crate::job::{Severity, Voice};
 
 /// Longest message in bytes; core's own limit is 2000.
 const MESSAGE_MAX: usize = 1900;
-/// Letters of a job that cannot end well any more: cancelled, failed (JS_... in Bacula's jcr.h).
-const ENDED: &[u8] = b"AEf";
+/// Letters of a job that cannot end well any more: cancelled, failed, stopped to be resumed (JS_... in Bacula's jcr.h).
+const ENDED: &[u8] = b"AEfI";
 
 /// getBaculaValue.
 pub type GetValue = unsafe extern "C" fn(*mut Bound, c_int, *mut c_void) -> Code;
@@ -116,6 +116,10 @@ impl Voice for Speaker {
         // SAFETY: core gives a C string that lives at least as long as this call into us.
         let name = unsafe { CStr::from_ptr(name) };
         (id, name.to_string_lossy().into_owned())
+    }
+
+    fn file_index(&self) -> Option<i32> {
+        self.number(variable::FILE_INDEX)
     }
 
     fn has_ended(&self) -> bool {

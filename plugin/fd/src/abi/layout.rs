@@ -19,6 +19,8 @@ pub const CORE: Code = 6;
 
 /// Events that are acted on (bEvent...).
 pub mod event {
+    /// A backup begins, before its first file.
+    pub const START_BACKUP: u32 = 3;
     /// The data of a backup are on the volume.
     pub const END_BACKUP: u32 = 4;
     /// The data of a restore were given.
@@ -69,6 +71,8 @@ pub mod variable {
     pub const JOB_NAME: c_int = 6;
     /// Bacula's letter for the job's state, an int.
     pub const JOB_STATUS: c_int = 7;
+    /// Entries that the job has in the catalog, an int: when a backup begins, those of an earlier, incomplete run.
+    pub const FILE_INDEX: c_int = 23;
     use super::c_int;
 }
 
