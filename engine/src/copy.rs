@@ -152,9 +152,9 @@ impl<'a> Copier<'a> {
         }
     }
 
-    /// Write the recipe of a stream of the other store anew; all of its chunks are there, durable. Returns whether it was
-    /// done: not for a stream that was removed meanwhile, or whose name is another one's by now. Nobody removes streams
-    /// while it is.
+    /// Write the recipe of a stream of the other store anew; all of its chunks are there, durable. Returns whether it
+    /// was done: not for a stream that was removed meanwhile, or whose name is another one's by now. Nobody removes
+    /// streams while it is.
     fn renew(&mut self, row: &RecipeRow, there: &RecipeRow) -> Result<bool> {
         let (from, to) = (self.from.core(), self.to.core());
         let _alone = to.removing.lock().unwrap_or_else(PoisonError::into_inner);

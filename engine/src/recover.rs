@@ -204,9 +204,9 @@ impl Recovery<'_> {
     }
 
     /// What a container of `len` bytes holds cannot be told, which is written down: the next opening may find the store
-    /// closed in order, and look at nothing. One with a row is as if a scrub had found it: it is on its way out, and the
-    /// vacuum moves what is good. One without a row gets one: it would be taken for an empty one when the store is
-    /// closed, and written over.
+    /// closed in order, and look at nothing. One with a row is as if a scrub had found it: it is on its way out, and
+    /// the vacuum moves what is good. One without a row gets one: it would be taken for an empty one when the store
+    /// is closed, and written over.
     fn damaged(
         &mut self,
         id: ContainerId,

@@ -159,8 +159,8 @@ fn what_is_healed_into_its_own_container_is_nobodys_damage() {
     expect_whole(true).close().unwrap();
 }
 
-/// Recovery finds that a container that was being filled is damaged; the store is closed in order; the next opening looks
-/// at nothing.
+/// Recovery finds that a container that was being filled is damaged; the store is closed in order; the next opening
+/// looks at nothing.
 #[test]
 fn damage_that_recovery_found_is_remembered() {
     let root = tempfile::tempdir().unwrap();

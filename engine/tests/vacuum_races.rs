@@ -193,8 +193,8 @@ fn what_a_journal_names_is_kept_from_the_vacuum_also_through_a_crash() {
     place.check(store);
 }
 
-/// A crash between the data and the index, while chunks were being stored again because their container leaves: recovery
-/// lists them in the younger container, and the index names the one that is about to go.
+/// A crash between the data and the index, while chunks were being stored again because their container leaves:
+/// recovery lists them in the younger container, and the index names the one that is about to go.
 #[test]
 fn what_recovery_found_twice_is_not_known_by_the_copy_that_the_index_does_not_name() {
     let place = Place::new();

@@ -13,8 +13,8 @@ use super::plan::Read;
 /// Of what is in flight, a window has three for two: what was read is checked and handed out meanwhile.
 const SHARE: (usize, usize) = (3, 2);
 
-/// A window is filled in so many parts: while one is handed out, the others are on their way. From a slow device all but
-/// one come together: what is left lasts for longer than planning takes.
+/// A window is filled in so many parts: while one is handed out, the others are on their way. From a slow device all
+/// but one come together: what is left lasts for longer than planning takes.
 const PARTS: usize = 4;
 
 /// A stream of which less comes in a second is slow. Devices without a head are faster.

@@ -88,9 +88,10 @@ impl From<Answer> for Trouble {
     }
 }
 
-/// A backup begins: anew, or it is none. Bacula goes on with an incomplete job (its client was killed, or stopped) under
-/// the same number, and leaves out what the first run has brought to the catalog. References of that run have no receipt
-/// and never get one, and Bacula would call the whole job good. Whether that run had any cannot be known here.
+/// A backup begins: anew, or it is none. Bacula goes on with an incomplete job (its client was killed, or stopped)
+/// under the same number, and leaves out what the first run has brought to the catalog. References of that run have
+/// no receipt and never get one, and Bacula would call the whole job good. Whether that run had any cannot be known
+/// here.
 pub fn start(context: &Context) -> Answer {
     match context.voice.file_index() {
         Some(0) => Answer::Done,

@@ -104,14 +104,14 @@ pub fn begin(context: &Context, job: &mut Job, command: &[u8]) -> Answer {
     }
 }
 
-/// Asked while the job waits for another restore: whether it is over. Says once that it waits: the other one may wait for
-/// a volume that this one's storage daemon holds.
+/// Asked while the job waits for another restore: whether it is over. Says once that it waits: the other one may wait
+/// for a volume that this one's storage daemon holds.
 fn waiting(context: &Context) -> impl Fn() -> bool {
     let (since, told) = (Instant::now(), Cell::new(false));
     move || {
         if since.elapsed() >= WAIT_TOLD && !told.replace(true) {
-            let text = "[GDD-FD-0303] waits for a file of another restore of this client, since Bacula 9.6.7 restores one at \
-                        a time; if both wait for a volume, cancel one of them";
+            let text = "[GDD-FD-0303] waits for a file of another restore of this client, since Bacula 9.6.7 restores \
+                        one at a time; if both wait for a volume, cancel one of them";
             context.voice.say(Severity::Info, text);
         }
         context.is_over()

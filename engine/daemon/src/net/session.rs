@@ -25,8 +25,8 @@ use super::{SessionStatus, Shared, backup, lock};
 /// How often a session that waits for its client looks at its orders.
 pub(super) const LOOK: Duration = Duration::from_millis(100);
 
-/// How long what a client has read last is kept for it: it may wait for hours until its storage daemon has a tape, and a
-/// vacuum waits for who may be reading.
+/// How long what a client has read last is kept for it: it may wait for hours until its storage daemon has a tape,
+/// and a vacuum waits for who may be reading.
 const READING_KEPT: Duration = Duration::from_secs(5);
 
 /// Why a session ends.
