@@ -84,6 +84,8 @@ struct PluginInfo {
 /// What is behind the context for the daemon.
 struct Core {
     name: CString,
+    /// Entries that an earlier run of the job has brought.
+    file_index: c_int,
 }
 
 type Load = unsafe extern "C" fn(
@@ -104,6 +106,7 @@ unsafe extern "C" fn get_value(bound: *mut Bound, variable: c_int, place: *mut c
             1 => place.cast::<c_int>().write(13),
             6 => place.cast::<*const c_char>().write(core.name.as_ptr()),
             7 => place.cast::<c_int>().write(c_int::from(b'R')),
+            23 => place.cast::<c_int>().write(core.file_index),
             _ => return 2,
         }
     }
@@ -190,11 +193,17 @@ impl Job {
     /// The plugin refuses, or the name has a zero in it.
     #[must_use]
     pub fn new(plugin: Plugin, name: &str) -> Self {
-        let mut core = Box::new(Core { name: CString::new(name).expect("a name has no zero") });
+        let mut core =
+            Box::new(Core { name: CString::new(name).expect("a name has no zero"), file_index: 0 });
         let bound = Box::new(Bound { core: ptr::from_mut(&mut *core).cast(), own: ptr::null_mut() });
         let mut job = Self { plugin, bound, core };
         assert_eq!(job.plain(0), OK, "newPlugin");
         job
+    }
+
+    /// The job is one that was incomplete, with so many entries.
+    pub fn goes_on_after(&mut self, entries: c_int) {
+        self.core.file_index = entries;
     }
 
     /// The job's name.

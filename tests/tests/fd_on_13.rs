@@ -68,6 +68,16 @@ fn the_plugin_works_in_the_interface_of_13() {
     assert!(fs::read(&back).unwrap() == fs::read(&file).unwrap(), "other bytes came back");
     assert_eq!(host13::said(), [], "a good restore needs no words");
 
+    // A job that was incomplete is not gone on with.
+    let mut job = begin(plugin, &[1, 12, 19]);
+    job.goes_on_after(19);
+    assert_ne!(job.tell(3), OK);
+    assert!(job.back_up(&file, &string).is_err());
+    assert_ne!(job.tell(4), OK);
+    drop(job);
+    let heard = said();
+    assert!(has_said(&heard, FATAL, "GDD-FD-0208"), "{heard:?}");
+
     // Without the daemon: fatal, by this daemon's number.
     daemon.kill();
     let mut job = begin(plugin, &[1, 12, 19, 3]);
