@@ -2,9 +2,6 @@
 //! without the files of its first run. Those have no receipt, so the job must not end well.
 #![allow(clippy::unwrap_used)]
 
-use std::thread;
-use std::time::{Duration, Instant};
-
 use gdd_rig::{Daemon, Job, JobId, Level, Release, Rig, Signal};
 use gdd_tests::bacula::assert_restored;
 use gdd_tests::bothsides::{BothSides, assert_no_backup};
@@ -31,24 +28,16 @@ fn begin(rig: &Rig, near: &Faults) -> JobId {
     id
 }
 
-fn wait_for_status(rig: &Rig, id: JobId, wanted: &str) -> char {
-    let start = Instant::now();
-    loop {
-        let status = rig.job_status(id).unwrap();
-        if wanted.contains(status) {
-            return status;
-        }
-        assert!(start.elapsed() < Duration::from_secs(240), "status {status}, waiting for one of {wanted}");
-        thread::sleep(Duration::from_millis(100));
-    }
+fn wait_for_status(rig: &Rig, id: JobId, wanted: &str) {
+    rig.wait_for(&format!("one of {wanted}"), || Ok(wanted.contains(rig.job_status(id)?))).unwrap();
 }
 
 /// The job went on, and failed; anew it is good.
 fn expect_failed(mut site: BothSides, rig: &Rig, id: JobId) {
-    let status = wait_for_status(rig, id, "fEATW");
+    wait_for_status(rig, id, "fEATW");
     let job = rig.wait(id).unwrap();
     println!("{}", job.log);
-    assert!("fEA".contains(status), "status {status}: {}", job.log);
+    assert!("fEA".contains(job.status), "{job:?}");
     assert_no_backup(&site, rig, &job, &["GDD-FD-0208"]);
     let (good, _) = site.full(rig);
     assert_restored(rig, &[&good], &site.client.tree());

@@ -3,8 +3,6 @@
 #![allow(clippy::unwrap_used)]
 
 use std::fs;
-use std::thread;
-use std::time::{Duration, Instant};
 
 use gdd_rig::{Daemon, JobId, Level, Release, Rig};
 use gdd_tests::bacula::{Site, assert_restored};
@@ -14,16 +12,8 @@ use gdd_tests::random::Random;
 /// Bacula calls a job incomplete that has more than ten.
 const FILES: usize = 30;
 
-fn wait_for_status(rig: &Rig, id: JobId, wanted: &str) -> char {
-    let start = Instant::now();
-    loop {
-        let status = rig.job_status(id).unwrap();
-        if wanted.contains(status) {
-            return status;
-        }
-        assert!(start.elapsed() < Duration::from_secs(120), "status {status}, waiting for one of {wanted}");
-        thread::sleep(Duration::from_millis(100));
-    }
+fn wait_for_status(rig: &Rig, id: JobId, wanted: &str) {
+    rig.wait_for(&format!("one of {wanted}"), || Ok(wanted.contains(rig.job_status(id)?))).unwrap();
 }
 
 fn stopped(release: Release) {

@@ -18,20 +18,20 @@ pub(super) fn look(facts: &Facts<'_>, findings: &mut Vec<Finding>) {
         )
     };
     let sending = why("it is this side's; the client's side is net.ipv4.tcp_rmem there");
-    findings.extend(bound(facts, "net.tcp_wmem", "net.ipv4.tcp_wmem", &sending));
+    findings.extend(bound(facts, "net.tcp_wmem", "net.ipv4.tcp_wmem", Sureness::Measured, &sending));
     let receiving =
         why("it is for what clients send, new data; the client's side is net.ipv4.tcp_wmem there");
-    findings.extend(bound(facts, "net.tcp_rmem", "net.ipv4.tcp_rmem", &receiving));
+    findings.extend(bound(facts, "net.tcp_rmem", "net.ipv4.tcp_rmem", Sureness::RuleOfThumb, &receiving));
 }
 
 /// The last of a sysctl's three numbers.
-fn bound(facts: &Facts<'_>, id: &'static str, name: &str, why: &str) -> Option<Finding> {
+fn bound(facts: &Facts<'_>, id: &'static str, name: &str, sure: Sureness, why: &str) -> Option<Finding> {
     let text = facts.tree.text(&format!("/proc/sys/{}", name.replace('.', "/")))?;
     let numbers: Vec<u64> = text.split_whitespace().map_while(|word| word.parse().ok()).collect();
     let &[least, default, most] = numbers.as_slice() else { return None };
     let found = format!("{name} = {least} {default} {most}, {} at most", show(most));
     let severity = if most < ENOUGH { Severity::Hint } else { Severity::Fine };
-    let finding = Finding::new(id, "tcp", severity, Sureness::Measured);
+    let finding = Finding::new(id, "tcp", severity, sure);
     if severity == Severity::Fine {
         return Some(finding.say(&*found, &*found, why));
     }
