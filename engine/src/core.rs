@@ -11,6 +11,7 @@ use gdd_uring::io::{Io, IoSource};
 
 use crate::commit::{CommitDesk, Committer};
 use crate::compress::Compressor;
+use crate::container::doubts::Doubts;
 use crate::container::prepare::{Plan, PrepareDesk, Preparer};
 use crate::error::{Error, Result};
 use crate::filter::Filter;
@@ -115,6 +116,7 @@ impl Seed {
             suspects: self.suspects.clone(),
             unchecked: self.unchecked.clone(),
             leaving: self.leaving.clone(),
+            doubts: self.doubts(),
             locality_budget: self.budget.locality / self.workers,
         };
         let waker = io.waker();
@@ -152,6 +154,13 @@ impl Seed {
         Committer::new(self.commit.clone(), self.workers, Arc::clone(&self.index), self.poison.clone())
     }
 
+    /// Where damage is written down that somebody comes across.
+    #[must_use]
+    pub fn doubts(&self) -> Doubts {
+        let (suspects, leaving) = (self.suspects.clone(), self.leaving.clone());
+        Doubts { index: Arc::clone(&self.index), suspects, leaving, visits: self.visits.clone() }
+    }
+
     /// Make the preparer.
     #[must_use]
     pub fn preparer(&self, io: Box<dyn Io>) -> Preparer {
@@ -161,6 +170,7 @@ impl Seed {
             epoch: self.epoch,
             capacity: self.settings.container_size,
             begun: self.begun.clone(),
+            doubts: self.doubts(),
         };
         Preparer::new(self.prepare.clone(), io, plan)
     }
@@ -184,6 +194,8 @@ pub struct Core {
     pub(crate) removing: Mutex<()>,
     /// A scrub is at work.
     pub(crate) scrubbing: AtomicBool,
+    /// Containers in which scrubs of this opening have found damage.
+    found_damaged: Mutex<HashSet<ContainerId>>,
     recipes_begun: AtomicU32,
     /// The last epoch on disk, if it was raised above this opening's; 0 otherwise.
     pub(crate) epoch_raised: AtomicU32,
@@ -216,6 +228,7 @@ impl Core {
             vacuuming: AtomicBool::new(false),
             removing: Mutex::default(),
             scrubbing: AtomicBool::new(false),
+            found_damaged: Mutex::default(),
             recipes_begun: AtomicU32::new(0),
             epoch_raised: AtomicU32::new(0),
             names,
@@ -239,6 +252,16 @@ impl Core {
     #[must_use]
     pub fn unix_seconds(&self) -> u64 {
         (self.seed.unix_seconds)()
+    }
+
+    /// A scrub has found damage in a container.
+    pub(crate) fn note_damaged(&self, id: ContainerId) {
+        self.found_damaged.lock().unwrap_or_else(PoisonError::into_inner).insert(id);
+    }
+
+    /// Whether one has, in this opening.
+    pub(crate) fn found_damaged(&self, id: ContainerId) -> bool {
+        self.found_damaged.lock().unwrap_or_else(PoisonError::into_inner).contains(&id)
     }
 
     /// A container's row, for somebody whose reading visit has begun; nothing when the vacuum may free it while that

@@ -57,6 +57,26 @@ pub enum FilterHome {
 }
 
 impl Opening<'_> {
+    /// The epoch of the last opening: that of the epoch file, or the youngest of anything there is, if the file is an
+    /// older one. Its ids were given out, and giving them out again would write over what they name.
+    fn last_epoch(&self, io: &mut dyn Io, notes: &mut Vec<String>) -> Result<Epoch> {
+        let noted = superblocks::read_epoch(io, self.paths, self.superblock.store)?;
+        let directory = self.paths.containers();
+        let files = io.list(&directory).map_err(Error::io("list", &directory))?;
+        let files = files.iter().filter_map(|entry| container_of(&entry.name)).map(|id| id.epoch());
+        let rows = self.index.containers()?.into_iter().map(|(id, _)| id.epoch());
+        let recipes = self.index.recipes()?.into_iter().map(|row| row.recipe.epoch());
+        let last = files.chain(rows).chain(recipes).fold(noted, Epoch::max);
+        if last > noted {
+            let (path, said, found) = (self.paths.epoch(), noted.0, last.0);
+            notes.push(format!(
+                "{} is an old one: it says {said}, and there is something of epoch {found}; it is written anew",
+                path.display()
+            ));
+        }
+        Ok(last)
+    }
+
     /// New epoch, recovery, filter, and the mark that the store is in use.
     ///
     /// # Errors
@@ -69,7 +89,7 @@ impl Opening<'_> {
         notes: &mut Vec<String>,
     ) -> Result<Seed> {
         let Superblock { store, settings, .. } = self.superblock;
-        let last = superblocks::read_epoch(io, self.paths, store)?;
+        let last = self.last_epoch(io, notes)?;
         let epoch =
             Epoch(last.0.checked_add(1).ok_or_else(|| Error::Invalid("epochs are used up".to_owned()))?);
         superblocks::write_epoch(io, self.paths, store, epoch)?;
@@ -180,7 +200,8 @@ fn pool_unused(core: &Core) -> Result<()> {
     let mut moved = false;
     for entry in io.list(&directory).map_err(Error::io("list", &directory))? {
         let Some(id) = container_of(&entry.name) else { continue };
-        if core.index.container(id)?.is_none() {
+        // Somebody may have put another one there.
+        if id.epoch() == core.epoch && core.index.container(id)?.is_none() {
             let (path, target) = (directory.join(&entry.name), pool.join(format!("{id}.{FREE_EXTENSION}")));
             io.rename(&path, &target).map_err(Error::io("rename", &path))?;
             moved = true;

@@ -21,14 +21,16 @@ use gdd_uring::io::{self, FileId, Io, Open};
 use crate::container::free;
 use crate::container::prepare::{Contents, Prepared};
 use crate::container::scan::{self, Scanned};
+use crate::container::tail;
 use crate::container::writer::Writer;
 use crate::error::{Error, Result};
-use crate::format::StoreId;
+use crate::format::{Place, StoreId};
 use crate::ids::{ChunkHash, ContainerId, Epoch};
 use crate::index::{Batch, CheckedRow, ChunkEntry, ContainerRow, ContainerState, Index, MetaKey, Status};
 use crate::paths::{self, Paths, TEMPORARY_EXTENSION};
 use crate::planted::{self, Bug};
 use crate::progress::Gauge;
+use crate::suspects;
 
 /// Bytes of a tail that are written again at once.
 const REWRITE_SIZE: u64 = 4 << 20;
@@ -87,13 +89,17 @@ impl Recovery<'_> {
         }
         self.gauge.begin("recovery", (!clean).then(|| to_settle(&rows, &files)));
         let checked = self.index.checked()?.into_iter().filter(|(_, checked)| checked.bad > 0);
-        let bad: HashSet<ContainerId> = checked.map(|(id, _)| id).collect();
+        let bad: BTreeMap<ContainerId, CheckedRow> = checked.collect();
         for (id, row) in &rows {
             if matches!(row.state, ContainerState::Draining | ContainerState::Quarantined) {
                 recovered.leaving.push(*id);
             }
-            let open = row.state == ContainerState::Open && !recovered.damaged.contains(id);
-            if open && clean && bad.contains(id) {
+            let whole = !recovered.damaged.contains(id);
+            let open = row.state == ContainerState::Open && whole;
+            // What a scrub has found it has told of each chunk; who comes across damage knows less.
+            let sealed = row.state == ContainerState::Sealed && whole;
+            let doubted = sealed && bad.get(id).is_some_and(|checked| checked.unix == 0);
+            if doubted || (open && clean && bad.contains_key(id)) {
                 self.give_up(*id, row, &mut recovered)?;
             } else if open && clean {
                 recovered.begun.push((*id, *row));
@@ -104,12 +110,13 @@ impl Recovery<'_> {
         }
         if !clean {
             self.trim(&rows, &files, &mut recovered)?;
-            let unknown: BTreeSet<ContainerId> =
-                files.keys().filter(|id| !rows.contains_key(id)).copied().collect();
-            for id in unknown {
-                self.settle(id, None, &mut recovered)?;
-                self.gauge.add(files.get(&id).copied().unwrap_or(0));
-            }
+        }
+        // A clean closing leaves none: then somebody has put it there.
+        let unknown: BTreeSet<ContainerId> =
+            files.keys().filter(|id| !rows.contains_key(id)).copied().collect();
+        for id in unknown {
+            self.settle(id, None, &mut recovered)?;
+            self.gauge.add(files.get(&id).copied().unwrap_or(0));
         }
         Ok(recovered)
     }
@@ -140,7 +147,8 @@ impl Recovery<'_> {
         Ok(())
     }
 
-    /// A scrub has found damage in a container that is not full: it is not filled further, and the vacuum empties it.
+    /// Damage was found in a container that is not full, or it is not known how much: it is not filled further, and the
+    /// vacuum empties it.
     fn give_up(&mut self, id: ContainerId, row: &ContainerRow, recovered: &mut Recovered) -> Result<()> {
         let draining = ContainerRow { state: ContainerState::Draining, ..*row };
         self.index.commit(Batch { containers: vec![(id, draining)], ..Batch::default() })?;
@@ -192,6 +200,9 @@ impl Recovery<'_> {
         };
         let scanned = scan::scan(self.io, file, &path, self.store, id, &mut |_| Ok(()));
         let settled = scanned
+            .and_then(
+                |scanned| if row.is_none() { self.compare(file, &path, id, scanned) } else { Ok(scanned) },
+            )
             .and_then(|scanned| self.settle_scanned(id, file, &path, row, scanned, recovered))
             .or_else(|error| if error.is_loss() { Ok(Outcome::Damaged(error)) } else { Err(error) });
         let len = self.io.size(file);
@@ -201,6 +212,21 @@ impl Recovery<'_> {
             Outcome::Empty => self.free(id, row.is_some()),
             Outcome::Damaged(error) => self.damaged(id, len.unwrap_or(0), row, &error, recovered),
         }
+    }
+
+    /// A file without a row may be one that a rebuild could not read, or that somebody has put back. If it has a footer,
+    /// no crash has cut it: what is missing of that has rotted.
+    fn compare(&mut self, file: FileId, path: &Path, id: ContainerId, scanned: Scanned) -> Result<Scanned> {
+        let end = self.io.size(file).map_err(Error::io("read the length of", path))?;
+        let footer = match tail::read(self.io, (file, path), (self.store, id), end, &mut |_| {}) {
+            Ok(footer) => footer,
+            Err(error) if error.is_loss() => return Ok(scanned),
+            Err(error) => return Err(error),
+        };
+        let (listed, found) = (footer.entries.len(), scanned.entries.len());
+        let place = Place::new(path, scanned.end);
+        place.require(found >= listed, "data", format!("{listed} records"), found)?;
+        Ok(scanned)
     }
 
     /// What a container of `len` bytes holds cannot be told, which is written down: the next opening may find the store
@@ -248,7 +274,7 @@ impl Recovery<'_> {
         if scanned.entries.is_empty() && !scanned.is_unreadable_behind() {
             return Ok(Outcome::Empty);
         }
-        let (adopted, twice) = self.adopt(id, durable_len, &scanned)?;
+        let (adopted, twice) = self.adopt(id, durable_len, &scanned, &recovered.damaged)?;
         self.write_again(file, path, durable_len, scanned.end)?;
         recovered.adopted += adopted.len() as u64;
         let row = if scanned.is_unreadable_behind() {
@@ -256,7 +282,7 @@ impl Recovery<'_> {
         } else {
             self.seal(id, file, path, scanned)?
         };
-        let meta = if twice { vec![(MetaKey::Twice, vec![1])] } else { Vec::new() };
+        let meta = if twice { vec![suspects::mark(true)] } else { Vec::new() };
         self.index.commit(Batch {
             chunks: adopted,
             containers: vec![(id, row)],
@@ -304,7 +330,8 @@ impl Recovery<'_> {
         Ok(())
     }
 
-    /// Entries for the records above the watermark whose chunk the index does not have; and whether there are others:
+    /// Entries for the records above the watermark whose chunk the index does not have, or looks for in a container that
+    /// is gone (an index whose log lost its end does, of what the vacuum moved); and whether there are others:
     /// chunks that were being stored again, because their container leaves or for the sake of restores. The directory
     /// lists those as well, so from here on none is believed without the index ([`crate::suspects`]).
     fn adopt(
@@ -312,6 +339,7 @@ impl Recovery<'_> {
         id: ContainerId,
         durable_len: u64,
         scanned: &Scanned,
+        damaged: &HashSet<ContainerId>,
     ) -> Result<(Vec<(ChunkHash, ChunkEntry)>, bool)> {
         let tail = scanned.entries.iter().filter(|entry| u64::from(entry.offset) >= durable_len);
         let tail: Vec<_> = tail.collect();
@@ -319,10 +347,9 @@ impl Recovery<'_> {
         let mut known = Vec::with_capacity(hashes.len());
         self.index.locate(&hashes, &mut known)?;
         let listed = tail.len();
-        let unknown = tail
-            .into_iter()
-            .zip(known)
-            .filter(|(_, known)| known.as_ref().is_none_or(|k| k.status != Status::Live));
+        let unknown = tail.into_iter().zip(known).filter(|(_, known)| {
+            known.is_none_or(|row| row.status != Status::Live || damaged.contains(&row.container))
+        });
         let adopted: Vec<_> = unknown
             .map(|(entry, _)| (entry.hash, ChunkEntry::new(id, entry, Status::Live, self.epoch)))
             .collect();

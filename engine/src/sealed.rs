@@ -19,13 +19,17 @@ use std::thread;
 
 use crate::error::{Error, Result};
 use crate::ids::ContainerId;
-use crate::index::ContainerRow;
+use crate::index::rocks::RocksIndex;
+use crate::index::{ContainerRow, Index};
 use crate::options::Access;
 use crate::paths::Paths;
 use crate::store::{self, Store};
 
 /// The list of a set's files.
 pub const SEAL: &str = "SEAL";
+
+/// Bytes of memory for reading the index once.
+const INDEX_CACHE: usize = 8 << 20;
 
 /// Bytes that are read at once.
 const PART: usize = 1 << 20;
@@ -49,10 +53,9 @@ pub struct Sealed {
 /// # Errors
 /// The store failed, or the disk refused: the set is unfinished.
 pub fn seal(store: Store, told: &mut dyn FnMut(u64)) -> Result<Sealed> {
-    let (paths, index) = (store.core().paths.clone(), Arc::clone(&store.core().index));
+    let (paths, id) = (store.core().paths.clone(), store.core().store);
     store.close()?;
-    let rows = index.containers()?;
-    drop(index);
+    let rows = RocksIndex::open_read_only(&paths.index(), id, INDEX_CACHE)?.containers()?;
     strip(&paths, &rows)?;
     let mut list = String::new();
     let mut sealed = Sealed { seal: String::new(), files: 0, bytes: 0 };

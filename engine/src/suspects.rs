@@ -43,7 +43,7 @@ impl Suspects {
     pub fn of(index: Arc<dyn Index>) -> Result<Self> {
         let chunks: HashSet<ChunkHash> = index.suspects()?.into_iter().collect();
         let any = AtomicBool::new(!chunks.is_empty());
-        let twice = AtomicBool::new(index.meta(MetaKey::Twice)?.is_some());
+        let twice = AtomicBool::new(may_be_twice(index.as_ref())?);
         Ok(Self(Arc::new(Inner { index: Some(index), any, chunks: RwLock::new(chunks), twice })))
     }
 
@@ -54,7 +54,7 @@ impl Suspects {
     pub fn known_to(index: &dyn Index) -> Result<Self> {
         let chunks: HashSet<ChunkHash> = index.suspects()?.into_iter().collect();
         let any = AtomicBool::new(!chunks.is_empty());
-        let twice = AtomicBool::new(index.meta(MetaKey::Twice)?.is_some());
+        let twice = AtomicBool::new(may_be_twice(index)?);
         Ok(Self(Arc::new(Inner { index: None, any, chunks: RwLock::new(chunks), twice })))
     }
 
@@ -95,9 +95,11 @@ impl Suspects {
         if self.twice() {
             return Ok(());
         }
-        let noted = self.0.index.as_ref().map_or(Ok(()), |index| {
-            index.commit(Batch { meta: vec![(MetaKey::Twice, vec![1])], ..Batch::default() })
-        });
+        let noted = self
+            .0
+            .index
+            .as_ref()
+            .map_or(Ok(()), |index| index.commit(Batch { meta: vec![mark(true)], ..Batch::default() }));
         self.0.twice.store(true, Ordering::Release);
         noted
     }
@@ -133,9 +135,33 @@ impl Suspects {
     }
 }
 
+/// Whether chunks may lie in two containers, as `index` says. One that does not say is of a gdd that did not note it.
+///
+/// # Errors
+/// The index failed.
+pub fn may_be_twice(index: &dyn Index) -> Result<bool> {
+    Ok(index.meta(MetaKey::Twice)? != Some(mark(false).1))
+}
+
+/// The row that says so, or that none does, as in a new store.
+#[must_use]
+pub fn mark(twice: bool) -> (MetaKey, Vec<u8>) {
+    (MetaKey::Twice, vec![u8::from(twice)])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_index_that_does_not_say_may_have_chunks_twice() {
+        let index = crate::index::simulated::SimulatedIndex::new(1);
+        assert!(may_be_twice(&index).unwrap());
+        for twice in [false, true] {
+            index.commit(Batch { meta: vec![mark(twice)], ..Batch::default() }).unwrap();
+            assert_eq!(may_be_twice(&index).unwrap(), twice);
+        }
+    }
 
     #[test]
     fn they_are_suspect_until_they_are_stored_again() {

@@ -2,6 +2,7 @@
 //! a crash by [`scan`]; their bytes are drawn in FORMAT.md.
 
 pub mod batch;
+pub mod doubts;
 pub mod free;
 pub mod prepare;
 pub mod records;

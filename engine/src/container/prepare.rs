@@ -9,6 +9,7 @@
 //! file, which recovery removes, or an empty container without an index row, which recovery removes.
 
 use std::collections::VecDeque;
+use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -16,6 +17,7 @@ use std::time::Duration;
 use gdd_uring::buffer::IoBuf;
 use gdd_uring::io::{self, FileId, Io, Op, Open, Waker};
 
+use super::doubts::Doubts;
 use super::scan;
 use crate::driver::{Signal, Task, Turn};
 use crate::error::{Error, Result};
@@ -100,6 +102,8 @@ pub struct Plan {
     pub capacity: u64,
     /// Containers that an earlier opening left unsealed and whole: filled first.
     pub begun: Vec<(ContainerId, ContainerRow)>,
+    /// Where it is written down that one of those is not whole.
+    pub doubts: Doubts,
 }
 
 /// See the module.
@@ -121,7 +125,12 @@ impl Preparer {
         while let Some((id, row)) = self.plan.begun.pop() {
             match self.reread(id, &row) {
                 Ok(entries) => return Ok(Prepared { id, contents: Contents::Begun(row, entries) }),
-                Err(error) => tracing::warn!("container {id} is not filled further: {error}; run `gdd fsck`"),
+                Err(error) => {
+                    tracing::warn!("container {id} is not filled further: {error}; run `gdd fsck`");
+                    if error.is_loss() {
+                        self.plan.doubts.give_up(id, Some(row))?;
+                    }
+                }
             }
         }
         self.create()
@@ -151,6 +160,7 @@ impl Preparer {
         let id = ContainerId::of(self.plan.epoch, self.made);
         self.made += 1;
         let (temporary, path) = (self.plan.paths.container_temporary(id), self.plan.paths.container(id));
+        self.refuse_to_replace(&path)?;
         let file = self.reserve(&temporary)?;
         let header = ContainerHeader {
             store: self.plan.store,
@@ -171,6 +181,16 @@ impl Preparer {
         }
         self.io.sync_dir(&directory).map_err(Error::io("sync", &directory))?;
         Ok(Prepared { id, contents: Contents::Empty(header) })
+    }
+
+    /// Ids are given out once. A file of that name is somebody's, and a rename would end it.
+    fn refuse_to_replace(&mut self, path: &Path) -> Result<()> {
+        match self.io.open(path, Open::Read) {
+            Ok(file) => self.io.close(file),
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+            Err(_) => {} // There is something.
+        }
+        Err(Error::io("create", path)(ErrorKind::AlreadyExists.into()))
     }
 
     /// A file of the right length under the temporary name: a free one if there is one, else a new one.

@@ -61,7 +61,8 @@ impl RocksIndex {
     /// There is an index already, or the directory cannot be written.
     pub fn create(path: &Path, store: StoreId, cache_bytes: usize) -> Result<Self> {
         let index = Self::open_as(Mode::Create, path, cache_bytes)?;
-        index.commit(Batch { meta: vec![(MetaKey::Store, store.0.to_vec())], ..Batch::default() })?;
+        let meta = vec![(MetaKey::Store, store.0.to_vec()), suspects::mark(false)];
+        index.commit(Batch { meta, ..Batch::default() })?;
         Ok(index)
     }
 

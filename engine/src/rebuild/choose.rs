@@ -99,7 +99,11 @@ impl Rebuild<'_> {
         let mut rows = Vec::new();
         if let Err(error) = old.locate(hashes, &mut rows) {
             self.rebuilt.notes.push(format!("the old index cannot be read: {error}"));
-            (self.old, self.marks) = (None, None);
+            (self.old, self.is_cut_off) = (None, true);
+            // Of those that it was asked about before, what it says stands.
+            if let Some(marks) = &mut self.marks {
+                marks.checked.clear();
+            }
             return;
         }
         for (found, row) in found.iter_mut().zip(rows) {

@@ -14,10 +14,16 @@ use crate::error::{Error, Result};
 use crate::format::container::ContainerHeader;
 use crate::format::footer::DirectoryEntry;
 use crate::format::{HEADER_SIZE, Place};
-use crate::ids::ContainerId;
-use crate::index::{Batch, ContainerRow, ContainerState};
+use crate::ids::{ChunkHash, ContainerId};
+use crate::index::{Batch, CheckedRow, ContainerRow, ContainerState, Index};
 use crate::paths;
 use crate::progress::Progress;
+
+/// What a scrub would say; when it was read is not known here, and never is soonest to be read again.
+const FOUND_BAD: CheckedRow = CheckedRow { unix: 0, bad: 1 };
+
+/// Chunks that are looked up and taken over at once.
+const TAKEN_OVER: usize = 1024;
 
 impl Rebuild<'_> {
     pub(super) fn containers(&mut self) -> Result<()> {
@@ -31,12 +37,49 @@ impl Rebuild<'_> {
                 Ok(()) => {}
                 Err(error) if error.is_loss() => {
                     self.rebuilt.notes.push(format!("left out: {error}"));
+                    self.leave_out(id, entry.size)?;
                 }
                 Err(error) => return Err(error),
             }
             self.rebuilt.bytes += entry.size;
             let (done, total) = (self.rebuilt.bytes, Some(self.total));
             (self.progress)(Progress { stage: "read", done, total });
+        }
+        self.rebuilt.containers_unreadable = self.unsure.len() as u64;
+        Ok(())
+    }
+
+    /// A container that cannot be read is not forgotten: it is kept as it is, and when the disk gives it again, the
+    /// vacuum takes what is needed out of it.
+    fn leave_out(&mut self, id: ContainerId, len: u64) -> Result<()> {
+        self.unsure.insert(id);
+        let state = ContainerState::Quarantined;
+        let row = ContainerRow { state, durable_len: len, ..ContainerRow::empty(len) };
+        self.index.commit(Batch {
+            containers: vec![(id, row)],
+            checked: vec![(id, FOUND_BAD)],
+            ..Batch::default()
+        })
+    }
+
+    /// Chunks that the old index looks for in containers that could not be read, or not all of them, and that are found
+    /// nowhere else.
+    pub(super) fn take_over(&mut self, old: Option<&dyn Index>) -> Result<()> {
+        let Some(old) = old.filter(|_| !self.unsure.is_empty()) else { return Ok(()) };
+        let mut listed = Vec::new();
+        let read = old.for_each_chunk(&mut |hash, entry| {
+            listed.extend(self.unsure.contains(&entry.container).then_some((hash, entry)));
+            Ok(())
+        });
+        if let Err(error) = read {
+            self.rebuilt.notes.push(format!("the old index cannot be read to its end: {error}"));
+        }
+        let mut found = Vec::new();
+        for part in listed.chunks(TAKEN_OVER) {
+            let hashes: Vec<ChunkHash> = part.iter().map(|(hash, _)| *hash).collect();
+            self.index.locate(&hashes, &mut found)?;
+            let chunks = part.iter().zip(&found).filter(|(_, row)| row.is_none()).map(|(chunk, _)| *chunk);
+            self.index.commit(Batch { chunks: chunks.collect(), ..Batch::default() })?;
         }
         Ok(())
     }
@@ -57,7 +100,10 @@ impl Rebuild<'_> {
             row.durable_len = if row.state == ContainerState::Open { len } else { row.durable_len };
             row.state = *state;
         }
-        let checked = marks.and_then(|marks| marks.checked.get(&id)).map(|checked| (id, *checked));
+        let checked = match self.unsure.contains(&id) {
+            true => Some((id, FOUND_BAD)),
+            false => marks.and_then(|marks| marks.checked.get(&id)).map(|checked| (id, *checked)),
+        };
         self.rebuilt.containers += 1;
         self.rebuilt.chunks += entries.len() as u64;
         let chunks = self.choose(id, (file, path), &entries)?;
@@ -148,6 +194,7 @@ impl Rebuild<'_> {
         let behind = salvage::salvage(self.io, file, path, id, row.durable_len)?;
         if stop.is_some() || !behind.is_empty() {
             self.rebuilt.containers_salvaged += 1;
+            self.unsure.insert(id);
             let (found, end, place) = (behind.len(), row.durable_len, path.display());
             let why = stop.map_or_else(String::new, |error| format!(" ({error})"));
             self.rebuilt.notes.push(format!("{place}: {found} records lie behind damage at byte {end}{why}"));
@@ -156,6 +203,9 @@ impl Rebuild<'_> {
             entries.extend(behind);
         }
         if entries.is_empty() {
+            // No crash leaves one without a header.
+            let place = Place::new(path, 0);
+            place.require(has_header && !self.unsure.contains(&id), "container", "a record", "none")?;
             return Ok(None);
         }
         row.record_count = count(&entries);

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use crate::error::Result;
 use crate::ids::{ChunkHash, ContainerId};
 use crate::index::{CheckedRow, ContainerState, Index, MetaKey};
+use crate::suspects;
 
 /// See the module.
 #[derive(Clone, Debug, Default)]
@@ -32,9 +33,10 @@ impl Marks {
         let leaving = index.containers()?.into_iter().map(|(id, row)| (id, row.state));
         let states = [ContainerState::Draining, ContainerState::Quarantined];
         let mut meta = Vec::new();
-        for key in [MetaKey::Vacuumed, MetaKey::Scrubbed, MetaKey::Unchecked, MetaKey::Twice] {
+        for key in [MetaKey::Vacuumed, MetaKey::Scrubbed, MetaKey::Unchecked] {
             meta.extend(index.meta(key)?.map(|value| (key, value)));
         }
+        meta.extend(suspects::may_be_twice(index)?.then(|| suspects::mark(true)));
         Ok(Self {
             suspects: index.suspects()?,
             checked: index.checked()?.into_iter().collect(),
@@ -42,6 +44,7 @@ impl Marks {
             meta,
         })
     }
+
     /// Whether chunks may have been stored twice.
     #[must_use]
     pub fn twice(&self) -> bool {

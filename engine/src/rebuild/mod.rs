@@ -24,14 +24,14 @@ use gdd_uring::io::Io;
 use crate::error::{Error, Result};
 use crate::filter::Filter;
 use crate::format::StoreId;
-use crate::ids::{ChunkHash, Epoch};
+use crate::ids::{ChunkHash, ContainerId, Epoch};
 use crate::index::rocks::RocksIndex;
 use crate::index::{Batch, Index, MetaKey};
 use crate::options::{Access, Options};
 use crate::paths::{self, Paths};
 use crate::progress::Progress;
 use crate::unchecked::Unchecked;
-use crate::{recipe, store, superblocks};
+use crate::{recipe, store, superblocks, suspects};
 use marks::Marks;
 
 /// An epoch file that is made anew says so much more than the youngest file there is: ids that were given out to files
@@ -69,6 +69,9 @@ pub struct Rebuilt {
     pub seconds: f64,
     /// The same per GB of containers.
     pub seconds_per_gigabyte: f64,
+    /// Containers that could not be read, or not all of them: nobody is told that something in them is known, and the
+    /// vacuum moves what is needed out of them, now or when the disk gives it.
+    pub containers_unreadable: u64,
     /// What an operator should know: damage, what was left out, where the old index lies.
     pub notes: Vec<String>,
 }
@@ -125,7 +128,8 @@ pub fn rebuild_simulated(
 ) -> Result<Rebuilt> {
     let (superblock, _) = superblocks::read(io, paths)?;
     let store = superblock.store;
-    index.commit(Batch { meta: vec![(MetaKey::Store, store.0.to_vec())], ..Batch::default() })?;
+    let meta = vec![(MetaKey::Store, store.0.to_vec()), suspects::mark(false)];
+    index.commit(Batch { meta, ..Batch::default() })?;
     let known = old.map(|old| Ok::<_, Error>((Marks::read(old)?, old))).transpose()?;
     fill(io, paths, (store, index), known, &mut |_| {})
 }
@@ -139,6 +143,7 @@ fn fill(
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Rebuilt> {
     let (marks, old) = known.unzip();
+    let before = old;
     // Where nothing was ever stored twice, nothing is strange.
     let old = old.filter(|_| marks.as_ref().is_some_and(|marks: &Marks| marks.twice()));
     let mut rebuild = Rebuild {
@@ -151,10 +156,13 @@ fn fill(
         rotten: BTreeSet::new(),
         marks,
         old,
+        is_cut_off: false,
+        unsure: BTreeSet::new(),
         progress,
         total: 0,
     };
     rebuild.containers()?;
+    rebuild.take_over(before)?;
     rebuild.streams()?;
     rebuild.epoch()?;
     rebuild.marks()?;
@@ -188,6 +196,10 @@ struct Rebuild<'a> {
     marks: Option<Marks>,
     /// The old index, if it is to be asked where it had chunks.
     old: Option<&'a dyn Index>,
+    /// The old index could be asked of some containers only.
+    is_cut_off: bool,
+    /// Containers that could not be read, or not all of them.
+    unsure: BTreeSet<ContainerId>,
     progress: &'a mut dyn FnMut(Progress),
     total: u64,
 }
@@ -202,17 +214,22 @@ impl Rebuild<'_> {
                 self.rebuilt.suspects = marks.suspects.len() as u64;
                 batch.suspects.extend(marks.suspects);
                 batch.meta = marks.meta;
+                if self.is_cut_off {
+                    let checked = self.index.checked()?.len() as u64;
+                    self.rebuilt.containers_unchecked = self.rebuilt.containers.saturating_sub(checked);
+                }
             }
-            None => {
-                self.rebuilt.containers_unchecked = self.rebuilt.containers;
-                // And a daemon checks them at once.
-                let never = 0_u64.to_le_bytes().to_vec();
-                let mark = Unchecked::mark(self.epoch_last);
-                batch.meta = vec![(MetaKey::Unchecked, mark), (MetaKey::Scrubbed, never)];
-            }
+            None => self.rebuilt.containers_unchecked = self.rebuilt.containers,
+        }
+        if self.rebuilt.containers_unchecked > 0 {
+            // And a daemon checks them at once.
+            let never = 0_u64.to_le_bytes().to_vec();
+            let mark = Unchecked::mark(self.epoch_last);
+            batch.meta.retain(|(key, _)| ![MetaKey::Unchecked, MetaKey::Scrubbed].contains(key));
+            batch.meta.extend([(MetaKey::Unchecked, mark), (MetaKey::Scrubbed, never)]);
         }
         if self.rebuilt.chunks_twice > 0 {
-            batch.meta.push((MetaKey::Twice, vec![1]));
+            batch.meta.push(suspects::mark(true));
         }
         self.index.commit(batch)
     }

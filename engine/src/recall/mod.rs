@@ -189,6 +189,14 @@ impl Recall {
         }
     }
 
+    /// A chunk at a place that the index need not look for it at. It is kept in no cache.
+    ///
+    /// # Errors
+    /// As [`Recall::chunk`].
+    pub(crate) fn chunk_at(&mut self, hash: &ChunkHash, entry: ChunkEntry) -> Result<Shared> {
+        self.fetch_at(Located { hash: *hash, entry })
+    }
+
     fn fetch_at(&mut self, located: Located) -> Result<Shared> {
         let mut chunks = self.fetcher.fetch(Read::of(located))?;
         chunks.pop().expect("a read of one record has one outcome")

@@ -10,7 +10,8 @@
 //! | one copy missing or of another length | written anew from the other |
 //! | row without a file | noted: an acknowledged stream is lost |
 //! | row that was made when the recipe could not be read, and it can | made anew, also after a clean close |
-//! | journal, and its stream has a row | removed |
+//! | journal, and its stream has a row and a recipe that can be read | removed |
+//! | journal, and its stream's recipe cannot be read | left alone, and noted |
 //! | journal without, whose start the device cannot read | left alone, and noted |
 //! | journal without | made a recipe, with a row; then removed: others rely on what it says |
 //!
@@ -86,6 +87,14 @@ fn salvage(
     let known: BTreeSet<_> = rows.iter().map(|row| row.recipe).collect();
     let mut names: BTreeMap<String, RecipeId> = rows.into_iter().map(|row| (row.name, row.recipe)).collect();
     for &recipe in listing.journals.iter().rev() {
+        if known.contains(&recipe)
+            && let Err(error) = set::check(io, recipes, recipe, store)
+        {
+            notes.push(format!(
+                "the journal of recipe {recipe} is kept, since the recipe cannot be read: {error}"
+            ));
+            continue;
+        }
         let found = match known.contains(&recipe) {
             true => None,
             false => match journal::read(io, recipes, recipe, store) {

@@ -122,7 +122,8 @@ impl Scrub<'_> {
                 self.report.containers_quarantined += 1;
                 false
             }
-            _ if when(id) > 0 && when(id).saturating_add(older_than) > now => {
+            // One that was checked after now was so by a clock that ran ahead.
+            _ if (1..=now).contains(&when(id)) && when(id).saturating_add(older_than) > now => {
                 self.report.containers_recent += 1;
                 false
             }
@@ -138,7 +139,10 @@ impl Scrub<'_> {
         let row =
             CheckedRow { unix: self.core.unix_seconds(), bad: u32::try_from(wrong).unwrap_or(u32::MAX) };
         self.report.containers += 1;
-        self.report.containers_damaged += u64::from(wrong > 0);
+        if wrong > 0 {
+            self.report.containers_damaged += 1;
+            self.core.note_damaged(id);
+        }
         self.commit(Batch { checked: vec![(id, row)], ..Batch::default() })?;
         self.core.unchecked.checked(id);
         Ok(())

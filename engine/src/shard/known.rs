@@ -18,6 +18,7 @@ use gdd_uring::{buffer::IoBuf, io::Done};
 use super::counters::Counters;
 use super::route;
 use super::tag::{self, Kind};
+use crate::container::doubts::Doubts;
 use crate::container::tail::{self, Tail};
 use crate::error::{Error, Result};
 use crate::filter::{Answer, Filter};
@@ -62,6 +63,7 @@ pub struct Known {
     suspects: Suspects,
     unchecked: Unchecked,
     leaving: Leaving,
+    doubts: Doubts,
     locality: LocalityCache,
     /// Appended and not yet durable in the index: never forgotten before it is.
     pending: HashMap<ChunkHash, ChunkEntry, WordHashed>,
@@ -98,6 +100,8 @@ pub struct Sources {
     pub unchecked: Unchecked,
     /// Containers that are being emptied: the same.
     pub leaving: Leaving,
+    /// Where it is written down that a container cannot be read.
+    pub doubts: Doubts,
     /// Bytes that container directories may take.
     pub locality_budget: usize,
 }
@@ -117,6 +121,7 @@ impl Known {
             suspects: sources.suspects,
             unchecked: sources.unchecked,
             leaving: sources.leaving,
+            doubts: sources.doubts,
             locality: LocalityCache::new(sources.locality_budget),
             pending: HashMap::default(),
             loads: HashMap::new(),
@@ -217,8 +222,7 @@ impl Known {
             if entry.status != Status::Live || gone {
                 continue;
             }
-            places[slot] = Some(entry.into());
-            self.want_directory(io, entry.container)?;
+            places[slot] = self.want_directory(io, entry.container)?.then(|| entry.into());
         }
         Ok(())
     }
@@ -245,30 +249,45 @@ impl Known {
         }
     }
 
-    /// Start to read the directory of a sealed container, unless it is here or on its way.
-    fn want_directory(&mut self, io: &mut dyn Io, container: ContainerId) -> Result<()> {
+    /// Start to read the directory of a sealed container, unless it is here or on its way. Returns whether what the
+    /// container holds is to be relied on: not, if its file is gone.
+    fn want_directory(&mut self, io: &mut dyn Io, container: ContainerId) -> Result<bool> {
         let on_its_way = self.loads.values().any(|load| load.container == container);
         if on_its_way
             || self.loads.len() >= LOADS_MAX
             || self.unloadable.contains(&container)
             || self.locality.contains_container(container)
         {
-            return Ok(());
+            return Ok(true);
         }
         let end = match self.index.container(container)? {
             Some(row) if row.state == ContainerState::Sealed => row.durable_len,
             _ => {
                 self.unloadable.insert(container);
-                return Ok(());
+                return Ok(true);
             }
         };
         let path = self.paths.container(container);
-        let Ok(file) = io.open(&path, Open::Read) else {
-            self.unloadable.insert(container); // The index hit stands; a restore will say what is wrong with the file.
-            return Ok(());
+        let file = match io.open(&path, Open::Read).map_err(Error::io("open", &path)) {
+            Ok(file) => file,
+            Err(error) => {
+                self.unusable(container, &error)?;
+                return Ok(!error.is_loss());
+            }
         };
         self.read_tail(io, Load { container, file, end }, FOOTER_GUESS.min(end));
-        Ok(())
+        Ok(true)
+    }
+
+    /// A container's directory cannot be had. If that is for a reason that says something about the data, nobody is told
+    /// from here on that what the container holds is known; who was told may find it damaged, and fsck names it.
+    fn unusable(&mut self, container: ContainerId, error: &Error) -> Result<()> {
+        self.unloadable.insert(container);
+        if !error.is_loss() || leaves(&self.leaving, container) {
+            return Ok(());
+        }
+        tracing::warn!("what container {container} holds is stored again when it comes again: {error}");
+        self.doubts.give_up(container, None)
     }
 
     fn read_tail(&mut self, io: &mut dyn Io, load: Load, len: u64) {
@@ -283,7 +302,7 @@ impl Known {
         }
     }
 
-    /// A directory was read; anything wrong with it only costs speed here, and fsck names it.
+    /// A directory was read.
     ///
     /// # Errors
     /// The index failed.
@@ -295,7 +314,13 @@ impl Known {
         let file = load.file;
         let parsed = match &read {
             Some(bytes) => tail::parse(bytes, load.end, self.store, load.container, &path),
-            None => Err(Error::corrupt(&path, load.end, "container footer", "readable", "an error")),
+            None => match done.result {
+                // As much as was asked for, and less came.
+                Ok(_) => {
+                    Err(Error::corrupt(&path, load.end, "container footer", "whole", "the end of the file"))
+                }
+                Err(error) => Err(Error::io("read", &path)(error)),
+            },
         };
         let mut adopted = Ok(());
         match parsed {
@@ -304,10 +329,7 @@ impl Known {
                 self.read_tail(io, load, len);
                 return Ok(());
             }
-            Err(error) => {
-                tracing::warn!("container directory not used: {error}");
-                self.unloadable.insert(load.container);
-            }
+            Err(error) => adopted = self.unusable(load.container, &error),
         }
         io.close(file);
         adopted

@@ -1,7 +1,9 @@
 //! Emptying one container: what is needed of it is stored anew, verified to be elsewhere, and only then forgotten here.
 
+use std::path::Path;
+
 use gdd_uring::buffer::IoBuf;
-use gdd_uring::io::Open;
+use gdd_uring::io::{FileId, Open};
 
 use super::Vacuum;
 use crate::container::{free, tail};
@@ -11,7 +13,7 @@ use crate::format::footer::DirectoryEntry;
 use crate::format::recipe_block::RecipeEntry;
 use crate::get;
 use crate::ids::{ChunkHash, ContainerId};
-use crate::index::{Batch, ContainerRow, ContainerState, Status};
+use crate::index::{Batch, ChunkEntry, ContainerRow, ContainerState, Status};
 use crate::ingest::front::Front;
 use crate::planted::{self, Bug};
 use crate::recall::entries::Entries;
@@ -37,11 +39,12 @@ impl Vacuum<'_> {
         };
         let emptied = self.core.leaving.departure(id).and_then(|departure| departure.emptied);
         if emptied.is_none() {
-            let needed = self.needed_here(id, &directory)?;
-            self.move_out(&needed)?;
+            let Here { placed, stray } = self.needed_here(id, &directory)?;
+            self.move_out(&placed)?;
+            self.rescue(id, &stray)?;
             if !planted::has(Bug::FreeUndrained)
                 && !planted::has(Bug::FreeBeforeDurable)
-                && !self.needed_here(id, &directory)?.is_empty()
+                && self.holds_needed(id, row, &directory)?
             {
                 return self.quarantine(id, row);
             }
@@ -63,8 +66,9 @@ impl Vacuum<'_> {
         let store = (self.core.store, id);
         let opened = self.io.open(&path, Open::Read).map_err(Error::io("open", &path));
         let footer = opened.and_then(|file| {
-            let end = row.durable_len;
-            let footer = tail::read(self.io.as_mut(), (file, &path), store, end, &mut |_| {});
+            let end = self.end_of(file, &path, row);
+            let footer =
+                end.and_then(|end| tail::read(self.io.as_mut(), (file, &path), store, end, &mut |_| {}));
             self.io.close(file);
             footer
         });
@@ -91,20 +95,58 @@ impl Vacuum<'_> {
         Ok(listed)
     }
 
-    /// What streams need of it, in the order of the file: marked, and not stored elsewhere.
-    fn needed_here(&self, id: ContainerId, directory: &[DirectoryEntry]) -> Result<Vec<DirectoryEntry>> {
-        let (mut needed, mut found) = (Vec::new(), Vec::new());
+    /// Where its footer ends. Of one that could not be read when its row was made, the row does not know.
+    fn end_of(&mut self, file: FileId, path: &Path, row: &ContainerRow) -> Result<u64> {
+        if row.record_count > 0 {
+            return Ok(row.durable_len);
+        }
+        self.io.size(file).map_err(Error::io("read the length of", path))
+    }
+
+    /// What streams may need of it, in the order of the file.
+    fn needed_here(&self, id: ContainerId, directory: &[DirectoryEntry]) -> Result<Here> {
+        let (mut here, mut found) = (Here::default(), Vec::new());
         for part in directory.chunks(LOOKUP_SIZE) {
             let hashes: Vec<ChunkHash> = part.iter().map(|entry| entry.hash).collect();
             self.core.index.locate(&hashes, &mut found)?;
-            let here = part.iter().zip(&found).filter(|(entry, row)| {
-                row.is_some_and(|row| {
-                    row.container == id && row.offset == entry.offset && row.status == Status::Live
-                })
-            });
-            needed.extend(here.map(|(entry, _)| *entry).filter(|entry| self.needed.may_have(&entry.hash)));
+            for (entry, row) in part.iter().zip(&found).filter(|(entry, _)| self.needed.may_have(&entry.hash))
+            {
+                match row {
+                    Some(row) if row.container == id && row.offset == entry.offset => {
+                        here.placed.extend((row.status == Status::Live).then_some(*entry));
+                    }
+                    // Elsewhere, and whole as far as is known.
+                    Some(row) if !self.is_doubtful(&entry.hash, row) => {}
+                    _ => here.stray.push(*entry),
+                }
+            }
         }
-        Ok(needed)
+        Ok(here)
+    }
+
+    /// Whether nobody would be told that a chunk is known because of `row`.
+    fn is_doubtful(&self, hash: &ChunkHash, row: &ChunkEntry) -> bool {
+        self.core.suspects.has(hash) || self.core.damaged.contains(&row.container)
+    }
+
+    /// Whether something is needed that is here, or may be, and nowhere else.
+    fn holds_needed(
+        &mut self,
+        id: ContainerId,
+        row: &ContainerRow,
+        directory: &[DirectoryEntry],
+    ) -> Result<bool> {
+        let Here { placed, stray } = self.needed_here(id, directory)?;
+        if !placed.is_empty() {
+            return Ok(true);
+        }
+        // What cannot be read is certainly needed or not: a mark may be wrong, and would keep the container for ever.
+        let unlisted = self.broken.contains(&id) && self.directory(id, row)?.is_none();
+        if stray.is_empty() && !unlisted {
+            return Ok(false);
+        }
+        let missing = self.missing()?;
+        Ok((unlisted && !missing.is_empty()) || stray.iter().any(|entry| missing.contains(&entry.hash)))
     }
 
     /// Store these chunks anew, durably. Those that cannot be read stay where they are, and are suspect from now on.
@@ -113,9 +155,7 @@ impl Vacuum<'_> {
             return Ok(());
         }
         let core = self.core;
-        let chunker = gdd_kernels::Chunker::new(core.params);
-        let mut carrier =
-            Carrier::new(Front::new(&core.doors, STREAM_TAG, chunker, (self.patience)()), core.extent_size);
+        let mut carrier = self.carrier();
         let mut rest = needed;
         while !rest.is_empty() {
             let listed = Listed { entries: rest.to_vec(), taken: false };
@@ -126,15 +166,7 @@ impl Vacuum<'_> {
                     Ok(Some(bytes)) => {
                         carrier.take(rest[given].hash, &bytes)?;
                         given += 1;
-                        self.report.moved_chunks += 1;
-                        self.report.moved_bytes += bytes.len() as u64;
-                        self.pace.spend(bytes.len() as u64)?;
-                        let done = self.report.moved_bytes;
-                        (self.progress)(crate::progress::Progress {
-                            stage: "move",
-                            done,
-                            total: Some(self.to_move),
-                        });
+                        self.moved(bytes.len() as u64)?;
                     }
                     Ok(None) => break false,
                     Err(Error::ChunkLost { .. }) => break true,
@@ -151,6 +183,44 @@ impl Vacuum<'_> {
         carrier.finish()
     }
 
+    /// Store chunks anew that the index does not look for here: it has lost them, or what it has elsewhere is damaged,
+    /// and this is an older copy. Those that cannot be read stay where they are.
+    fn rescue(&mut self, id: ContainerId, stray: &[DirectoryEntry]) -> Result<()> {
+        if stray.is_empty() || planted::has(Bug::FreeUndrained) {
+            return Ok(());
+        }
+        let mut recall = get::recall(self.core, self.shelf)?;
+        let mut carrier = self.carrier();
+        for entry in stray {
+            let place = ChunkEntry::new(id, entry, Status::Live, self.core.epoch);
+            match recall.chunk_at(&entry.hash, place) {
+                Ok(bytes) => {
+                    carrier.take(entry.hash, &bytes)?;
+                    self.moved(bytes.len() as u64)?;
+                }
+                Err(Error::ChunkLost { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        carrier.finish()
+    }
+
+    fn carrier(&self) -> Carrier {
+        let core = self.core;
+        let chunker = gdd_kernels::Chunker::new(core.params);
+        Carrier::new(Front::new(&core.doors, STREAM_TAG, chunker, (self.patience)()), core.extent_size)
+    }
+
+    /// A chunk of `bytes` is on its way.
+    fn moved(&mut self, bytes: u64) -> Result<()> {
+        self.report.moved_chunks += 1;
+        self.report.moved_bytes += bytes;
+        self.pace.spend(bytes)?;
+        let (done, total) = (self.report.moved_bytes, Some(self.to_move));
+        self.tell("move", done, total);
+        Ok(())
+    }
+
     /// Forget the container, unless somebody may still be reading what he found in it.
     fn free(&mut self, id: ContainerId, row: &ContainerRow, directory: &[DirectoryEntry]) -> Result<()> {
         let departure = self.core.leaving.departure(id);
@@ -159,7 +229,8 @@ impl Vacuum<'_> {
         if readers > 0 && !planted::has(Bug::FreeUnderReader) {
             return Ok(());
         }
-        if row.state == ContainerState::Quarantined || self.broken.contains(&id) {
+        let is_broken = self.broken.contains(&id) || self.core.found_damaged(id);
+        if row.state == ContainerState::Quarantined || is_broken {
             return self.retire(id, directory);
         }
         if planted::has(Bug::UnlinkBeforeCommit) {
@@ -211,6 +282,15 @@ impl Vacuum<'_> {
         let kept = ContainerRow { state: ContainerState::Quarantined, ..*row };
         self.commit(Batch { containers: vec![(id, kept)], ..Batch::default() })
     }
+}
+
+/// What streams may need of a container.
+#[derive(Default)]
+struct Here {
+    /// What the index looks for here.
+    placed: Vec<DirectoryEntry>,
+    /// What it looks for nowhere, or where it is not to be relied on.
+    stray: Vec<DirectoryEntry>,
 }
 
 /// Chunks on their way to the workers, packed into extents.

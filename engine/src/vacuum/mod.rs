@@ -15,6 +15,8 @@
 //! - A stream that cannot be read stops the run: nobody knows what it needs.
 //! - A container in which something needed cannot be read is never freed: it is quarantined. When nobody needs it any
 //!   more, because all of it was stored anew, its file goes to `quarantine/`; a damaged file is never recycled.
+//! - A container lists more than the index looks for in it. What a stream may need of that, and what lies nowhere else
+//!   that can be relied on, is stored anew too. One whose list cannot be read is kept while any stream misses a chunk.
 
 mod drain;
 mod report;
@@ -30,7 +32,7 @@ use crate::core::{Alone, Core};
 use crate::driver::Patience;
 use crate::error::{Error, Result};
 use crate::get::Shelf;
-use crate::ids::ContainerId;
+use crate::ids::{ChunkHash, ContainerId};
 use crate::index::{Batch, ContainerRow, ContainerState, MetaKey};
 use crate::pace::{Pace, Rest};
 use crate::planted::{self, Bug};
@@ -88,6 +90,8 @@ struct Vacuum<'a> {
     report: VacuumReport,
     /// Containers in which something is damaged.
     broken: HashSet<ContainerId>,
+    /// Chunks that streams name and the index looks for nowhere, once that was asked.
+    missing: Option<HashSet<ChunkHash>>,
     /// Bytes of each container that streams need.
     live: BTreeMap<ContainerId, u64>,
     /// Bytes of containers to move in this run, as far as known.
@@ -119,6 +123,7 @@ pub fn run(core: &Core, options: &VacuumOptions, caller: Caller<'_>) -> Result<V
         needed,
         report,
         broken: HashSet::new(),
+        missing: None,
         live: BTreeMap::new(),
         to_move: 0,
     };

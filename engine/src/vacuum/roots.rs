@@ -64,6 +64,23 @@ impl Vacuum<'_> {
         Ok(())
     }
 
+    /// Chunks that streams name and the index looks for nowhere: exactly those, which takes a look-up of everything,
+    /// once in a run and only in a damaged store.
+    pub(super) fn missing(&mut self) -> Result<HashSet<ChunkHash>> {
+        if let Some(missing) = &self.missing {
+            return Ok(missing.clone());
+        }
+        let mut missing = HashSet::new();
+        for row in self.core.index.recipes()?.into_iter().filter(|row| row.state == RecipeState::Live) {
+            self.pace.check()?;
+            match miss_in_stream(self.core, self.io.as_mut(), &row, &mut missing) {
+                Err(error) if !self.is_gone(&row)? => return Err(unreadable(&row, &error)),
+                _ => {}
+            }
+        }
+        Ok(self.missing.insert(missing).clone())
+    }
+
     /// Whether the stream was removed while it was read.
     fn is_gone(&self, row: &RecipeRow) -> Result<bool> {
         let now = self.core.index.recipe(&row.name)?;
@@ -72,12 +89,45 @@ impl Vacuum<'_> {
 }
 
 fn mark_stream(core: &Core, io: &mut dyn Io, row: &RecipeRow, chunks: &ChunkSet) -> Result<()> {
+    for_each_block(core, io, row, &mut |hashes| {
+        hashes.iter().for_each(|hash| chunks.insert(hash));
+        Ok(())
+    })
+}
+
+fn miss_in_stream(
+    core: &Core,
+    io: &mut dyn Io,
+    row: &RecipeRow,
+    missing: &mut HashSet<ChunkHash>,
+) -> Result<()> {
+    let mut found = Vec::new();
+    for_each_block(core, io, row, &mut |hashes| {
+        core.index.locate(hashes, &mut found)?;
+        missing.extend(hashes.iter().zip(&found).filter(|(_, row)| row.is_none()).map(|(hash, _)| *hash));
+        Ok(())
+    })
+}
+
+/// Visit the chunks of a stream, a block of its recipe after another.
+fn for_each_block(
+    core: &Core,
+    io: &mut dyn Io,
+    row: &RecipeRow,
+    visit: &mut dyn FnMut(&[ChunkHash]) -> Result<()>,
+) -> Result<()> {
     let mut reader = RecipeReader::open(io, &core.paths.recipes(), row.recipe, core.store)?;
-    let mut entries = Vec::new();
+    let (mut entries, mut hashes) = (Vec::new(), Vec::new());
     let whole = loop {
         entries.clear();
         match reader.next_block(io, &mut entries) {
-            Ok(true) => entries.iter().for_each(|entry| chunks.insert(&entry.hash)),
+            Ok(true) => {
+                hashes.clear();
+                hashes.extend(entries.iter().map(|entry| entry.hash));
+                if let Err(error) = visit(&hashes) {
+                    break Err(error);
+                }
+            }
             Ok(false) => break Ok(()),
             Err(error) => break Err(error),
         }

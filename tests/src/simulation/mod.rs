@@ -11,6 +11,7 @@
 //! - In the end, on a machine that works, everything works, and a full check finds nothing.
 //! - With damage at rest: the exact bytes or an error, never other bytes; and a full check names what cannot be read.
 
+pub mod bursts;
 mod cut_index;
 mod model;
 mod rig;

@@ -10,8 +10,8 @@ use gdd_engine::format::StoreId;
 use gdd_engine::format::superblock::Settings;
 use gdd_engine::fsck::{self, Report};
 use gdd_engine::get::{Get, Shelf};
-use gdd_engine::index::Index;
 use gdd_engine::index::simulated::SimulatedIndex;
+use gdd_engine::index::{Batch, Index};
 use gdd_engine::ingest::lineage::lineage_of;
 use gdd_engine::ingest::{Put, PutOptions, PutSummary};
 use gdd_engine::opening::{self, FilterHome, Opening};
@@ -23,8 +23,8 @@ use gdd_engine::rebuild::{self, Rebuilt};
 use gdd_engine::recall::cache::SegmentCache;
 use gdd_engine::scrub::{self, ScrubOptions, ScrubReport};
 use gdd_engine::stepped::{self, Steps};
-use gdd_engine::superblocks;
 use gdd_engine::vacuum::{self, Caller, VacuumOptions, VacuumReport};
+use gdd_engine::{superblocks, suspects};
 use gdd_uring::io::IoSource;
 use gdd_uring::sim::SimDisk;
 
@@ -82,7 +82,10 @@ impl Rig {
         opening::create(io.as_mut(), &Paths::new(Path::new(ROOT)), StoreId([7; 16]), settings, 0)
             .map_err(|error| format!("create: {error}"))?;
         io.sync_dir(Path::new("/")).map_err(|error| error.to_string())?;
-        Ok(Self { disk, index: Arc::new(SimulatedIndex::new(seed)), rewriting: Rewriting::OFF })
+        let index = SimulatedIndex::new(seed);
+        let new = Batch { meta: vec![suspects::mark(false)], ..Batch::default() };
+        index.commit(new).map_err(|error| error.to_string())?;
+        Ok(Self { disk, index: Arc::new(index), rewriting: Rewriting::OFF })
     }
 
     /// The machine as a power cut now leaves it; `seed` says which of many possible ones.

@@ -11,7 +11,7 @@ use super::model::noise;
 use super::rig::{ROOT, Rig, Shape};
 
 /// Bytes of a sector.
-const SECTOR: u64 = 512;
+pub(super) const SECTOR: u64 = 512;
 /// Streams, at most, that a sector in a container may cost: one ends in it, another begins.
 const STREAMS_HIT_MAX: usize = 2;
 
@@ -35,12 +35,12 @@ pub struct Tally {
     pub refusals: u64,
 }
 
-const CALM: Shape = Shape { workers: 1, steps_seed: 1, cut_at_commit: u64::MAX };
+pub(super) const CALM: Shape = Shape { workers: 1, steps_seed: 1, cut_at_commit: u64::MAX };
 
-type Streams = Vec<(String, Vec<u8>)>;
+pub(super) type Streams = Vec<(String, Vec<u8>)>;
 
 /// A store with streams, two of which are in parts alike.
-fn build(case: Case) -> Result<(Rig, Streams), String> {
+pub(super) fn build(case: Case) -> Result<(Rig, Streams), String> {
     let settings = Settings {
         chunk_size_min: 256,
         chunk_size_avg: 1024,

@@ -28,6 +28,7 @@ pub fn run(arguments: &args::RebuildIndex, dir: &Path, options: &Options) -> Res
     drop(bar);
     let (mut text, mut notes) = (text(&rebuilt), rebuilt.notes.clone());
     let mut damaged = !rebuilt.streams_unreadable.is_empty() || rebuilt.suspects + rebuilt.chunks_rotten > 0;
+    damaged |= rebuilt.containers_unreadable > 0;
     let mut checked = None;
     if rebuilt.containers_unchecked > 0 && !arguments.scrub_later {
         let (report, more) = check(dir, options, &signals)?;
@@ -72,6 +73,13 @@ fn text(rebuilt: &Rebuilt) -> String {
     );
     for name in &rebuilt.streams_unreadable {
         let _ = writeln!(text, "stream {name} cannot be read: see the notes"); // A string takes everything.
+    }
+    if rebuilt.containers_unreadable > 0 {
+        let count = grouped(rebuilt.containers_unreadable);
+        let _ = writeln!(
+            text,
+            "{count} containers could not be read, or not all of them: they are kept, see the notes"
+        );
     }
     if rebuilt.containers_unchecked > 0 {
         let count = grouped(rebuilt.containers_unchecked);

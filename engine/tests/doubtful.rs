@@ -1,0 +1,272 @@
+//! What cannot be read now may be read later, and what the index looks for elsewhere may be the only good copy: neither
+//! is freed, and what is needed of it is moved.
+#![allow(missing_docs, clippy::unwrap_used)]
+
+mod place;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use gdd_engine::fsck;
+use gdd_engine::index::{Batch, CheckedRow, ContainerState};
+use gdd_engine::rebuild::{self, Rebuilt};
+use gdd_engine::scrub::ScrubReport;
+use gdd_engine::store::Store;
+use gdd_engine::vacuum::VacuumOptions;
+use place::{MIB, Place, chunks_of, get, noise, options, put, rot};
+
+fn rebuild(place: &Place) -> Rebuilt {
+    rebuild::rebuild_index(&place.dir, &options(), &mut |_| ()).unwrap()
+}
+
+fn vacuum(store: &Store, dead_share: f64) {
+    let options = VacuumOptions { dead_share, ..VacuumOptions::default() };
+    for _ in 0..2 {
+        store.vacuum(&options, &mut |_| (), &mut |_| true).unwrap();
+    }
+}
+
+fn scrub(store: &Store) -> ScrubReport {
+    store.scrub(&Default::default(), &mut |_| (), &mut |_| true).unwrap()
+}
+
+fn containers(place: &Place) -> Vec<PathBuf> {
+    files(&place.dir.join("containers"))
+}
+
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let mut files: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    files
+}
+
+fn copy_folder(from: &Path, to: &Path) {
+    fs::create_dir(to).unwrap();
+    for file in files(from) {
+        fs::copy(&file, to.join(file.file_name().unwrap())).unwrap();
+    }
+}
+
+/// Zeros from byte `from` on, as if it could not be read; returns what was there.
+fn hide(file: &Path, from: usize) -> Vec<u8> {
+    let bytes = fs::read(file).unwrap();
+    let mut hidden = bytes.clone();
+    hidden[from..].fill(0);
+    fs::write(file, hidden).unwrap();
+    bytes
+}
+
+/// A rebuild while a disk does not give a container, or a part of it; later it does.
+fn hidden_during_a_rebuild(lost: bool, from: usize) {
+    let what = format!("index lost {lost}, hidden from {from}");
+    let (place, one) = (Place::new(), noise(1, 3 * MIB));
+    let store = place.open();
+    put(&store, "one", &one);
+    store.close().unwrap();
+    let victim = containers(&place).into_iter().next().unwrap();
+    let bytes = hide(&victim, from);
+    if lost {
+        fs::remove_dir_all(place.dir.join("index")).unwrap();
+    }
+    let rebuilt = rebuild(&place);
+    assert_eq!(rebuilt.containers_unreadable, 1, "{what}: {rebuilt:?}");
+    // Nothing of it is given up while it is away.
+    let store = place.open();
+    assert!(get(&store, "one").is_err(), "{what}");
+    vacuum(&store, 0.0);
+    assert!(victim.exists(), "{what}: a stream needs it");
+    store.close().unwrap();
+    fs::write(&victim, bytes).unwrap();
+    let store = place.open();
+    vacuum(&store, 0.0);
+    assert!(get(&store, "one").unwrap() == one, "{what}");
+    assert!(!victim.exists(), "{what}: all of it lies elsewhere by now");
+    store.close().unwrap();
+    rebuild(&place);
+    let store = place.open();
+    assert!(get(&store, "one").unwrap() == one, "{what}, and nowhere else");
+    store.close().unwrap();
+}
+
+#[test]
+fn a_container_that_a_rebuild_cannot_read_is_kept_for_what_is_needed() {
+    for lost in [false, true] {
+        hidden_during_a_rebuild(lost, 0);
+        hidden_during_a_rebuild(lost, MIB / 2);
+    }
+}
+
+#[test]
+fn an_older_copy_gives_back_what_has_rotted_in_the_younger() {
+    let (place, one) = (Place::new(), noise(1, 3 * MIB));
+    let store = place.open();
+    put(&store, "one", &one);
+    let (hash, old) = chunks_of(&store, "one")[20];
+    store.core().suspects.note(hash);
+    put(&store, "again", &one);
+    let (_, young) = chunks_of(&store, "one")[20];
+    assert_ne!(young, old, "it is stored twice");
+    put(&store, "filler", &noise(2, 5 * MIB));
+    store.close().unwrap();
+    let store = place.open();
+    rot(&store, &young);
+    let report = scrub(&store);
+    assert_eq!((report.chunks_bad, report.chunks_suspect), (1, 1), "{report:?}");
+    assert!(get(&store, "one").is_err());
+    vacuum(&store, 0.0);
+    assert!(get(&store, "one").unwrap() == one, "by the copy that the index did not look for");
+    place.check(store);
+}
+
+/// As when a bit of RocksDB's log has changed: it is replayed up to there, and nobody hears of the rest.
+#[test]
+fn an_index_that_has_forgotten_a_vacuum_loses_nothing() {
+    let (place, kept) = (Place::new(), noise(1, MIB));
+    let store = place.open();
+    put(&store, "gone", &noise(1, 4 * MIB));
+    put(&store, "kept", &kept);
+    store.remove("gone").unwrap();
+    store.close().unwrap();
+    let (index, before) = (place.dir.join("index"), place.dir.join("before"));
+    copy_folder(&index, &before);
+    let store = place.open();
+    vacuum(&store, 0.0);
+    assert!(get(&store, "kept").unwrap() == kept);
+    drop(store); // What it was making is sealed by the recovery.
+    fs::remove_dir_all(&index).unwrap();
+    fs::rename(&before, &index).unwrap();
+    let store = place.open();
+    assert!(get(&store, "kept").unwrap() == kept, "found where it was moved to");
+    vacuum(&store, 0.0);
+    assert!(get(&store, "kept").unwrap() == kept, "and left there");
+    place.check(store);
+}
+
+/// Clean closing, so nothing is read at the opening; what is wrong is found when the container is to be filled on.
+#[test]
+fn damage_in_a_container_that_is_to_be_filled_is_remembered() {
+    let (place, one) = (Place::new(), noise(1, 700_000));
+    let store = place.open();
+    put(&store, "one", &one);
+    let state = |store: &Store, id| store.core().index.container(id).unwrap().unwrap().state;
+    let open = |store: &Store| -> Vec<_> {
+        let chunks = chunks_of(store, "one").into_iter().map(|(_, entry)| entry);
+        chunks.filter(|entry| state(store, entry.container) == ContainerState::Open).collect()
+    };
+    let victim = *open(&store).first().unwrap();
+    rot(&store, &victim);
+    store.close().unwrap();
+    let store = place.open();
+    put(&store, "fresh", &noise(2, 5 * MIB)); // Each worker asks for a container.
+    assert_eq!(state(&store, victim.container), ContainerState::Draining);
+    assert!(put(&store, "second", &one) > 0, "what lies there counts as unknown");
+    assert!(get(&store, "second").unwrap() == one);
+    store.close().unwrap();
+    let store = place.open();
+    vacuum(&store, 0.0);
+    assert!(get(&store, "one").unwrap() == one);
+    place.check(store);
+}
+
+#[test]
+fn a_container_that_vanishes_under_an_open_store_makes_nothing_known() {
+    let (place, one) = (Place::new(), noise(1, 5 * MIB));
+    let store = place.open();
+    put(&store, "one", &one);
+    store.close().unwrap();
+    let store = place.open();
+    let (_, entry) = chunks_of(&store, "one")[20];
+    fs::remove_file(store.core().paths.container(entry.container)).unwrap();
+    assert!(put(&store, "second", &one) > MIB as u64 / 2);
+    assert!(get(&store, "second").unwrap() == one);
+    drop(store);
+    let store = place.open();
+    assert!(get(&store, "one").unwrap() == one, "healed by it");
+    vacuum(&store, 0.0);
+    place.check(store);
+}
+
+#[test]
+fn a_clock_that_ran_ahead_does_not_keep_a_scrub_from_reading() {
+    let place = Place::new();
+    let store = place.open();
+    put(&store, "one", &noise(1, 3 * MIB));
+    let rows = store.core().index.containers().unwrap();
+    let ahead = CheckedRow { unix: u64::MAX / 2, bad: 0 };
+    let checked = rows.iter().map(|(id, _)| (*id, ahead)).collect();
+    store.core().index.commit(Batch { checked, ..Batch::default() }).unwrap();
+    rot(&store, &chunks_of(&store, "one")[20].1);
+    let report = scrub(&store);
+    assert_eq!((report.containers, report.chunks_bad), (rows.len() as u64, 1), "{report:?}");
+    store.close().unwrap();
+}
+
+/// A restore of files from a backup may bring an older epoch file back.
+#[test]
+fn ids_are_not_given_out_twice_by_an_old_epoch_file() {
+    let (place, [one, two, three]) = (Place::new(), [1, 2, 3].map(|seed| noise(seed, 3 * MIB)));
+    let store = place.open();
+    put(&store, "one", &one);
+    store.close().unwrap();
+    let epoch = place.dir.join("epoch");
+    let old = fs::read(&epoch).unwrap();
+    let store = place.open();
+    put(&store, "two", &two);
+    store.close().unwrap();
+    fs::write(&epoch, old).unwrap();
+    let store = place.open();
+    assert!(store.notes().iter().any(|note| note.contains("is an old one")), "{:?}", store.notes());
+    put(&store, "three", &three);
+    for (name, bytes) in [("one", &one), ("two", &two), ("three", &three)] {
+        assert!(get(&store, name).unwrap() == *bytes, "{name}");
+    }
+    place.check(store);
+}
+
+#[test]
+fn a_container_that_is_put_back_is_taken_in() {
+    let (place, one) = (Place::new(), noise(1, 3 * MIB));
+    let store = place.open();
+    put(&store, "one", &one);
+    store.close().unwrap();
+    let (victim, away) = (containers(&place).into_iter().next().unwrap(), place.dir.join("away"));
+    fs::rename(&victim, &away).unwrap();
+    fs::remove_dir_all(place.dir.join("index")).unwrap();
+    rebuild(&place);
+    let store = place.open();
+    assert!(get(&store, "one").is_err());
+    store.close().unwrap();
+    fs::rename(&away, &victim).unwrap();
+    let store = place.open();
+    assert!(get(&store, "one").unwrap() == one);
+    put(&store, "two", &noise(2, 3 * MIB));
+    store.close().unwrap();
+    assert!(victim.exists());
+    rebuild(&place);
+    let store = place.open();
+    assert!(get(&store, "one").unwrap() == one);
+    store.close().unwrap();
+}
+
+#[test]
+fn damage_that_a_scrub_finds_meanwhile_keeps_the_file() {
+    let place = Place::new();
+    let store = place.open();
+    put(&store, "gone", &noise(1, 3 * MIB));
+    let (_, entry) = chunks_of(&store, "gone")[20];
+    store.remove("gone").unwrap();
+    let mut scrubbed = false;
+    let mut once = |stage: &'static str| {
+        if stage == "survey" && !std::mem::replace(&mut scrubbed, true) {
+            rot(&store, &entry);
+            assert_eq!(scrub(&store).containers_damaged, 1);
+        }
+    };
+    let report =
+        store.vacuum(&VacuumOptions::default(), &mut |progress| once(progress.stage), &mut |_| true).unwrap();
+    assert!(report.freed_containers > 0, "{report:?}");
+    assert_eq!(report.retired, [entry.container.to_string()]);
+    assert_eq!(files(&place.dir.join("quarantine")).len(), 1, "nothing is written over it");
+    store.close().unwrap();
+    assert!(fsck::check(&place.dir, 3, &options(), &mut |_| ()).unwrap().clean);
+}
