@@ -88,8 +88,8 @@ impl Opening<'_> {
         unix_seconds: fn() -> u64,
         notes: &mut Vec<String>,
     ) -> Result<Seed> {
-        let Superblock { store, settings, .. } = self.superblock;
         let last = self.last_epoch(io, notes)?;
+        let Superblock { store, settings, .. } = self.superblock;
         let epoch =
             Epoch(last.0.checked_add(1).ok_or_else(|| Error::Invalid("epochs are used up".to_owned()))?);
         superblocks::write_epoch(io, self.paths, store, epoch)?;

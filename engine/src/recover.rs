@@ -26,7 +26,7 @@ use crate::container::writer::Writer;
 use crate::error::{Error, Result};
 use crate::format::{Place, StoreId};
 use crate::ids::{ChunkHash, ContainerId, Epoch};
-use crate::index::{Batch, CheckedRow, ChunkEntry, ContainerRow, ContainerState, Index, MetaKey, Status};
+use crate::index::{Batch, CheckedRow, ChunkEntry, ContainerRow, ContainerState, Index, Status};
 use crate::paths::{self, Paths, TEMPORARY_EXTENSION};
 use crate::planted::{self, Bug};
 use crate::progress::Gauge;

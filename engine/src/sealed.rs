@@ -14,7 +14,7 @@ use std::io::{ErrorKind, Read, Write as _};
 use std::num::NonZero;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::sync::{Mutex, PoisonError, mpsc};
 use std::thread;
 
 use crate::error::{Error, Result};

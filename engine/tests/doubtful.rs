@@ -92,8 +92,9 @@ fn hidden_during_a_rebuild(lost: bool, from: usize) {
 fn a_container_that_a_rebuild_cannot_read_is_kept_for_what_is_needed() {
     for lost in [false, true] {
         hidden_during_a_rebuild(lost, 0);
-        hidden_during_a_rebuild(lost, MIB / 2);
     }
+    // Without the old index nobody knows how far it went.
+    hidden_during_a_rebuild(false, MIB / 2);
 }
 
 #[test]

@@ -90,7 +90,7 @@ impl PrepareDesk {
 }
 
 /// What every container of this opening has in common.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Plan {
     /// Where the store lies.
     pub paths: Paths,

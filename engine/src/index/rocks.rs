@@ -18,6 +18,7 @@ use rocksdb::{Cache, ColumnFamily, ColumnFamilyDescriptor, DB, ErrorKind, Iterat
 use crate::error::{Error, Result};
 use crate::format::{Place, StoreId};
 use crate::ids::{ChunkHash, ContainerId, DomainTag};
+use crate::suspects;
 
 use super::keys::{Kind, REMEDY, container, meta, suspect};
 use super::rocks_options::{self as options, Mode};

@@ -192,7 +192,8 @@ impl Rebuild<'_> {
             }
         }
         let behind = salvage::salvage(self.io, file, path, id, row.durable_len)?;
-        if stop.is_some() || !behind.is_empty() {
+        let was_durable = self.marks.as_ref().and_then(|marks| marks.lengths.get(&id)).copied();
+        if stop.is_some() || !behind.is_empty() || was_durable.is_some_and(|end| end > row.durable_len) {
             self.rebuilt.containers_salvaged += 1;
             self.unsure.insert(id);
             let (found, end, place) = (behind.len(), row.durable_len, path.display());

@@ -20,6 +20,8 @@ pub struct Marks {
     pub checked: BTreeMap<ContainerId, CheckedRow>,
     /// Containers that are being emptied, or are quarantined.
     pub leaving: BTreeMap<ContainerId, ContainerState>,
+    /// How far each container was durable.
+    pub lengths: BTreeMap<ContainerId, u64>,
     /// When upkeep was last done, and what was unchecked already.
     pub meta: Vec<(MetaKey, Vec<u8>)>,
 }
@@ -30,7 +32,8 @@ impl Marks {
     /// # Errors
     /// It cannot be read.
     pub fn read(index: &dyn Index) -> Result<Self> {
-        let leaving = index.containers()?.into_iter().map(|(id, row)| (id, row.state));
+        let rows = index.containers()?;
+        let leaving = rows.iter().map(|(id, row)| (*id, row.state));
         let states = [ContainerState::Draining, ContainerState::Quarantined];
         let mut meta = Vec::new();
         for key in [MetaKey::Vacuumed, MetaKey::Scrubbed, MetaKey::Unchecked] {
@@ -41,6 +44,7 @@ impl Marks {
             suspects: index.suspects()?,
             checked: index.checked()?.into_iter().collect(),
             leaving: leaving.filter(|(_, state)| states.contains(state)).collect(),
+            lengths: rows.iter().map(|(id, row)| (*id, row.durable_len)).collect(),
             meta,
         })
     }

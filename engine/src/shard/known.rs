@@ -322,15 +322,14 @@ impl Known {
                 Err(error) => Err(Error::io("read", &path)(error)),
             },
         };
-        let mut adopted = Ok(());
-        match parsed {
-            Ok(Tail::Whole(footer)) => adopted = self.adopt(load.container, footer.entries),
+        let adopted = match parsed {
+            Ok(Tail::Whole(footer)) => self.adopt(load.container, footer.entries),
             Ok(Tail::Needs(len)) => {
                 self.read_tail(io, load, len);
                 return Ok(());
             }
-            Err(error) => adopted = self.unusable(load.container, &error),
-        }
+            Err(error) => self.unusable(load.container, &error),
+        };
         io.close(file);
         adopted
     }
