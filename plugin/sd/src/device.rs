@@ -6,13 +6,20 @@
 //! sides: the streams of all sessions on the volume (they are interleaved, and a restore of this one reads over the
 //! blocks of the others), the receipt of this one, then the volume. Only then is it a success.
 //!
+//! A copy, a migration or a virtual full may end without an end label: it forwards those that it happens to read. Its
+//! receipt is due at the latest when it leaves the device, which `sync_data` tells; nobody closes the device then when
+//! other jobs write on.
+//!
 //! # When something fails
 //! The session is dead. When the way to the store broke, so are all that have a stream on it. What the transport still
 //! holds of their payload goes into the volume as patches, so that the blocks that were written stay readable for the
 //! sake of others; then the job is told.
 
+mod ending;
+
 use std::fs::File;
 use std::io;
+use std::thread;
 
 use gdd_plugin_abi::host::Grave;
 use twox_hash::XxHash3_64;
@@ -20,11 +27,10 @@ use twox_hash::XxHash3_64;
 use crate::block::{Header, SessionId, Unparsed};
 use crate::error::{Error, Result};
 use crate::label::About;
-use crate::limits::{BLOCK_SIZE_MAX, PATCH_SIZE_MAX};
+use crate::limits::BLOCK_SIZE_MAX;
 use crate::record::{self, FILE_INDEX_EOS, FILE_INDEX_SOS, Record};
 use crate::session::{OpenStream, Session, Sessions};
-use crate::skeleton::entry::End;
-use crate::skeleton::writer::{Parsed, Writer};
+use crate::skeleton::writer::Parsed;
 use crate::store::{Store, VolumeId};
 use crate::volume::{Remembered, Volume, Whence};
 
@@ -163,13 +169,21 @@ impl Device {
         written.map(|()| block.len())
     }
 
-    /// Makes everything durable that was acknowledged, and reports what was odd.
+    /// Makes everything durable that the volume refers to, acknowledges what the calling thread's job has written, and
+    /// reports what was odd. Bacula calls it when a job leaves the device, from the thread that wrote the job's blocks.
     ///
     /// # Errors
-    /// When that failed.
+    /// When something is not durable.
     pub fn sync(&mut self) -> Result<()> {
         self.report_strange();
-        self.volume.as_mut().map_or(Ok(()), Volume::sync)
+        let leaving = self.sessions.of_thread(thread::current().id());
+        self.secure(&leaving)?;
+        for id in leaving {
+            if let Some(session) = self.sessions.end(id) {
+                self.report(&session);
+            }
+        }
+        Ok(())
     }
 
     /// Ends all streams on the volume, makes everything durable, and forgets the volume in any case.
@@ -178,11 +192,7 @@ impl Device {
     /// When something is not durable.
     pub fn close(&mut self) -> Result<()> {
         self.report_strange();
-        let finished = self.finish_all();
-        let synced = finished.and_then(|()| self.volume.as_mut().map_or(Ok(()), Volume::sync));
-        if let Err(error) = &synced {
-            self.fail(None, error.is_lost());
-        }
+        let synced = self.secure(&self.sessions.with_stream());
         self.drop_streams();
         let volume = self.volume.take();
         self.remembered = volume.filter(|_| synced.is_ok()).and_then(Volume::remember);
@@ -297,6 +307,7 @@ impl Device {
         if !sent {
             self.store.durable(stream)?;
         }
+        session.writer = Some(thread::current().id());
         session.block_count += 1;
         session.block_bytes += block.len() as u64;
         if !ends {
@@ -325,104 +336,6 @@ impl Device {
         let mut writer = volume.writer().ok_or(Error::Closed)?;
         writer.verbatim(XxHash3_64::oneshot(block), block);
         volume.commit(&writer, block.len())
-    }
-
-    /// The end of a session whose last block is in the volume already.
-    fn acknowledge(&mut self, id: SessionId) -> Result<()> {
-        let mut writer = self.volume.as_ref().and_then(Volume::writer).ok_or(Error::Closed)?;
-        self.finish(id, &mut writer)?;
-        self.commit_end(id, &writer, 0)
-    }
-
-    /// Makes all streams durable and finishes the one of `id`; its receipt goes to `writer`.
-    fn finish(&mut self, id: SessionId, writer: &mut Writer) -> Result<()> {
-        for other in self.sessions.with_stream().into_iter().filter(|other| *other != id) {
-            let stream = self.sessions.get(other)?.open.as_ref().map(|open| open.id);
-            stream.map_or(Ok(()), |stream| self.store.flush(stream))?;
-        }
-        let Some(open) = &self.sessions.get(id)?.open else { return Ok(()) };
-        let (stream, bytes, digest) = (open.id, open.bytes, open.digest());
-        let receipt = self.store.finish(stream, bytes, digest)?;
-        if (receipt.bytes, receipt.digest) != (bytes, digest) {
-            let words = |bytes: u64, digest: u128| format!("{bytes} bytes, XXH3 {digest:032x}");
-            let (expected, found) = (words(bytes, digest), words(receipt.bytes, receipt.digest));
-            return Err(Error::Receipt { stream, expected, found });
-        }
-        writer.end(End { stream, bytes, digest });
-        Ok(())
-    }
-
-    fn commit_end(&mut self, id: SessionId, writer: &Writer, len: usize) -> Result<()> {
-        let volume = self.volume.as_mut().ok_or(Error::Closed)?;
-        volume.commit(writer, len)?;
-        volume.sync()?;
-        if let Some(session) = self.sessions.end(id) {
-            self.report(&session);
-        }
-        Ok(())
-    }
-
-    /// Finishes every stream on the volume; the sessions go on, on another volume or with another stream.
-    fn finish_all(&mut self) -> Result<()> {
-        for id in self.sessions.with_stream() {
-            let mut writer = self.volume.as_ref().and_then(Volume::writer).ok_or(Error::Closed)?;
-            self.finish(id, &mut writer)?;
-            self.volume.as_mut().ok_or(Error::Closed)?.commit(&writer, 0)?;
-            self.sessions.get(id)?.open = None;
-        }
-        Ok(())
-    }
-
-    /// The session is dead, or all with a stream are; the blocks that they have written stay readable.
-    fn fail(&mut self, session: Option<SessionId>, all: bool) {
-        let mut dead: Vec<_> = session.into_iter().collect();
-        // Nothing may follow blocks that the store could not keep: Bacula reads one block further than a job goes.
-        self.end_is_checked &= !all;
-        if all || session.is_none() {
-            dead.extend(self.sessions.with_stream());
-        }
-        for id in dead {
-            let Some(open) = self.sessions.kill(id).and_then(|session| session.open) else { continue };
-            if let Err(error) = self.salvage(&open) {
-                let text = format!(
-                    "[GDD-SD-0203] {error} (blocks of session {}-{} that are on this volume may not be readable any \
-                     more)",
-                    id.id, id.time
-                );
-                self.notes.push((Grave::Error, text));
-            }
-            self.store.abandon(open.id);
-        }
-    }
-
-    /// Writes what the store may not have of a stream, as far as blocks refer to it, into the volume.
-    fn salvage(&mut self, open: &OpenStream) -> Result<()> {
-        let Some(volume) = self.volume.as_mut() else { return Ok(()) };
-        let needed = volume.index().and_then(|index| index.streams.get(&open.id)).map_or(0, |at| at.needed);
-        if needed == 0 {
-            return Ok(());
-        }
-        let unreleased = self.store.unreleased(open.id)?;
-        let (mut from, len) = (unreleased.offset, needed.saturating_sub(unreleased.offset));
-        let len = usize::try_from(len).unwrap_or(usize::MAX).min(unreleased.bytes.len());
-        for part in unreleased.bytes[..len].chunks(PATCH_SIZE_MAX) {
-            let mut writer = volume.writer().ok_or(Error::Closed)?;
-            writer.patch(open.id, from, part);
-            volume.commit(&writer, 0)?;
-            from += part.len() as u64;
-        }
-        if len > 0 {
-            volume.sync()?;
-        }
-        Ok(())
-    }
-
-    fn drop_streams(&mut self) {
-        for id in self.sessions.with_stream() {
-            if let Some(open) = self.sessions.kill(id).and_then(|session| session.open) {
-                self.store.abandon(open.id);
-            }
-        }
     }
 
     fn report(&mut self, session: &Session) {

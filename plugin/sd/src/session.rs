@@ -5,6 +5,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
+use std::thread::ThreadId;
 
 use twox_hash::XxHash3_128;
 
@@ -21,6 +22,8 @@ pub struct OpenStream {
     pub id: StreamId,
     /// Bytes that were appended.
     pub bytes: u64,
+    /// So many of them were made durable.
+    pub durable: u64,
     digest: XxHash3_128,
 }
 
@@ -33,7 +36,7 @@ impl fmt::Debug for OpenStream {
 impl OpenStream {
     /// A stream without bytes.
     pub fn new(id: StreamId) -> Self {
-        Self { id, bytes: 0, digest: XxHash3_128::new() }
+        Self { id, bytes: 0, durable: 0, digest: XxHash3_128::new() }
     }
 
     /// Counts bytes that were appended.
@@ -57,6 +60,8 @@ pub struct Session {
     pub about: About,
     /// The payload stream on the open volume.
     pub open: Option<OpenStream>,
+    /// The thread that wrote its last block: in Bacula, a job has one thread of its own.
+    pub writer: Option<ThreadId>,
     /// Blocks of this session, on all volumes.
     pub block_count: u64,
     /// Their bytes.
@@ -121,6 +126,15 @@ impl Sessions {
     pub fn with_stream(&self) -> Vec<SessionId> {
         let mut ids: Vec<_> =
             self.live.iter().filter(|(_, session)| session.open.is_some()).map(|(id, _)| *id).collect();
+        ids.sort_unstable();
+        ids
+    }
+
+    /// The sessions whose last block this thread wrote, in order.
+    pub fn of_thread(&self, thread: ThreadId) -> Vec<SessionId> {
+        let its = |session: &Session| session.writer == Some(thread);
+        let mut ids: Vec<_> =
+            self.live.iter().filter(|(_, session)| its(session)).map(|(id, _)| *id).collect();
         ids.sort_unstable();
         ids
     }
