@@ -19,15 +19,17 @@ mod ending;
 
 use std::fs::File;
 use std::io;
+use std::sync::Arc;
 use std::thread;
 
 use gdd_plugin_abi::host::Grave;
 use twox_hash::XxHash3_64;
 
-use crate::block::{Header, SessionId, Unparsed};
+use crate::block::{self, Header, SessionId, Unparsed};
 use crate::error::{Error, Result};
 use crate::label::About;
 use crate::limits::BLOCK_SIZE_MAX;
+use crate::process::Process;
 use crate::record::{self, FILE_INDEX_EOS, FILE_INDEX_SOS, Record};
 use crate::session::{OpenStream, Session, Sessions};
 use crate::skeleton::writer::Parsed;
@@ -54,12 +56,17 @@ pub struct Device {
 }
 
 impl Device {
-    /// A device without a volume.
+    /// A device without a volume, of a process of its own.
     pub fn new(store: Box<dyn Store>) -> Self {
+        Self::of(Arc::default(), store)
+    }
+
+    /// A device without a volume, of `process`.
+    pub fn of(process: Arc<Process>, store: Box<dyn Store>) -> Self {
         Self {
             store,
             volume: None,
-            sessions: Sessions::default(),
+            sessions: Sessions::new(process),
             remembered: None,
             end_is_checked: false,
             store_is_checked: false,
@@ -153,14 +160,19 @@ impl Device {
             return Err(Error::Size { found: block.len(), limit: BLOCK_SIZE_MAX });
         }
         let header = Header::parse(block);
-        let session = header.as_ref().ok().and_then(|header| header.session);
+        let session = match &header {
+            Ok(header) => header.session,
+            Err(why) => block::session_of_unparsed(block, *why),
+        };
         let written = match volume.admit() {
             Ok(()) if volume.position() == 0 => {
                 // Without a daemon it is labelled all the same, and belongs to no store by name.
                 let store = if volume.id().is_none() { self.store.id().ok() } else { None };
                 volume.write_label(block, store)
             }
-            Ok(()) => self.write_block(block, header),
+            Ok(()) => session
+                .map_or(Ok(()), |id| self.sessions.admit(id))
+                .and_then(|()| self.write_block(block, header)),
             Err(refused) => Err(refused),
         };
         if let Err(error) = &written {
@@ -233,10 +245,9 @@ impl Device {
     fn write_block(&mut self, block: &[u8], header: std::result::Result<Header, Unparsed>) -> Result<()> {
         let mut records = std::mem::take(&mut self.records);
         let parsed = header.and_then(|header| {
-            // A dead session's blocks are refused below; any thread will do to learn whose block it is.
+            // Where no session can be had, the block is refused below; any thread will do to learn whose it is.
             let mut thread = header
                 .session
-                .filter(|id| !self.sessions.is_dead(*id))
                 .and_then(|id| self.sessions.get(id).ok().map(|session| session.thread))
                 .unwrap_or_default();
             let session = record::parse(block, &header, &mut thread, &mut records)?;
