@@ -1,6 +1,6 @@
 //! Storage mode and Bacula's incomplete jobs: a job that was stopped goes on under its number without the files of its
-//! first run, whose blocks are in the volume and in the store. All of it comes back. Where that is not known any more, it
-//! does not go on.
+//! first run, whose blocks are in the volume and in the store. All of it comes back. Where that is not known any more,
+//! it does not go on.
 #![allow(clippy::unwrap_used)]
 
 use std::fs;

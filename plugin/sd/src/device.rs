@@ -13,7 +13,8 @@
 //! # When something fails
 //! The session is dead. When the way to the store broke, so are all that have a stream on it. What the transport still
 //! holds of their payload goes into the volume as patches, so that the blocks that were written stay readable for the
-//! sake of others; then the job is told.
+//! sake of others; then the job is told. The others' sessions live on here, but Bacula lets none of their jobs go on:
+//! after a failed write it ends the volume, and refuses the next block of each.
 
 mod ending;
 
@@ -110,9 +111,11 @@ impl Device {
                 );
                 self.notes.push((Grave::Error, text));
             }
-            if let Some(torn) = index.torn.filter(|_| writable) {
+            if let Some(torn) = index.torn {
+                // A reader may have come in the middle of a write; a writer is alone.
+                let what = if writable { "" } else { ", or one that goes on, or damaged" };
                 let text = format!(
-                    "[GDD-SD-0201] {}: the last {} bytes of its file are an unfinished write, ignored",
+                    "[GDD-SD-0201] {}: the last {} bytes of its file are an unfinished write{what}; ignored",
                     volume.name(),
                     torn.file_len - torn.offset
                 );
