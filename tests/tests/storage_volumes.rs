@@ -7,7 +7,9 @@ use std::process::Command;
 
 use gdd_rig::tree::{self, Shape};
 use gdd_rig::{Daemon, Device, FileSet, Job, Level, Pool, Release};
-use gdd_tests::bacula::{DEVICE, POOL, Site, VOLUME, assert_equal, assert_restored, volume_size};
+use gdd_tests::bacula::{
+    DEVICE, POOL, Site, VOLUME, assert_equal, assert_failed, assert_restored, volume_size,
+};
 use gdd_tests::random::Random;
 
 /// Without extended attributes: bextract does not restore them, from whatever device.
@@ -114,6 +116,42 @@ fn tools_read_our_volumes_on_bacula_9() {
 #[test]
 fn tools_read_our_volumes_on_bacula_15() {
     tools_read(Release::V15);
+}
+
+/// The volume's file as it was before the last job, as after a restore of the file system. Bacula seeks to where the
+/// catalog says that the job begins, which is this file's end.
+fn older_copy(release: Release) {
+    let Some(mut site) = Site::new(release) else { return };
+    let tree = tree_in(&site);
+    let rig = site.bacula().backup("tree", &tree).start().unwrap();
+    let run = || rig.run("tree", Level::Full).unwrap().demand_ok().unwrap();
+    let first = run();
+    let file = rig.volume_file(DEVICE, VOLUME).unwrap();
+    let older = fs::read(&file).unwrap();
+    let second = run();
+    assert_eq!([&first.volumes, &second.volumes], [&[VOLUME], &[VOLUME]]);
+    let newer = fs::read(&file).unwrap();
+    fs::write(&file, &older).unwrap();
+    let failed = rig.restore(&[second.id]).unwrap().result;
+    println!("{}", failed.log);
+    assert_failed(
+        &failed,
+        &["[GDD-SD-0104]", "the volume ends at logical byte", "restore the file from a copy"],
+    );
+    assert_restored(&rig, &[&first], &tree);
+    fs::write(&file, &newer).unwrap();
+    assert_restored(&rig, &[&second], &tree);
+    site.stop_and_check();
+}
+
+#[test]
+fn a_job_that_an_older_copy_of_the_volume_lacks_is_not_restored_on_bacula_9() {
+    older_copy(Release::V9);
+}
+
+#[test]
+fn a_job_that_an_older_copy_of_the_volume_lacks_is_not_restored_on_bacula_15() {
+    older_copy(Release::V15);
 }
 
 /// What bextract has made is nothing, or the beginning of a file, which its own output says is short; never zeros.

@@ -157,6 +157,12 @@ impl Header {
     }
 }
 
+/// Whose block it is that [`Header::parse`] refused for this reason: of an encrypted one, the header is readable.
+pub fn session_of_unparsed(block: &[u8], why: Unparsed) -> Option<SessionId> {
+    let session = || Some(SessionId { id: be32(block, 16)?, time: be32(block, 20)? });
+    if why == Unparsed::Encrypted { session() } else { None }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -206,6 +212,10 @@ mod tests {
         assert!(Header::parse(&block).is_ok());
         block[3] = 4;
         assert_eq!(Header::parse(&block), Err(Unparsed::Encrypted));
+        block[16..24].copy_from_slice(&[0, 0, 0, 7, 0, 0, 0, 9]);
+        let session = Some(SessionId { id: 7, time: 9 });
+        assert_eq!(session_of_unparsed(&block, Unparsed::Encrypted), session);
+        assert_eq!(session_of_unparsed(&block, Unparsed::Length), None);
         block[12..16].copy_from_slice(b"BB04");
         assert_eq!(Header::parse(&block), Err(Unparsed::Magic));
     }

@@ -6,25 +6,34 @@
 //! sides: the streams of all sessions on the volume (they are interleaved, and a restore of this one reads over the
 //! blocks of the others), the receipt of this one, then the volume. Only then is it a success.
 //!
+//! A copy, a migration or a virtual full may end without an end label: it forwards those that it happens to read. Its
+//! receipt is due at the latest when it leaves the device, which `sync_data` tells; nobody closes the device then when
+//! other jobs write on.
+//!
 //! # When something fails
 //! The session is dead. When the way to the store broke, so are all that have a stream on it. What the transport still
 //! holds of their payload goes into the volume as patches, so that the blocks that were written stay readable for the
-//! sake of others; then the job is told.
+//! sake of others; then the job is told. The others' sessions live on here, but Bacula lets none of their jobs go on:
+//! after a failed write it ends the volume, and refuses the next block of each.
+
+mod ending;
 
 use std::fs::File;
 use std::io;
+use std::sync::Arc;
+use std::thread;
 
 use gdd_plugin_abi::host::Grave;
 use twox_hash::XxHash3_64;
 
-use crate::block::{Header, SessionId, Unparsed};
+use crate::block::{self, Header, SessionId, Unparsed};
 use crate::error::{Error, Result};
 use crate::label::About;
-use crate::limits::{BLOCK_SIZE_MAX, PATCH_SIZE_MAX};
+use crate::limits::BLOCK_SIZE_MAX;
+use crate::process::Process;
 use crate::record::{self, FILE_INDEX_EOS, FILE_INDEX_SOS, Record};
 use crate::session::{OpenStream, Session, Sessions};
-use crate::skeleton::entry::End;
-use crate::skeleton::writer::{Parsed, Writer};
+use crate::skeleton::writer::Parsed;
 use crate::store::{Store, VolumeId};
 use crate::volume::{Remembered, Volume, Whence};
 
@@ -48,12 +57,17 @@ pub struct Device {
 }
 
 impl Device {
-    /// A device without a volume.
+    /// A device without a volume, of a process of its own.
     pub fn new(store: Box<dyn Store>) -> Self {
+        Self::of(Arc::default(), store)
+    }
+
+    /// A device without a volume, of `process`.
+    pub fn of(process: Arc<Process>, store: Box<dyn Store>) -> Self {
         Self {
             store,
             volume: None,
-            sessions: Sessions::default(),
+            sessions: Sessions::new(process),
             remembered: None,
             end_is_checked: false,
             store_is_checked: false,
@@ -97,9 +111,11 @@ impl Device {
                 );
                 self.notes.push((Grave::Error, text));
             }
-            if let Some(torn) = index.torn.filter(|_| writable) {
+            if let Some(torn) = index.torn {
+                // A reader may have come in the middle of a write; a writer is alone.
+                let what = if writable { "" } else { ", or one that goes on, or damaged" };
                 let text = format!(
-                    "[GDD-SD-0201] {}: the last {} bytes of its file are an unfinished write, ignored",
+                    "[GDD-SD-0201] {}: the last {} bytes of its file are an unfinished write{what}; ignored",
                     volume.name(),
                     torn.file_len - torn.offset
                 );
@@ -147,14 +163,19 @@ impl Device {
             return Err(Error::Size { found: block.len(), limit: BLOCK_SIZE_MAX });
         }
         let header = Header::parse(block);
-        let session = header.as_ref().ok().and_then(|header| header.session);
+        let session = match &header {
+            Ok(header) => header.session,
+            Err(why) => block::session_of_unparsed(block, *why),
+        };
         let written = match volume.admit() {
             Ok(()) if volume.position() == 0 => {
                 // Without a daemon it is labelled all the same, and belongs to no store by name.
                 let store = if volume.id().is_none() { self.store.id().ok() } else { None };
                 volume.write_label(block, store)
             }
-            Ok(()) => self.write_block(block, header),
+            Ok(()) => session
+                .map_or(Ok(()), |id| self.sessions.admit(id))
+                .and_then(|()| self.write_block(block, header)),
             Err(refused) => Err(refused),
         };
         if let Err(error) = &written {
@@ -163,13 +184,21 @@ impl Device {
         written.map(|()| block.len())
     }
 
-    /// Makes everything durable that was acknowledged, and reports what was odd.
+    /// Makes everything durable that the volume refers to, acknowledges what the calling thread's job has written, and
+    /// reports what was odd. Bacula calls it when a job leaves the device, from the thread that wrote the job's blocks.
     ///
     /// # Errors
-    /// When that failed.
+    /// When something is not durable.
     pub fn sync(&mut self) -> Result<()> {
         self.report_strange();
-        self.volume.as_mut().map_or(Ok(()), Volume::sync)
+        let leaving = self.sessions.of_thread(thread::current().id());
+        self.secure(&leaving)?;
+        for id in leaving {
+            if let Some(session) = self.sessions.end(id) {
+                self.report(&session);
+            }
+        }
+        Ok(())
     }
 
     /// Ends all streams on the volume, makes everything durable, and forgets the volume in any case.
@@ -178,11 +207,7 @@ impl Device {
     /// When something is not durable.
     pub fn close(&mut self) -> Result<()> {
         self.report_strange();
-        let finished = self.finish_all();
-        let synced = finished.and_then(|()| self.volume.as_mut().map_or(Ok(()), Volume::sync));
-        if let Err(error) = &synced {
-            self.fail(None, error.is_lost());
-        }
+        let synced = self.secure(&self.sessions.with_stream());
         self.drop_streams();
         let volume = self.volume.take();
         self.remembered = volume.filter(|_| synced.is_ok()).and_then(Volume::remember);
@@ -223,10 +248,9 @@ impl Device {
     fn write_block(&mut self, block: &[u8], header: std::result::Result<Header, Unparsed>) -> Result<()> {
         let mut records = std::mem::take(&mut self.records);
         let parsed = header.and_then(|header| {
-            // A dead session's blocks are refused below; any thread will do to learn whose block it is.
+            // Where no session can be had, the block is refused below; any thread will do to learn whose it is.
             let mut thread = header
                 .session
-                .filter(|id| !self.sessions.is_dead(*id))
                 .and_then(|id| self.sessions.get(id).ok().map(|session| session.thread))
                 .unwrap_or_default();
             let session = record::parse(block, &header, &mut thread, &mut records)?;
@@ -297,6 +321,7 @@ impl Device {
         if !sent {
             self.store.durable(stream)?;
         }
+        session.writer = Some(thread::current().id());
         session.block_count += 1;
         session.block_bytes += block.len() as u64;
         if !ends {
@@ -325,104 +350,6 @@ impl Device {
         let mut writer = volume.writer().ok_or(Error::Closed)?;
         writer.verbatim(XxHash3_64::oneshot(block), block);
         volume.commit(&writer, block.len())
-    }
-
-    /// The end of a session whose last block is in the volume already.
-    fn acknowledge(&mut self, id: SessionId) -> Result<()> {
-        let mut writer = self.volume.as_ref().and_then(Volume::writer).ok_or(Error::Closed)?;
-        self.finish(id, &mut writer)?;
-        self.commit_end(id, &writer, 0)
-    }
-
-    /// Makes all streams durable and finishes the one of `id`; its receipt goes to `writer`.
-    fn finish(&mut self, id: SessionId, writer: &mut Writer) -> Result<()> {
-        for other in self.sessions.with_stream().into_iter().filter(|other| *other != id) {
-            let stream = self.sessions.get(other)?.open.as_ref().map(|open| open.id);
-            stream.map_or(Ok(()), |stream| self.store.flush(stream))?;
-        }
-        let Some(open) = &self.sessions.get(id)?.open else { return Ok(()) };
-        let (stream, bytes, digest) = (open.id, open.bytes, open.digest());
-        let receipt = self.store.finish(stream, bytes, digest)?;
-        if (receipt.bytes, receipt.digest) != (bytes, digest) {
-            let words = |bytes: u64, digest: u128| format!("{bytes} bytes, XXH3 {digest:032x}");
-            let (expected, found) = (words(bytes, digest), words(receipt.bytes, receipt.digest));
-            return Err(Error::Receipt { stream, expected, found });
-        }
-        writer.end(End { stream, bytes, digest });
-        Ok(())
-    }
-
-    fn commit_end(&mut self, id: SessionId, writer: &Writer, len: usize) -> Result<()> {
-        let volume = self.volume.as_mut().ok_or(Error::Closed)?;
-        volume.commit(writer, len)?;
-        volume.sync()?;
-        if let Some(session) = self.sessions.end(id) {
-            self.report(&session);
-        }
-        Ok(())
-    }
-
-    /// Finishes every stream on the volume; the sessions go on, on another volume or with another stream.
-    fn finish_all(&mut self) -> Result<()> {
-        for id in self.sessions.with_stream() {
-            let mut writer = self.volume.as_ref().and_then(Volume::writer).ok_or(Error::Closed)?;
-            self.finish(id, &mut writer)?;
-            self.volume.as_mut().ok_or(Error::Closed)?.commit(&writer, 0)?;
-            self.sessions.get(id)?.open = None;
-        }
-        Ok(())
-    }
-
-    /// The session is dead, or all with a stream are; the blocks that they have written stay readable.
-    fn fail(&mut self, session: Option<SessionId>, all: bool) {
-        let mut dead: Vec<_> = session.into_iter().collect();
-        // Nothing may follow blocks that the store could not keep: Bacula reads one block further than a job goes.
-        self.end_is_checked &= !all;
-        if all || session.is_none() {
-            dead.extend(self.sessions.with_stream());
-        }
-        for id in dead {
-            let Some(open) = self.sessions.kill(id).and_then(|session| session.open) else { continue };
-            if let Err(error) = self.salvage(&open) {
-                let text = format!(
-                    "[GDD-SD-0203] {error} (blocks of session {}-{} that are on this volume may not be readable any \
-                     more)",
-                    id.id, id.time
-                );
-                self.notes.push((Grave::Error, text));
-            }
-            self.store.abandon(open.id);
-        }
-    }
-
-    /// Writes what the store may not have of a stream, as far as blocks refer to it, into the volume.
-    fn salvage(&mut self, open: &OpenStream) -> Result<()> {
-        let Some(volume) = self.volume.as_mut() else { return Ok(()) };
-        let needed = volume.index().and_then(|index| index.streams.get(&open.id)).map_or(0, |at| at.needed);
-        if needed == 0 {
-            return Ok(());
-        }
-        let unreleased = self.store.unreleased(open.id)?;
-        let (mut from, len) = (unreleased.offset, needed.saturating_sub(unreleased.offset));
-        let len = usize::try_from(len).unwrap_or(usize::MAX).min(unreleased.bytes.len());
-        for part in unreleased.bytes[..len].chunks(PATCH_SIZE_MAX) {
-            let mut writer = volume.writer().ok_or(Error::Closed)?;
-            writer.patch(open.id, from, part);
-            volume.commit(&writer, 0)?;
-            from += part.len() as u64;
-        }
-        if len > 0 {
-            volume.sync()?;
-        }
-        Ok(())
-    }
-
-    fn drop_streams(&mut self) {
-        for id in self.sessions.with_stream() {
-            if let Some(open) = self.sessions.kill(id).and_then(|session| session.open) {
-                self.store.abandon(open.id);
-            }
-        }
     }
 
     fn report(&mut self, session: &Session) {

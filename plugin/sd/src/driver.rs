@@ -12,16 +12,17 @@
 use std::ffi::{c_char, c_void};
 use std::fs::File;
 use std::os::fd::{BorrowedFd, OwnedFd};
-use std::sync::{Mutex, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use gdd_plugin_abi::error::Refused;
 use gdd_plugin_abi::guard::guarded;
 use gdd_plugin_abi::host::{Grave, Host};
 use gdd_plugin_abi::vtable::Vtable;
-use gdd_plugin_abi::{probe, version};
+use gdd_plugin_abi::{probe, symbols, version};
 
 use crate::device::{Device, errno_of};
 use crate::error::{Error, Result, io_error};
+use crate::process::Process;
 use crate::store;
 use crate::volume::Whence;
 
@@ -39,6 +40,7 @@ type Destroy = unsafe extern "C" fn(This);
 /// What is the same for all devices.
 struct Class {
     host: Host,
+    process: Arc<Process>,
     vptr: usize,
     fd_offset: usize,
     open_device: OpenDevice,
@@ -61,6 +63,7 @@ impl Class {
             return Err(Refused::Table { table: "file_dev".to_owned(), found, expected });
         }
         let fd_offset = probe::descriptor_offset(&table)?;
+        let process = Arc::new(Process::new(session_time()?));
         table.replace("_ZN6DEVICE6d_readEiPvm", d_read as *mut c_void)?;
         table.replace("_ZN6DEVICE7d_writeEiPKvm", d_write as *mut c_void)?;
         table.replace("_ZN6DEVICE5lseekEP3DCRli", lseek as *mut c_void)?;
@@ -75,6 +78,7 @@ impl Class {
         unsafe {
             Ok(Self {
                 host,
+                process,
                 vptr: table.publish() as usize,
                 fd_offset,
                 open_device: std::mem::transmute::<*mut c_void, OpenDevice>(open_device),
@@ -112,12 +116,25 @@ pub unsafe extern "C" fn BaculaSDdriver(_jcr: *mut c_void, _device: *mut c_void)
     )
 }
 
+/// The VolSessionTime that this process gives to the sessions of its jobs: the second in which bacula-sd started, which
+/// it sets before it loads drivers. The tools leave it 0, and copy blocks of any session.
+fn session_time() -> std::result::Result<Option<u32>, Refused> {
+    let started = symbols::address("daemon_start_time")?.cast::<i64>();
+    // SAFETY: Bacula exports a `utime_t`, 64 bits signed, of this name; nobody writes to it once drivers are loaded.
+    let started = unsafe { started.read_volatile() };
+    // As Bacula does it: the lower 32 bits.
+    let bytes = started.to_le_bytes();
+    let time = u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
+    Ok(Some(time).filter(|time| *time != 0))
+}
+
 fn make(class: &Class) -> *mut c_void {
     let this = class.host.allocate(OBJECT_SIZE);
     if this.is_null() {
         return this;
     }
-    let state = Box::into_raw(Box::new(Mutex::new(Device::new(store::connect()))));
+    let device = Device::of(Arc::clone(&class.process), store::connect());
+    let state = Box::into_raw(Box::new(Mutex::new(device)));
     // SAFETY: the object has OBJECT_SIZE zeroed bytes, aligned as malloc aligns; the three places are inside it,
     // aligned and apart: fd_offset is below 1024.
     unsafe {

@@ -88,6 +88,13 @@ pub enum Error {
     /// The job has failed before.
     #[error("[GDD-SD-0107] session {}-{} has failed before, its blocks are refused; run the job again", .0.id, .0.time)]
     Dead(SessionId),
+    /// The job was incomplete, and is resumed by another bacula-sd than it was begun by.
+    #[error(
+        "[GDD-SD-0117] session {}-{} was begun by another run of bacula-sd: this goes on with an incomplete job, and \
+         whether all that its first run has sent was stored is not known any more; run the job anew, and set \
+         Reschedule Incomplete Jobs = no in its Job resource", .0.id, .0.time
+    )]
+    Resumed(SessionId),
     /// A write into the middle.
     #[error(
         "[GDD-SD-0108] a block was to be written at {position} of {volume}, which ends at {end}; only appending is \

@@ -13,8 +13,8 @@
 //!   shortened.
 //! - Nothing unwinds into Bacula, no thread of ours runs in it, and nothing of the store's code is in it.
 //!
-//! Layers, each knowing only those before: `bytes`, `block` and `record`, `session`, `skeleton`, `volume`, `device`,
-//! `driver`. The way to the daemon is behind [`store::Store`].
+//! Layers, each knowing only those before: `bytes`, `block` and `record`, `process`, `session`, `skeleton`, `volume`,
+//! `device`, `driver`. The way to the daemon is behind [`store::Store`].
 
 pub mod block;
 pub mod bytes;
@@ -24,6 +24,7 @@ pub mod driver;
 pub mod error;
 pub mod label;
 pub mod limits;
+pub mod process;
 pub mod record;
 pub mod session;
 pub mod skeleton;

@@ -19,9 +19,9 @@ const _: () = assert!(PATCH_SIZE_MAX + 64 <= ENTRY_BODY_MAX);
 /// Bytes of the skeleton read at a time.
 pub const READ_SIZE: usize = 256 * 1024;
 
-/// Dead sessions that are remembered. The oldest is forgotten first: its job has long ended, since a storage daemon
-/// runs at most a few hundred jobs at a time.
-pub const DEAD_SESSIONS_MAX: usize = 4096;
+/// Dead sessions that a process remembers one by one: 180 failed jobs a day for a year. Of older ones it remembers that
+/// there were some, and lets none begin again.
+pub const DEAD_SESSIONS_MAX: usize = 65_536;
 
 /// Sessions with state. A job that vanishes without its end label leaves one behind.
 pub const SESSIONS_MAX: usize = 4096;

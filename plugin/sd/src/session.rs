@@ -1,17 +1,20 @@
 //! What is known of each job's session from one block to the next.
 //!
-//! A session that failed stays dead: whatever comes of it later is refused, so that no job can go on with a hole in its
-//! stream. It is remembered by its id alone, which Bacula never uses twice.
+//! A session that failed stays dead: whatever comes of it later is refused, on every device, so that no job can go on
+//! with a hole in its stream. It is remembered by its id alone, which Bacula never uses twice: see [`Process`].
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::fmt;
+use std::sync::Arc;
+use std::thread::ThreadId;
 
 use twox_hash::XxHash3_128;
 
 use crate::block::{SessionId, Unparsed};
 use crate::error::{Error, Result};
 use crate::label::About;
-use crate::limits::{DEAD_SESSIONS_MAX, SESSIONS_MAX};
+use crate::limits::SESSIONS_MAX;
+use crate::process::Process;
 use crate::record::Thread;
 use crate::store::StreamId;
 
@@ -21,6 +24,8 @@ pub struct OpenStream {
     pub id: StreamId,
     /// Bytes that were appended.
     pub bytes: u64,
+    /// So many of them were made durable.
+    pub durable: u64,
     digest: XxHash3_128,
 }
 
@@ -33,7 +38,7 @@ impl fmt::Debug for OpenStream {
 impl OpenStream {
     /// A stream without bytes.
     pub fn new(id: StreamId) -> Self {
-        Self { id, bytes: 0, digest: XxHash3_128::new() }
+        Self { id, bytes: 0, durable: 0, digest: XxHash3_128::new() }
     }
 
     /// Counts bytes that were appended.
@@ -57,6 +62,8 @@ pub struct Session {
     pub about: About,
     /// The payload stream on the open volume.
     pub open: Option<OpenStream>,
+    /// The thread that wrote its last block: in Bacula, a job has one thread of its own.
+    pub writer: Option<ThreadId>,
     /// Blocks of this session, on all volumes.
     pub block_count: u64,
     /// Their bytes.
@@ -74,19 +81,22 @@ pub struct Session {
 #[derive(Debug, Default)]
 pub struct Sessions {
     live: HashMap<SessionId, Session>,
-    dead: VecDeque<SessionId>,
+    process: Arc<Process>,
     clock: u64,
 }
 
 impl Sessions {
+    /// None yet, of a device of `process`.
+    pub fn new(process: Arc<Process>) -> Self {
+        Self { process, ..Self::default() }
+    }
+
     /// The session with this id, made if it is new.
     ///
     /// # Errors
-    /// When it is dead, or there are too many.
+    /// As [`Sessions::admit`], or there are too many.
     pub fn get(&mut self, id: SessionId) -> Result<&mut Session> {
-        if self.is_dead(id) {
-            return Err(Error::Dead(id));
-        }
+        self.admit(id)?;
         if !self.live.contains_key(&id) && self.live.len() >= SESSIONS_MAX {
             self.forget_one()?;
         }
@@ -96,9 +106,16 @@ impl Sessions {
         Ok(session)
     }
 
-    /// Whether this session has failed.
-    pub fn is_dead(&self, id: SessionId) -> bool {
-        self.dead.contains(&id)
+    /// Whether this session may go on, or begin.
+    ///
+    /// # Errors
+    /// When it is dead, or new here and not of this process.
+    pub fn admit(&self, id: SessionId) -> Result<()> {
+        match self.live.contains_key(&id) {
+            true if self.process.is_dead(id) => Err(Error::Dead(id)),
+            true => Ok(()),
+            false => self.process.admit(id),
+        }
     }
 
     /// Ends a session well.
@@ -108,12 +125,7 @@ impl Sessions {
 
     /// Refuses everything of a session from now on, and returns what it had.
     pub fn kill(&mut self, id: SessionId) -> Option<Session> {
-        if !self.is_dead(id) {
-            if self.dead.len() >= DEAD_SESSIONS_MAX {
-                self.dead.pop_front();
-            }
-            self.dead.push_back(id);
-        }
+        self.process.kill(id);
         self.live.remove(&id)
     }
 
@@ -121,6 +133,15 @@ impl Sessions {
     pub fn with_stream(&self) -> Vec<SessionId> {
         let mut ids: Vec<_> =
             self.live.iter().filter(|(_, session)| session.open.is_some()).map(|(id, _)| *id).collect();
+        ids.sort_unstable();
+        ids
+    }
+
+    /// The sessions whose last block this thread wrote, in order.
+    pub fn of_thread(&self, thread: ThreadId) -> Vec<SessionId> {
+        let its = |session: &Session| session.writer == Some(thread);
+        let mut ids: Vec<_> =
+            self.live.iter().filter(|(_, session)| its(session)).map(|(id, _)| *id).collect();
         ids.sort_unstable();
         ids
     }
@@ -149,8 +170,19 @@ mod tests {
         assert!(sessions.get(id(1)).is_ok());
         assert!(sessions.kill(id(1)).is_some());
         assert!(matches!(sessions.get(id(1)), Err(Error::Dead(dead)) if dead == id(1)));
-        assert!(sessions.kill(id(1)).is_none() && sessions.is_dead(id(1)));
+        assert!(sessions.kill(id(1)).is_none() && sessions.admit(id(1)).is_err());
         assert!(sessions.get(id(2)).is_ok(), "another one lives");
+    }
+
+    #[test]
+    fn a_session_that_died_on_one_device_is_dead_on_all() {
+        let process = Arc::new(Process::new(Some(1)));
+        let [mut here, mut there, mut elsewhere] = [(); 3].map(|()| Sessions::new(Arc::clone(&process)));
+        assert!(there.get(id(1)).is_ok(), "it has begun there");
+        here.kill(id(1));
+        for sessions in [&mut there, &mut elsewhere] {
+            assert!(matches!(sessions.get(id(1)), Err(Error::Dead(_))));
+        }
     }
 
     #[test]

@@ -6,7 +6,8 @@
 //! # Invariants
 //! - The file is only ever appended to, except that a torn end is cut off first.
 //! - A block is handed out whole and verified, or not at all. The end is reported (0 bytes) only after the file was
-//!   looked at again: another device may be appending to it.
+//!   looked at again: another device may be appending to it. It is reported to a reader that comes to it by reading;
+//!   one that was sent there, or beyond, by a seek expects data that was there once, and gets an error.
 //! - A failed write leaves position, size and file as they were.
 
 use std::fs::File;
@@ -62,6 +63,8 @@ pub struct Volume {
     outline: Outline,
     outline_is_good: bool,
     position: u64,
+    /// The position is where a seek from the start has led, and nothing was read or written there yet.
+    sought: bool,
     /// Everything before was synced.
     synced: u64,
     /// The next block starts a group: what is in the file may have been written by somebody else.
@@ -86,6 +89,7 @@ impl Volume {
             outline: Outline::default(),
             outline_is_good: false,
             position: 0,
+            sought: false,
             synced: 0,
             fresh: true,
             named: false,
@@ -143,18 +147,23 @@ impl Volume {
             Whence::Current => self.position,
             Whence::End => self.size(),
         };
-        self.position = base.checked_add_signed(offset).filter(|to| i64::try_from(*to).is_ok())?;
-        Some(self.position)
+        let to = base.checked_add_signed(offset).filter(|to| i64::try_from(*to).is_ok())?;
+        // To where it is already is no seek; Bacula asks for the position so.
+        if to != self.position || whence == Whence::End {
+            self.sought = whence == Whence::Start;
+        }
+        self.position = to;
+        Some(to)
     }
 
     /// Reads from the position on, to the end of the block that it lies in at most. 0 bytes: the end of the volume.
     ///
     /// # Errors
-    /// When the block cannot be given back exactly as it was written.
+    /// When the block cannot be given back exactly as it was written, or should be behind the end.
     pub fn read(&mut self, store: &mut dyn Store, buffer: &mut [u8]) -> Result<usize> {
         if !(self.outline_is_good && self.outline.holds(self.position)) {
             if self.position >= self.size() && !self.grew(store)? {
-                return Ok(0);
+                return self.end();
             }
             self.outline_is_good = false;
             self.rebuild(store)?;
@@ -165,7 +174,19 @@ impl Volume {
         let count = rest.len().min(buffer.len());
         buffer[..count].copy_from_slice(&rest[..count]);
         self.position += count as u64;
+        self.sought = false;
         Ok(count)
+    }
+
+    /// What a read behind the last block gets. Bacula seeks to where its catalog says that a job begins, so one that is
+    /// sent to the end, or beyond, looks for blocks that this file does not have: it is an older copy, or was cut.
+    fn end(&self) -> Result<usize> {
+        let (end, position) = (self.size(), self.position);
+        if position == end && (end == 0 || !self.sought) {
+            return Ok(0);
+        }
+        let what = format!("the volume ends at logical byte {end}, and {position} was asked for");
+        Err(Error::Damaged { volume: self.name.clone(), offset: index_end(self.index.as_ref()), what })
     }
 
     /// Whether a block may be written at the position; the first label may be replaced.
@@ -240,6 +261,7 @@ impl Volume {
                 self.outline_is_good = false;
             }
             self.position = index.logical();
+            self.sought = false;
         }
         Ok(())
     }

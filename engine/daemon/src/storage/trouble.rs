@@ -112,7 +112,8 @@ pub(super) fn crowded(limit: usize) -> Trouble {
     trouble("GDD-SD-0030", text, "use fewer devices at once; restart a bacula-sd that left some open", true)
 }
 
-/// Too many streams on one connection; it goes on with those that it has.
+/// Too many streams on one connection; it goes on with those that it has. Their jobs do not: Bacula ends the volume
+/// after a failed write, and refuses the next block of every other job on the device.
 pub(super) fn too_many_streams(limit: usize) -> Trouble {
     let text = format!("{limit} jobs write through this device already");
     let remedy = "lower Maximum Concurrent Jobs of the device, or use a second one, then run the job again";
