@@ -8,7 +8,7 @@ use std::path::Path;
 use gdd_tests::bothsides::free_port;
 use gdd_tests::client::product;
 use gdd_tests::gdd::Gdd;
-use gdd_tests::host13::{self, FATAL, HOST_SIZE, INFO, Job, OK, Plugin, VERSION, said};
+use gdd_tests::host13::{self, ERROR, FATAL, HOST_SIZE, INFO, Job, OK, Plugin, VERSION, said};
 use gdd_tests::serving::Serving;
 use gdd_tests::stream::{Content, Stream};
 use gdd_tests::workspace::scratch;
@@ -86,4 +86,14 @@ fn the_plugin_works_in_the_interface_of_13() {
     drop(job);
     let heard = said();
     assert!(has_said(&heard, FATAL, "GDD-FD-0101"), "{heard:?}");
+
+    // The same where a fatal message goes nowhere, and Bacula takes no notice of it.
+    host13::hear_nothing_fatal();
+    let mut job = begin(plugin, &[1, 12, 19, 3]);
+    assert!(job.back_up(&file, &string).is_err());
+    assert_ne!(job.tell(4), OK);
+    assert_eq!(job.status(), 'f');
+    drop(job);
+    let heard = said();
+    assert!(has_said(&heard, ERROR, "GDD-FD-0101"), "{heard:?}");
 }

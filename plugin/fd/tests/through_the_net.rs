@@ -23,6 +23,10 @@ impl Voice for Listener {
         self.0.lock().unwrap().push((severity, text.to_owned()));
     }
 
+    fn is_heard(&self, _: Severity) -> bool {
+        true
+    }
+
     fn name(&self) -> (u32, String) {
         (7, "files.2026-01-01_00.00.00_07".to_owned())
     }

@@ -13,6 +13,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use gdd_plugin_abi::guard::guarded;
+use gdd_plugin_abi::host::JobState;
 use gdd_plugin_abi::message_types::MessageTypes;
 
 use crate::abi::host::{Host, Speaker};
@@ -68,7 +69,8 @@ pub unsafe extern "C" fn loadPlugin(
             return Err("bacula-fd gave no functions".to_owned());
         };
         let types = MessageTypes::find().map_err(|refused| refused.to_string())?;
-        HOST.get_or_init(|| Host { layout, types, get_value, job_message });
+        let state = JobState::find().map_err(|refused| refused.to_string())?;
+        HOST.get_or_init(|| Host { layout, types, state, get_value, job_message });
         let own = OWN.get_or_init(|| own_tables(layout));
         // SAFETY: both are places for a pointer.
         unsafe {
