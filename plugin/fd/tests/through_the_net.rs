@@ -79,8 +79,7 @@ impl Job {
 
     fn load(&self, reference: &[u8], path: &Path) -> Answer {
         let mut job = self.context.job.lock().unwrap();
-        let wanted =
-            Wanted { path: path.as_os_str().as_bytes(), is_regular: true, modified: 0, replace: b'a' };
+        let wanted = Wanted { path: path.as_os_str().as_bytes(), has_data: true, modified: 0, replace: b'a' };
         assert_ne!(
             restore::begin(&self.context, &mut job, self.string.as_bytes()),
             Answer::Failed,

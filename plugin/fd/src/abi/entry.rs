@@ -325,9 +325,11 @@ unsafe extern "C" fn create_file(bound: *mut Bound, file: *mut u8) -> Code {
             // Whatever happens below, core must not believe that it is to write the reference itself.
             set_status(file, creation::ERROR);
             let stat: libc::stat = field(file, packet::STAT);
+            // What a release has no name for, none of its volumes has.
+            let is_update = field::<c_int>(file, layout.restore_stream) == layout::ATTRIBUTE_UPDATE;
             let wanted = Wanted {
                 path: bytes(field(file, packet::NAME)),
-                is_regular: field::<c_int>(file, layout.restore_type) == layout::FT_REG,
+                has_data: field::<c_int>(file, layout.restore_type) == layout::FT_REG && !is_update,
                 modified: stat.st_mtime,
                 replace: u8::try_from(field::<c_int>(file, packet::REPLACE)).unwrap_or(b'a'),
             };
