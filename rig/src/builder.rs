@@ -26,6 +26,7 @@ pub struct Builder {
     pub(crate) file_plugins: Option<PathBuf>,
     pub(crate) environment: Vec<(Daemon, String, String)>,
     pub(crate) lines: Vec<(Daemon, String)>,
+    pub(crate) messages: Vec<(Daemon, String)>,
     pub(crate) privileges: Vec<(Daemon, String)>,
     pub(crate) debug_level: u32,
     pub(crate) job_limit: Duration,
@@ -49,6 +50,7 @@ impl Default for Builder {
             file_plugins: None,
             environment: Vec::new(),
             lines: Vec::new(),
+            messages: Vec::new(),
             privileges: Vec::new(),
             debug_level: 0,
             job_limit: Duration::from_secs(300),
@@ -145,6 +147,13 @@ impl Builder {
     /// Any other directive of a daemon's own resource.
     pub fn line(mut self, daemon: Daemon, line: &str) -> Self {
         self.lines.push((daemon, line.into()));
+        self
+    }
+
+    /// Which messages a storage or file daemon sends to the director, in the words of its Messages resource; all but
+    /// `skipped` and `restored` unless said.
+    pub fn messages(mut self, daemon: Daemon, types: &str) -> Self {
+        self.messages.push((daemon, types.into()));
         self
     }
 

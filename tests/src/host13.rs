@@ -6,6 +6,7 @@
 //! mistake there does not repeat here. Bacula itself is not here: what 13.0.3 does beyond this interface, it does not
 //! show.
 
+use std::cell::Cell;
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::mem;
 use std::os::unix::ffi::OsStrExt;
@@ -18,10 +19,16 @@ use std::sync::{Mutex, PoisonError};
 pub const VERSION: u32 = 22;
 /// Bytes of the daemon's table of functions.
 pub const HOST_SIZE: u32 = 152;
+/// `STREAM_UNIX_ATTRIBUTE_UPDATE`.
+const ATTRIBUTE_UPDATE: c_int = 37;
 /// What the plugin answers when all is well.
 pub const OK: c_int = 0;
+/// `CF_CORE`: Bacula makes the file, or sets its attributes, itself.
+pub const CORE: c_int = 5;
 /// `M_FATAL` in the table below, which is not what it is in 9.6.7.
 pub const FATAL: c_int = 4;
+/// `M_ERROR` there.
+pub const ERROR: c_int = 5;
 /// `M_INFO` there.
 pub const INFO: c_int = 7;
 
@@ -45,6 +52,38 @@ pub static msg_types: [Keyword; 8] = [
     Keyword(c"Info".as_ptr(), 7),
     Keyword(ptr::null(), 0),
 ];
+
+thread_local! {
+    /// The state of this thread's job, as a letter.
+    static STATUS: Cell<c_int> = const { Cell::new('R' as c_int) };
+    /// Whether the Messages resource has no destination for `fatal`.
+    static IS_DEAF: Cell<bool> = const { Cell::new(false) };
+}
+
+/// `JCR* get_jcr_from_tsd()`: the calling thread's job. Nothing looks into it.
+#[unsafe(no_mangle)]
+pub extern "C" fn _Z16get_jcr_from_tsdv() -> *mut c_void {
+    ptr::dangling_mut()
+}
+
+/// `void JCR::setJobStatus(int)`: of two states that are no good, the first stays.
+#[unsafe(no_mangle)]
+pub extern "C" fn _ZN3JCR12setJobStatusEi(_: *mut c_void, status: c_int) {
+    if STATUS.get() == c_int::from(b'R') {
+        STATUS.set(status);
+    }
+}
+
+/// `bool is_message_type_set(JCR*, int)`.
+#[unsafe(no_mangle)]
+pub extern "C" fn _Z19is_message_type_setP3JCRi(_: *mut c_void, kind: c_int) -> bool {
+    kind != FATAL || !IS_DEAF.get()
+}
+
+/// From now on `fatal` has no destination in this thread's jobs.
+pub fn hear_nothing_fatal() {
+    IS_DEAF.set(true);
+}
 
 /// What the plugin has said since it was last asked: the type's number and the text.
 static SAID: Mutex<Vec<(c_int, String)>> = Mutex::new(Vec::new());
@@ -105,7 +144,7 @@ unsafe extern "C" fn get_value(bound: *mut Bound, variable: c_int, place: *mut c
         match variable {
             1 => place.cast::<c_int>().write(13),
             6 => place.cast::<*const c_char>().write(core.name.as_ptr()),
-            7 => place.cast::<c_int>().write(c_int::from(b'R')),
+            7 => place.cast::<c_int>().write(STATUS.get()),
             23 => place.cast::<c_int>().write(core.file_index),
             _ => return 2,
         }
@@ -127,6 +166,12 @@ unsafe extern "C" fn job_message(
     // SAFETY: both are C strings.
     let (format, text) = unsafe { (CStr::from_ptr(format), CStr::from_ptr(text)) };
     assert_eq!(format, c"%s", "nothing of a message is a format");
+    if !_Z19is_message_type_setP3JCRi(ptr::null_mut(), kind) {
+        return OK; // Before anything else, also before what it means for the job.
+    }
+    if kind == FATAL {
+        _ZN3JCR12setJobStatusEi(ptr::null_mut(), c_int::from(b'f'));
+    }
     let mut said = SAID.lock().unwrap_or_else(PoisonError::into_inner);
     said.push((kind, text.to_string_lossy().into_owned()));
     OK
@@ -135,6 +180,21 @@ unsafe extern "C" fn job_message(
 /// What the plugin has said since the last call.
 pub fn said() -> Vec<(c_int, String)> {
     mem::take(&mut *SAID.lock().unwrap_or_else(PoisonError::into_inner))
+}
+
+/// The plugin looks for these by name; nobody else keeps them in this program.
+fn assert_exported() {
+    let symbols: [(&CStr, *const c_void); 4] = [
+        (c"msg_types", (&raw const msg_types).cast()),
+        (c"_Z16get_jcr_from_tsdv", _Z16get_jcr_from_tsdv as *const c_void),
+        (c"_ZN3JCR12setJobStatusEi", _ZN3JCR12setJobStatusEi as *const c_void),
+        (c"_Z19is_message_type_setP3JCRi", _Z19is_message_type_setP3JCRi as *const c_void),
+    ];
+    for (name, symbol) in symbols {
+        // SAFETY: a C string, and a handle that always exists.
+        let found = unsafe { libc::dlsym(libc::RTLD_DEFAULT, name.as_ptr()) };
+        assert_eq!(found.cast_const(), symbol, "{name:?} is exported by tests/build.rs");
+    }
 }
 
 /// A loaded plugin.
@@ -150,7 +210,7 @@ impl Plugin {
     /// # Panics
     /// The file is no plugin, or answers with tables that this daemon would not take.
     pub fn load(file: &Path, version: u32, size: u32) -> Result<Self, c_int> {
-        assert!(!msg_types.is_empty(), "the table is linked");
+        assert_exported();
         let name = CString::new(file.as_os_str().as_bytes()).expect("a path has no zero");
         let mut host = HostTable { size, version, functions: [ptr::null(); 18] };
         host.functions[1] = get_value as *const c_void;
@@ -193,6 +253,7 @@ impl Job {
     /// The plugin refuses, or the name has a zero in it.
     #[must_use]
     pub fn new(plugin: Plugin, name: &str) -> Self {
+        STATUS.set(c_int::from(b'R'));
         let mut core =
             Box::new(Core { name: CString::new(name).expect("a name has no zero"), file_index: 0 });
         let bound = Box::new(Bound { core: ptr::from_mut(&mut *core).cast(), own: ptr::null_mut() });
@@ -204,6 +265,15 @@ impl Job {
     /// The job is one that was incomplete, with so many entries.
     pub fn goes_on_after(&mut self, entries: c_int) {
         self.core.file_index = entries;
+    }
+
+    /// Bacula's letter for the job's state.
+    ///
+    /// # Panics
+    /// It is none.
+    #[must_use]
+    pub fn status(&self) -> char {
+        char::from(u8::try_from(STATUS.get()).expect("a letter"))
     }
 
     /// The job's name.
@@ -299,6 +369,58 @@ impl Job {
         Ok(out)
     }
 
+    /// A file of a restore begins: RestoreCommand, startRestoreFile. Its restore_pkt, with a `stream` of attributes.
+    ///
+    /// # Errors
+    /// What the plugin answered where it failed.
+    fn begin_file(
+        &mut self,
+        like: &Path,
+        name: &CStr,
+        string: &str,
+        stream: c_int,
+    ) -> Result<[u8; 232], i32> {
+        let string = CString::new(string).expect("a plugin string has no zero");
+        let mut packet = [0_u8; 232];
+        put(&mut packet, 0, &232_i32.to_le_bytes());
+        put(&mut packet, 8, &stream.to_le_bytes());
+        put(&mut packet, 16, &3_i32.to_le_bytes()); // FT_REG
+        put(&mut packet, 32, &stat(like));
+        put(&mut packet, 184, &address(name.as_ptr()));
+        put(&mut packet, 216, &i32::from(b'a').to_le_bytes());
+        put(&mut packet, 228, &232_i32.to_le_bytes());
+        let started = self.event(10, string.as_ptr().cast_mut().cast());
+        // SAFETY: startRestoreFile takes the command.
+        let started = started.max(unsafe {
+            self.function::<unsafe extern "C" fn(*mut Bound, *const c_char) -> c_int>(7)(
+                &raw mut *self.bound,
+                string.as_ptr(),
+            )
+        });
+        if started == OK { Ok(packet) } else { Err(started) }
+    }
+
+    /// The metadata-only update of a file, as an accurate job sends it where owner, mode or times have changed and the
+    /// bytes have not: an attribute stream of its own, and no data. The answers to createFile and setFileAttributes.
+    ///
+    /// # Errors
+    /// What the plugin answered where the file began.
+    ///
+    /// # Panics
+    /// The path has a zero in it.
+    pub fn restore_update(&mut self, like: &Path, to: &Path, string: &str) -> Result<[i32; 2], i32> {
+        let name = CString::new(to.as_os_str().as_bytes()).expect("a path has no zero");
+        let mut packet = self.begin_file(like, &name, string, ATTRIBUTE_UPDATE)?;
+        let mut answers = [0; 2];
+        for (function, answer) in [10, 11].into_iter().zip(&mut answers) {
+            put(&mut packet, 220, &2_i32.to_le_bytes()); // CF_ERROR is what core begins with.
+            self.packet(function, &mut packet);
+            *answer = created(&packet);
+        }
+        self.plain(8);
+        Ok(answers)
+    }
+
     /// One file of a restore: `volume` is what [`Job::back_up`] gave, in pieces as records may have. The size that the
     /// plugin says it has.
     ///
@@ -308,30 +430,10 @@ impl Job {
     /// # Panics
     /// A path has a zero in it.
     pub fn restore(&mut self, like: &Path, to: &Path, string: &str, volume: &[u8]) -> Result<i64, i32> {
-        let string = CString::new(string).expect("a plugin string has no zero");
         let name = CString::new(to.as_os_str().as_bytes()).expect("a path has no zero");
-        let mut packet = [0_u8; 232];
-        put(&mut packet, 0, &232_i32.to_le_bytes());
-        put(&mut packet, 16, &3_i32.to_le_bytes()); // FT_REG
-        put(&mut packet, 32, &stat(like));
-        put(&mut packet, 184, &address(name.as_ptr()));
-        put(&mut packet, 216, &i32::from(b'a').to_le_bytes());
-        put(&mut packet, 228, &232_i32.to_le_bytes());
-        let status = |packet: &[u8]| i32::from_le_bytes(packet[220..224].try_into().expect("4 bytes"));
-        let started = self.event(10, string.as_ptr().cast_mut().cast());
-        // SAFETY: startRestoreFile takes the command.
-        let started = started.max(unsafe {
-            self.function::<unsafe extern "C" fn(*mut Bound, *const c_char) -> c_int>(7)(
-                &raw mut *self.bound,
-                string.as_ptr(),
-            )
-        });
-        if started != OK {
-            return Err(started);
-        }
-        let created = self.packet(10, &mut packet);
-        if created != OK || status(&packet) != 3 {
-            return Err(status(&packet)); // CF_EXTRACT is what a file that the plugin makes has.
+        let mut packet = self.begin_file(like, &name, string, 1)?; // STREAM_UNIX_ATTRIBUTES
+        if self.packet(10, &mut packet) != OK || created(&packet) != 3 {
+            return Err(created(&packet)); // CF_EXTRACT is what a file that the plugin makes has.
         }
         self.io(1, Some(&name), &mut []);
         for piece in volume.chunks(50) {
@@ -341,8 +443,8 @@ impl Job {
             }
         }
         self.packet(11, &mut packet);
-        if status(&packet) != 5 {
-            return Err(status(&packet)); // CF_CORE: owner, mode and times are core's to set.
+        if created(&packet) != 5 {
+            return Err(created(&packet)); // CF_CORE: owner, mode and times are core's to set.
         }
         let size = self.io(5, None, &mut []).2;
         self.io(4, None, &mut []);
@@ -359,6 +461,11 @@ impl Drop for Job {
 
 fn put(packet: &mut [u8], at: usize, bytes: &[u8]) {
     packet[at..at + bytes.len()].copy_from_slice(bytes);
+}
+
+/// restore_pkt.create_status.
+fn created(packet: &[u8]) -> i32 {
+    i32::from_le_bytes(packet[220..224].try_into().expect("4 bytes"))
 }
 
 fn address<T>(pointer: *const T) -> [u8; 8] {

@@ -9,9 +9,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use gdd_rig::{JobResult, Level, Release, Rig};
+use gdd_rig::{Daemon, Job, JobResult, Level, Release, Rig};
 use gdd_tests::bacula::assert_restored;
-use gdd_tests::bothsides::{BothSides, assert_no_backup, assert_nothing_made_up, backup_fails};
+use gdd_tests::bothsides::{
+    BothSides, assert_no_backup, assert_nothing_made_up, backup_fails, restore_fails,
+};
 use gdd_tests::faults::Faults;
 use gdd_tests::meter::{Meter, Next, Way};
 use gdd_tests::random::Random;
@@ -105,6 +107,45 @@ fn a_receipt_that_is_lost_is_none() {
     assert_eq!(report.new, 0, "what was committed is known: {report:?}");
     assert_restored(&rig, &[&good], &site.client.tree());
     site.stop_and_check();
+}
+
+/// bacula-fd's Messages resource has no destination for `fatal`: Bacula's Jmsg drops such a message before it looks at
+/// what it means.
+fn a_failure_that_nobody_hears(release: Release) {
+    let Some(mut site) = BothSides::new(release) else { return };
+    let meter = Meter::before(site.port());
+    let rig = site
+        .client
+        .bacula(&site.string_at(meter.port(), ":patience=1"), &[])
+        .job(Job::backup("files", "files"))
+        .messages(Daemon::File(0), "info, warning, error, notsaved")
+        .start()
+        .unwrap();
+    one_file(&site, 1, 3_000_000);
+    let pid = Pid::from_raw(i32::try_from(site.serving().pid()).unwrap()).unwrap();
+    no_receipt(&site, &rig, &meter, &["GDD-FD-0010", "GDD-FD-0101"], move || {
+        kill_process(pid, Signal::KILL).unwrap();
+        Next::Cut
+    });
+    // Nobody listens any more: the first file of a job meets it.
+    backup_fails(&site, &rig, &["GDD-FD-0101"]);
+    site.kill_and_serve();
+    let (good, _) = site.full(&rig);
+    site.daemon().kill();
+    restore_fails(&site, &rig, &good, &["GDD-FD-0101"]);
+    site.serve();
+    assert_restored(&rig, &[&good], &site.client.tree());
+    site.stop_and_check();
+}
+
+#[test]
+fn a_failure_that_nobody_hears_is_one_on_9() {
+    a_failure_that_nobody_hears(Release::V9);
+}
+
+#[test]
+fn a_failure_that_nobody_hears_is_one_on_15() {
+    a_failure_that_nobody_hears(Release::V15);
 }
 
 /// Run the job to where all of its one file was read, do `meanwhile`, and let it go on to its commit.

@@ -8,7 +8,7 @@ use std::path::Path;
 use gdd_tests::bothsides::free_port;
 use gdd_tests::client::product;
 use gdd_tests::gdd::Gdd;
-use gdd_tests::host13::{self, FATAL, HOST_SIZE, INFO, Job, OK, Plugin, VERSION, said};
+use gdd_tests::host13::{self, CORE, ERROR, FATAL, HOST_SIZE, INFO, Job, OK, Plugin, VERSION, said};
 use gdd_tests::serving::Serving;
 use gdd_tests::stream::{Content, Stream};
 use gdd_tests::workspace::scratch;
@@ -68,6 +68,8 @@ fn the_plugin_works_in_the_interface_of_13() {
     assert!(fs::read(&back).unwrap() == fs::read(&file).unwrap(), "other bytes came back");
     assert_eq!(host13::said(), [], "a good restore needs no words");
 
+    an_update_is_left_to_core(plugin, &file, &string, &volume);
+
     // A job that was incomplete is not gone on with.
     let mut job = begin(plugin, &[1, 12, 19]);
     job.goes_on_after(19);
@@ -78,12 +80,32 @@ fn the_plugin_works_in_the_interface_of_13() {
     let heard = said();
     assert!(has_said(&heard, FATAL, "GDD-FD-0208"), "{heard:?}");
 
-    // Without the daemon: fatal, by this daemon's number.
     daemon.kill();
-    let mut job = begin(plugin, &[1, 12, 19, 3]);
-    assert!(job.back_up(&file, &string).is_err());
-    assert_ne!(job.tell(4), OK, "the end of a job without a receipt");
+    no_backup_without_the_daemon(plugin, &file, &string);
+}
+
+/// The update of an earlier job's file has no data: it is core's, and leaves the file's bytes alone.
+fn an_update_is_left_to_core(plugin: Plugin, file: &Path, string: &str, volume: &[u8]) {
+    let (mut job, apart) = (begin(plugin, &[1, 5]), file.with_file_name("apart"));
+    assert_eq!(job.restore(file, &apart, string, volume), Ok(3_000_000), "{:?}", said());
+    assert_eq!(job.restore_update(file, &apart, string), Ok([CORE, CORE]), "{:?}", said());
+    assert_eq!(job.tell(6), OK);
     drop(job);
-    let heard = said();
-    assert!(has_said(&heard, FATAL, "GDD-FD-0101"), "{heard:?}");
+    assert!(fs::read(&apart).unwrap() == fs::read(file).unwrap(), "an update changed the bytes");
+    assert_eq!(host13::said(), []);
+}
+
+/// Fatal, by this daemon's number; and where that goes nowhere and Bacula takes no notice of it, the job has failed all
+/// the same.
+fn no_backup_without_the_daemon(plugin: Plugin, file: &Path, string: &str) {
+    for kind in [FATAL, ERROR] {
+        let mut job = begin(plugin, &[1, 12, 19, 3]);
+        assert!(job.back_up(file, string).is_err());
+        assert_ne!(job.tell(4), OK, "the end of a job without a receipt");
+        assert_eq!(job.status(), 'f');
+        drop(job);
+        let heard = said();
+        assert!(has_said(&heard, kind, "GDD-FD-0101"), "{heard:?}");
+        host13::hear_nothing_fatal();
+    }
 }

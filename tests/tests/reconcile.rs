@@ -8,7 +8,7 @@ use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
-use gdd_rig::{Level, Release, Rig};
+use gdd_rig::{Device, Job, Level, Pool, Release, Rig};
 use gdd_tests::bacula::{DEVICE, POOL, Site, VOLUME, assert_restored};
 use gdd_tests::bothsides::BothSides;
 use gdd_tests::gdd::Gdd;
@@ -22,7 +22,7 @@ const AGE: [&str; 2] = ["--keep-newer", "10s"];
 /// Run what `gdd reconcile --help` says for SQLite.
 fn catalog_list(gdd: &Gdd, rig: &Rig, folder: &Path) -> PathBuf {
     let help = gdd.expect(0, &["reconcile", "--help"]).stdout;
-    let from = help.find("V=\"").unwrap();
+    let from = help.find("O=\"").unwrap();
     let script = &help[from..help[from..].find("psql").unwrap() + from];
     let list = folder.join("list");
     let script = script
@@ -101,6 +101,57 @@ fn one_device_that_is_not_mounted_removes_nothing() {
     fs::rename(&aside, empty.join(VOLUME)).unwrap();
     let found = site.gdd.json(&words);
     assert_eq!((number(&found, "volumes"), number(&found, "removed")), (3, 0), "{found:#}");
+    site.stop_and_check();
+}
+
+/// The device that was named has two streams of three, so that the third, of another device, is less than half.
+#[test]
+fn streams_of_a_device_that_was_not_named_stay() {
+    let Some(mut site) = Site::new(Release::V9) else { return };
+    let source = site.folder().join("source");
+    let rig = site.bacula().backup("tree", &source).device(Device::new("Other", "Cloud"));
+    let rig = rig.pool(Pool::new("Weekly", "Other")).job(Job::backup("weekly", "tree").pool("Weekly"));
+    let rig = rig.start().unwrap();
+    let volumes = [("tree", POOL, VOLUME), ("tree", POOL, "Dedup-0002"), ("weekly", "Weekly", "Other-0001")];
+    for (seed, (job, pool, volume)) in (1..).zip(volumes) {
+        fill(&source, seed);
+        rig.label(volume, pool).unwrap();
+        rig.run(job, Level::Full).unwrap().demand_ok().unwrap();
+        rig.update(&format!("volume={volume} volstatus=Used")).unwrap();
+    }
+    thread::sleep(Duration::from_secs(12));
+    let folder = |device: &str| {
+        rig.volume_file(device, VOLUME).unwrap().parent().unwrap().to_str().unwrap().to_owned()
+    };
+    let (named, other) = (folder(DEVICE), folder("Other"));
+    let words = |more: &[&str]| {
+        let all = [&["reconcile", "--volumes", &named][..], &AGE, more].concat();
+        all.into_iter().map(str::to_owned).collect::<Vec<_>>()
+    };
+    let made = || catalog_list(&site.gdd, &rig, site.folder()).to_str().unwrap().to_owned();
+
+    // Without the catalog nobody knows whether a folder is missing.
+    assert_eq!(whys(&site.gdd.json(&words(&[]))), ["its volume is gone"]);
+    let refused = site.gdd.expect(2, &words(&["--apply"]));
+    refused.demand_said(&["--catalog", "--force", "nothing was removed"]);
+
+    // With it a volume is missing, and whose streams those are is not known.
+    let found = site.gdd.json(&words(&["--catalog", &made()]));
+    assert!(whys(&found).is_empty() && number(&found, "volume_streams_undecided") == 1, "{found:#}");
+    assert_eq!(list(&found, "volumes_absent"), ["Other-0001"], "{found:#}");
+    for more in [&["--apply"][..], &["--apply", "--force"]] {
+        let refused = site.gdd.expect(2, &words(&[&["--catalog", &made()][..], more].concat()));
+        refused.demand_said(&["Other-0001", "Archive Devices", "nothing was removed"]);
+    }
+    assert_eq!(site.stat("streams"), 3);
+    let found = site.gdd.json(&words(&["--volumes", &other, "--catalog", &made(), "--apply"]));
+    assert_eq!((number(&found, "volumes"), number(&found, "removed")), (3, 0), "{found:#}");
+
+    // A volume that the catalog has not, and no folder, is gone.
+    rig.delete_volume("Other-0001").unwrap();
+    let found = site.gdd.json(&words(&["--catalog", &made(), "--apply"]));
+    assert_eq!(whys(&found), ["its volume is gone"], "{found:#}");
+    assert_eq!((number(&found, "removed"), site.stat("streams")), (1, 2), "{found:#}");
     site.stop_and_check();
 }
 

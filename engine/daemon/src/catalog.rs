@@ -85,6 +85,11 @@ impl Catalog {
         self.volumes.contains(name)
     }
 
+    /// Volumes that are none of `found`, by name.
+    pub fn volumes_beside(&self, found: &BTreeSet<String>) -> Vec<String> {
+        self.volumes.difference(found).cloned().collect()
+    }
+
     /// Whether it has the job of this `VolSessionId` and `VolSessionTime`.
     #[must_use]
     pub fn has_session(&self, session: (u32, u32)) -> bool {
@@ -127,6 +132,8 @@ mod tests {
     fn a_list_is_read() {
         let catalog = Catalog::parse(GOOD).unwrap();
         assert!(catalog.has_volume("Daily-2") && !catalog.has_volume("Daily-3"));
+        let found = ["Daily-1", "Other"].map(str::to_owned).into();
+        assert_eq!(catalog.volumes_beside(&found), ["Daily-2"]);
         assert!(catalog.has_session((4, 1_700_000_000)) && !catalog.has_session((5, 1_700_000_000)));
         let mark = lineage_mark("net/default/client/tree/files");
         assert_eq!(catalog.oldest_of("default"), BTreeMap::from([(mark, 1_700_000_100)]));

@@ -9,6 +9,7 @@
 use std::ffi::{CStr, c_char};
 
 use crate::error::Refused;
+use crate::host::Grave;
 use crate::symbols;
 
 /// The numbers of this daemon.
@@ -69,6 +70,19 @@ impl MessageTypes {
         Self::of(&rows).ok_or_else(|| refuse("a table that names fatal, error, warning and info once each"))
     }
 
+    /// The number for a message: its own, or where that goes nowhere the gravest milder one that `is_heard`. Somebody
+    /// must be able to read why a job failed.
+    pub fn heard(&self, grave: Grave, is_heard: impl Fn(i32) -> bool) -> i32 {
+        let all = [self.fatal, self.error, self.warning, self.info];
+        let from = match grave {
+            Grave::Fatal => 0,
+            Grave::Error => 1,
+            Grave::Warning => 2,
+            Grave::Info => 3,
+        };
+        all[from..].iter().copied().find(|kind| is_heard(*kind)).unwrap_or(all[from])
+    }
+
     fn of(rows: &[(String, u32)]) -> Option<Self> {
         let number = |wanted: &str| {
             let mut found =
@@ -99,6 +113,22 @@ mod tests {
         let new =
             rows(&[("debug", 2), ("events", 3), ("fatal", 4), ("error", 5), ("warning", 6), ("info", 7)]);
         assert_eq!(MessageTypes::of(&new), Some(MessageTypes { fatal: 4, error: 5, warning: 6, info: 7 }));
+    }
+
+    #[test]
+    fn what_goes_nowhere_is_said_as_something_milder() {
+        let types = MessageTypes { fatal: 3, error: 4, warning: 5, info: 6 };
+        for (grave, heard, number) in [
+            (Grave::Fatal, &[3, 4, 5, 6][..], 3),
+            (Grave::Fatal, &[4, 5, 6], 4),
+            (Grave::Fatal, &[6], 6),
+            (Grave::Fatal, &[], 3),
+            (Grave::Warning, &[3, 4], 5),
+            (Grave::Warning, &[3, 6], 6),
+            (Grave::Info, &[3, 4, 5], 6),
+        ] {
+            assert_eq!(types.heard(grave, |kind| heard.contains(&kind)), number, "{grave:?} of {heard:?}");
+        }
     }
 
     #[test]

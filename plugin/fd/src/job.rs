@@ -27,8 +27,10 @@ pub enum Severity {
 
 /// The way from a job to Bacula.
 pub trait Voice: Send + Sync {
-    /// A line for the job's log.
+    /// A line for the job's log. A fatal one ends the job, also where nobody hears it.
     fn say(&self, severity: Severity, text: &str);
+    /// Whether lines of this severity go anywhere as what they are: Bacula's Messages resource decides.
+    fn is_heard(&self, severity: Severity) -> bool;
     /// Number and unique name of the job.
     fn name(&self) -> (u32, String);
     /// Entries that the job has in the catalog; nothing where Bacula does not say.
@@ -149,7 +151,23 @@ impl Context {
             if let Some(warning) = self.store.warning() {
                 self.voice.say(Severity::Warning, &format!("[GDD-FD-0005] {warning}"));
             }
+            self.tell_what_is_not_heard();
         }
         Ok(())
+    }
+
+    /// What bacula-fd itself has to say of a failure is lost with its severity, and the failure with it.
+    fn tell_what_is_not_heard(&self) {
+        let all = [(Severity::Fatal, "fatal"), (Severity::Error, "error")];
+        let unheard = all.into_iter().filter(|(severity, _)| !self.voice.is_heard(*severity));
+        let unheard: Vec<_> = unheard.map(|(_, name)| name).collect();
+        if !unheard.is_empty() {
+            let text = format!(
+                "[GDD-FD-0010] the Messages resource of this bacula-fd sends {} nowhere: an error of Bacula's own then \
+                 neither shows nor ends a job; add it there, or \"all\"",
+                unheard.join(" and ")
+            );
+            self.voice.say(Severity::Warning, &text);
+        }
     }
 }

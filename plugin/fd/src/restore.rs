@@ -36,8 +36,9 @@ const KEPT: usize = SIZE + 1;
 pub struct Wanted<'a> {
     /// Where.
     pub path: &'a [u8],
-    /// Whether it is a regular file with data of its own.
-    pub is_regular: bool,
+    /// Whether it is a regular file whose data come with it: not the update of its owner, mode and times that 13.0.0
+    /// and later send where nothing else has changed.
+    pub has_data: bool,
     /// Its modification time in seconds since 1970.
     pub modified: i64,
     /// Bacula's letter for what happens to a file that is there: a, w, o or n.
@@ -124,7 +125,7 @@ pub fn create(context: &Context, job: &mut Job, wanted: &Wanted<'_>) -> Creation
         return Creation::Failed;
     }
     job.restore.current = None;
-    if !wanted.is_regular {
+    if !wanted.has_data {
         return Creation::Core;
     }
     let path = PathBuf::from(OsString::from_vec(wanted.path.to_vec()));

@@ -18,11 +18,16 @@ use gdd_fd::store::{About, Costs, Fetch, Put, Receipt, Session, Store, Totals};
 
 type Said = Arc<Mutex<Vec<(Severity, String)>>>;
 
-struct Listener(Said);
+/// Bacula's log, and the severity that its Messages resource drops.
+struct Listener(Said, Option<Severity>);
 
 impl Voice for Listener {
     fn say(&self, severity: Severity, text: &str) {
         self.0.lock().unwrap().push((severity, text.to_owned()));
+    }
+
+    fn is_heard(&self, severity: Severity) -> bool {
+        self.1 != Some(severity)
     }
 
     fn name(&self) -> (u32, String) {
@@ -99,9 +104,14 @@ struct Rig {
 
 impl Rig {
     fn new(store: Counting) -> Self {
+        Self::deaf_to(None, store)
+    }
+
+    fn deaf_to(severity: Option<Severity>, store: Counting) -> Self {
         let said = Said::default();
         let store = Box::leak(Box::new(store));
-        Self { context: Context::new(1, Box::new(Listener(Arc::clone(&said))), store, None), said }
+        let listener = Box::new(Listener(Arc::clone(&said), severity));
+        Self { context: Context::new(1, listener, store, None), said }
     }
 
     fn entry(&self, path: &Path, size: u64, command: &str) -> Answer {
@@ -249,6 +259,25 @@ fn a_receipt_for_something_else_is_none() {
     assert_eq!(rig.read().unwrap().len(), SIZE);
     assert_eq!(rig.end(), Answer::Failed);
     rig.assert_said(Severity::Fatal, "GDD-FD-0206");
+}
+
+#[test]
+fn a_log_that_drops_failures_is_told_once_in_a_job() {
+    let (_folder, path) = file(&[1; 1000]);
+    for (severity, word) in
+        [(Severity::Fatal, "sends fatal nowhere"), (Severity::Error, "sends error nowhere")]
+    {
+        let rig = Rig::deaf_to(Some(severity), Counting::default());
+        for _ in 0..2 {
+            assert_eq!(rig.entry(&path, 1000, "gdd:"), Answer::Done);
+        }
+        rig.assert_said(Severity::Warning, "GDD-FD-0010");
+        rig.assert_said(Severity::Warning, word);
+        assert_eq!(rig.said.lock().unwrap().len(), 1);
+    }
+    let rig = Rig::new(Counting::default());
+    assert_eq!(rig.entry(&path, 1000, "gdd:"), Answer::Done);
+    assert!(!rig.has_said(Severity::Warning));
 }
 
 #[test]

@@ -23,6 +23,10 @@ impl Voice for Listener {
         self.0.lock().unwrap().push((severity, text.to_owned()));
     }
 
+    fn is_heard(&self, _: Severity) -> bool {
+        true
+    }
+
     fn name(&self) -> (u32, String) {
         (7, "files.2026-01-01_00.00.00_07".to_owned())
     }
@@ -75,8 +79,7 @@ impl Job {
 
     fn load(&self, reference: &[u8], path: &Path) -> Answer {
         let mut job = self.context.job.lock().unwrap();
-        let wanted =
-            Wanted { path: path.as_os_str().as_bytes(), is_regular: true, modified: 0, replace: b'a' };
+        let wanted = Wanted { path: path.as_os_str().as_bytes(), has_data: true, modified: 0, replace: b'a' };
         assert_ne!(
             restore::begin(&self.context, &mut job, self.string.as_bytes()),
             Answer::Failed,

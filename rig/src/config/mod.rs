@@ -54,7 +54,7 @@ fn file_daemon(site: &Site, settings: &Builder, client: u8) -> Result<String> {
         own = own.path("Plugin Directory", folder)?;
     }
     let own = own.lines(lines(settings, Daemon::File(client)))?;
-    Ok([own.end(), peer(site)?, messages(&name)?].concat())
+    Ok([own.end(), peer(site)?, messages(settings, Daemon::File(client))?].concat())
 }
 
 /// The director as storage and file daemons see it.
@@ -62,10 +62,12 @@ fn peer(site: &Site) -> Result<String> {
     Ok(Resource::new("Director").text("Name", DIRECTOR)?.text("Password", &site.password)?.end())
 }
 
-/// Where storage and file daemons send what they have to say: all of it, to the job's log in the director.
-fn messages(name: &str) -> Result<String> {
-    let messages = Resource::new("Messages").text("Name", &format!("{name}-messages"))?;
-    Ok(messages.line(&format!("Director = {DIRECTOR} = all, !skipped, !restored"))?.end())
+/// What storage and file daemons send to the job's log in the director: all of it, unless the settings say otherwise.
+fn messages(settings: &Builder, daemon: Daemon) -> Result<String> {
+    let own = settings.messages.iter().rfind(|own| own.0 == daemon);
+    let types = own.map_or("all, !skipped, !restored", |own| own.1.as_str());
+    let messages = Resource::new("Messages").text("Name", &format!("{}-messages", daemon.name()))?;
+    Ok(messages.line(&format!("Director = {DIRECTOR} = {types}"))?.end())
 }
 
 /// The further directives that the settings have for `daemon`.

@@ -15,7 +15,7 @@ pub(super) fn text(site: &Site, settings: &Builder) -> Result<String> {
         own = own.path("Plugin Directory", folder)?;
     }
     let own = own.lines(lines(settings, Daemon::Storage))?;
-    let mut text = [own.end(), peer(site)?, messages(&name)?].concat();
+    let mut text = [own.end(), peer(site)?, messages(settings, Daemon::Storage)?].concat();
     for device in &settings.devices {
         text.push_str(&device_text(site, device)?);
     }

@@ -12,13 +12,16 @@ use crate::span;
 Storage mode: a volume that is truncated or recycled gives its streams up. One that was deleted, or whose file was
 removed, does not: its streams stay for ever. --volumes names the Archive Devices, all of them; streams whose volume
 is in none are orphans. Each must have a volume in it: an empty one is most likely not mounted. A file that cannot be
-read, or a volume whose header is damaged or cut, ends it. The other way round, streams that a volume has a receipt of
-and the store does not have are named, with exit code 3; restores of those jobs would end in error.
+read, or a volume whose header is damaged or cut, ends it. Whether all were named is not known without the catalog, so
+--apply then needs --force to remove streams whose volume is in no folder. The other way round, streams that a volume
+has a receipt of and the store does not have are named, with exit code 3; restores of those jobs would end in error.
 
 Bothsides mode: the client's jobs own their streams, and a job that the catalog has pruned cannot be restored any more.
 --jobs-older-than takes a span that is longer than every job and volume retention: streams stored before are orphans.
 
---catalog takes what the catalog knows, of all directors together. Streams of a volume that is in a folder and not in
+--catalog takes what the catalog knows, of all directors together. While it has a volume that is in none of the
+folders, no stream counts as one whose volume is gone: it may be that volume's. So the list leaves out the Media Types
+of devices that are not gdd's; Devices have them in bacula-sd.conf. Streams of a volume that is in a folder and not in
 the catalog are orphans; so are streams of bothsides mode that are more than a day older than every job that the
 catalog has of the same client, job and file set, if it has one under the names that the client knows: stock Bacula
 tells its plugins other ones, so --jobs-older-than is for those. Streams of a volume that the catalog knows stay, as
@@ -26,7 +29,8 @@ its blocks refer to them, also where their job was pruned: purge and truncate th
 --jobs-older-than where VirtualFull, Copy or Migration jobs carry references of bothsides mode from older jobs along:
 those need the older jobs' streams. The list, from SQLite and from PostgreSQL:
 
-  V=\"SELECT 'V',VolumeName FROM Media\"
+  O=\"'File','LTO-8'\"                      # Media Types of all other devices; '' where there are none
+  V=\"SELECT 'V',VolumeName FROM Media WHERE MediaType NOT IN ($O)\"
   J=\"SELECT 'J',JobId,Job.Name,Client.Name,FileSet,VolSessionId,VolSessionTime,START FROM Job
      LEFT JOIN Client USING (ClientId) LEFT JOIN FileSet USING (FileSetId)\"
   S=\"strftime('%s',StartTime)\"
@@ -39,8 +43,9 @@ more than half of all streams of the kind, unless --force says that this is righ
 
 Examples:
   gdd reconcile --volumes /srv/bacula                      what would go
-  gdd reconcile --volumes /srv/bacula --apply              and let it go; gdd vacuum frees the space
   gdd reconcile --volumes /srv/bacula --catalog list       what the catalog does not know either
+  gdd reconcile --volumes /srv/bacula --catalog list --apply
+                                                           and let it go; gdd vacuum frees the space
   gdd reconcile --jobs-older-than 400d --apply             bothsides mode, retention of a year
 
 Exit codes: 0 all is well, or removed as asked; 3 a volume refers to what the store does not have.")]
@@ -60,7 +65,7 @@ pub struct Reconcile {
     /// Remove the orphans
     #[arg(long)]
     pub apply: bool,
-    /// Also when they are more than half
+    /// Also when they are more than half; and without --catalog, also streams whose volume is in no folder
     #[arg(long, requires = "apply")]
     pub force: bool,
 }

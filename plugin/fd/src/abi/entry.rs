@@ -13,6 +13,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use gdd_plugin_abi::guard::guarded;
+use gdd_plugin_abi::host::JobState;
 use gdd_plugin_abi::message_types::MessageTypes;
 
 use crate::abi::host::{Host, Speaker};
@@ -68,7 +69,8 @@ pub unsafe extern "C" fn loadPlugin(
             return Err("bacula-fd gave no functions".to_owned());
         };
         let types = MessageTypes::find().map_err(|refused| refused.to_string())?;
-        HOST.get_or_init(|| Host { layout, types, get_value, job_message });
+        let state = JobState::find().map_err(|refused| refused.to_string())?;
+        HOST.get_or_init(|| Host { layout, types, state, get_value, job_message });
         let own = OWN.get_or_init(|| own_tables(layout));
         // SAFETY: both are places for a pointer.
         unsafe {
@@ -323,9 +325,11 @@ unsafe extern "C" fn create_file(bound: *mut Bound, file: *mut u8) -> Code {
             // Whatever happens below, core must not believe that it is to write the reference itself.
             set_status(file, creation::ERROR);
             let stat: libc::stat = field(file, packet::STAT);
+            // What a release has no name for, none of its volumes has.
+            let is_update = field::<c_int>(file, layout.restore_stream) == layout::ATTRIBUTE_UPDATE;
             let wanted = Wanted {
                 path: bytes(field(file, packet::NAME)),
-                is_regular: field::<c_int>(file, layout.restore_type) == layout::FT_REG,
+                has_data: field::<c_int>(file, layout.restore_type) == layout::FT_REG && !is_update,
                 modified: stat.st_mtime,
                 replace: u8::try_from(field::<c_int>(file, packet::REPLACE)).unwrap_or(b'a'),
             };

@@ -63,6 +63,9 @@ pub mod creation {
 
 /// FT_REG: a regular file with data.
 pub const FT_REG: c_int = 3;
+/// STREAM_UNIX_ATTRIBUTE_UPDATE of 13.0.0 and later: owner, mode and times of a file whose data an earlier job has. Its
+/// type is FT_REG all the same.
+pub const ATTRIBUTE_UPDATE: c_int = 37;
 /// Variables of getBaculaValue that are the same in all versions: an int or a char*.
 pub mod variable {
     /// The job's number, an int.
@@ -95,6 +98,8 @@ pub struct Layout {
     pub save_stat: usize,
     /// save_pkt.cmd.
     pub save_command: usize,
+    /// restore_pkt.stream.
+    pub restore_stream: usize,
     /// restore_pkt.type.
     pub restore_type: usize,
     /// Whether core mixes up two restores at once.
@@ -125,6 +130,7 @@ const V14: Layout = Layout {
     save_link: 16,
     save_stat: 24,
     save_command: 192,
+    restore_stream: 4,
     restore_type: 12,
     one_restore: true,
 };
@@ -138,6 +144,7 @@ const V22: Layout = Layout {
     save_link: 32,
     save_stat: 40,
     save_command: 208,
+    restore_stream: 8,
     restore_type: 16,
     one_restore: false,
 };

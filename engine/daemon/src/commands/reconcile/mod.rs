@@ -40,6 +40,10 @@ struct Reconciled {
     orphans: Vec<Orphan>,
     orphan_bytes: u64,
     removed: u64,
+    /// Volumes that the catalog has and no folder.
+    volumes_absent: Vec<String>,
+    /// Streams that may be theirs, and so are no orphans.
+    volume_streams_undecided: u64,
     #[serde(flatten)]
     referred: Referred,
 }
@@ -62,7 +66,7 @@ pub fn run(arguments: &args::Reconcile, common: &Common, dir: &Path, options: &O
     let catalog =
         arguments.catalog.as_deref().map(|path| read_fresh(path, arguments.keep_newer)).transpose()?;
     let mut found = Reconciled { volumes: volumes.len() as u64, ..Reconciled::default() };
-    found.look(&streams, &mut Judge::new(arguments, &volumes, catalog.as_ref(), now));
+    found.look(&streams, Judge::new(arguments, &volumes, catalog.as_ref(), now));
     found.referred = lacking::of(&volumes, &numbers(&streams), catalog.as_ref())?;
     if !found.referred.lacking.is_empty() {
         // A job may have ended, or a volume been truncated, since the streams were listed.
@@ -71,6 +75,7 @@ pub fn run(arguments: &args::Reconcile, common: &Common, dir: &Path, options: &O
         found.referred.lacking.retain(|lacking| again.lacking.contains(lacking));
     }
     if arguments.apply {
+        found.demand_whole(arguments)?;
         found.demand_sense(arguments.force)?;
         for at in 0..found.orphans.len() {
             remove(&found.orphans[at].name, common, dir, options)?;
@@ -115,7 +120,7 @@ fn remove(name: &str, common: &Common, dir: &Path, options: &Options) -> Result<
 }
 
 impl Reconciled {
-    fn look(&mut self, streams: &[Stream<'_>], judge: &mut Judge<'_>) {
+    fn look(&mut self, streams: &[Stream<'_>], mut judge: Judge<'_>) {
         for stream in streams {
             self.volume_streams += u64::from(stream.name.starts_with("sd/"));
             self.job_streams += u64::from(stream.name.starts_with("net/"));
@@ -125,6 +130,25 @@ impl Reconciled {
             }
         }
         self.orphan_bytes = self.orphans.iter().map(|orphan| orphan.bytes).sum();
+        (self.volumes_absent, self.volume_streams_undecided) = judge.undecided();
+    }
+
+    /// Nothing goes because its volume is in no folder unless the folders are known to be all: by the catalog, or by
+    /// somebody who says so.
+    fn demand_whole(&self, arguments: &args::Reconcile) -> Result<()> {
+        if self.volume_streams_undecided > 0 {
+            let why = format!("{}; nothing was removed", undecided(self));
+            return Err(Failure::Usage(why));
+        }
+        let gone = self.orphans.iter().filter(|orphan| orphan.why == judge::GONE).count();
+        if gone > 0 && arguments.catalog.is_none() && !arguments.force {
+            let why = format!(
+                "{gone} streams would go because their volume is in no folder that was named: give --catalog LIST, \
+                 which shows whether a folder is missing, or --force if none is; nothing was removed"
+            );
+            return Err(Failure::Usage(why));
+        }
+        Ok(())
     }
 
     /// More than half is more likely a mistake than what was meant.
@@ -141,6 +165,23 @@ impl Reconciled {
         }
         Ok(())
     }
+}
+
+/// Which volumes stand in the way of saying that a volume is gone, and what to do.
+fn undecided(found: &Reconciled) -> String {
+    const NAMED: usize = 5;
+    let absent = &found.volumes_absent;
+    let more = absent.len().saturating_sub(NAMED);
+    let mut names = absent[..absent.len() - more].join(", ");
+    if more > 0 {
+        let _ = write!(names, " and {} more", grouped(more as u64));
+    }
+    format!(
+        "{} streams are of no volume in the folders, and the catalog's list has volumes that are in none: {names}. \
+         Name their Archive Devices, too; `delete volume` in the console what is lost; leave out of the list the \
+         Media Types of devices that are not gdd's",
+        grouped(found.volume_streams_undecided)
+    )
 }
 
 fn text(found: &Reconciled, applied: bool) -> String {
@@ -171,6 +212,9 @@ fn text(found: &Reconciled, applied: bool) -> String {
         grouped(found.orphans.len() as u64),
         show(found.orphan_bytes)
     );
+    if found.volume_streams_undecided > 0 {
+        let _ = writeln!(text, "{}; they stay", undecided(found));
+    }
     let pruned = found.referred.volume_streams_pruned;
     if pruned > 0 {
         let _ = writeln!(
@@ -189,7 +233,10 @@ fn text(found: &Reconciled, applied: bool) -> String {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser;
+
     use super::*;
+    use crate::args::Cli;
 
     #[test]
     fn more_than_half_needs_force() {
@@ -204,5 +251,42 @@ mod tests {
         let two = found(&["sd/a/1", "sd/a/2"]);
         assert!(two.demand_sense(false).is_err() && two.demand_sense(true).is_ok());
         assert!(found(&["net/x/4"]).demand_sense(false).is_err(), "one of one");
+    }
+
+    /// The refusal of `--apply` with `words`, for a store with these orphans.
+    fn refused(words: &str, why: &'static str, absent: &[&str], undecided: u64) -> Option<String> {
+        let orphan = Orphan { name: "sd/a/1".to_owned(), bytes: 1, stored_unix: 0, why };
+        let found = Reconciled {
+            orphans: vec![orphan],
+            volumes_absent: absent.iter().map(|&name| name.to_owned()).collect(),
+            volume_streams_undecided: undecided,
+            ..Reconciled::default()
+        };
+        let words = format!("gdd reconcile --volumes /x --apply {words}");
+        let arguments = match Cli::try_parse_from(words.split_whitespace()).map(|cli| cli.command) {
+            Ok(args::Command::Reconcile(arguments)) => arguments,
+            other => unreachable!("{other:?}"),
+        };
+        found.demand_whole(&arguments).err().map(|refused| refused.to_string())
+    }
+
+    #[test]
+    fn that_a_volume_is_gone_needs_the_catalog_or_force() {
+        let why = refused("", judge::GONE, &[], 0).expect("the folders may not be all");
+        assert!(why.contains("--catalog") && why.contains("--force"), "{why}");
+        assert_eq!(refused("--force", judge::GONE, &[], 0), None);
+        assert_eq!(refused("--catalog list", judge::GONE, &[], 0), None);
+        assert_eq!(refused("", "its job is past its retention", &[], 0), None);
+    }
+
+    #[test]
+    fn a_volume_that_no_folder_has_stands_in_the_way() {
+        let absent = ["A", "B", "C", "D", "E", "F", "G"];
+        for words in ["--catalog list", "--catalog list --force"] {
+            let why = refused(words, "", &absent, 3).expect("a folder is missing");
+            assert!(why.contains("3 streams") && why.contains("A, B, C, D, E and 2 more"), "{why}");
+            assert!(why.contains("Archive Devices") && why.contains("nothing was removed"), "{why}");
+        }
+        assert_eq!(refused("--catalog list", "", &absent, 0), None, "no stream may be theirs");
     }
 }
