@@ -128,11 +128,11 @@ fn a_failure_that_nobody_hears(release: Release) {
         Next::Cut
     });
     // Nobody listens any more: the first file of a job meets it.
-    backup_fails(&site, &rig, &["GDD-FD-0101"]);
+    backup_fails(&site, &rig, &["GDD-FD-01"]);
     site.kill_and_serve();
     let (good, _) = site.full(&rig);
     site.daemon().kill();
-    restore_fails(&site, &rig, &good, &["GDD-FD-0101"]);
+    restore_fails(&site, &rig, &good, &["GDD-FD-01"]);
     site.serve();
     assert_restored(&rig, &[&good], &site.client.tree());
     site.stop_and_check();

@@ -29,7 +29,7 @@ its blocks refer to them, also where their job was pruned: purge and truncate th
 --jobs-older-than where VirtualFull, Copy or Migration jobs carry references of bothsides mode from older jobs along:
 those need the older jobs' streams. The list, from SQLite and from PostgreSQL:
 
-  O=\"'File','LTO-8'\"                      # Media Types of all other devices; '' where there are none
+  O=\"'File','LTO-8'\"             # Media Types of all other devices; '' if there are none
   V=\"SELECT 'V',VolumeName FROM Media WHERE MediaType NOT IN ($O)\"
   J=\"SELECT 'J',JobId,Job.Name,Client.Name,FileSet,VolSessionId,VolSessionTime,START FROM Job
      LEFT JOIN Client USING (ClientId) LEFT JOIN FileSet USING (FileSetId)\"
