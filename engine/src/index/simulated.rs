@@ -60,6 +60,17 @@ impl SimulatedIndex {
         Self::of(Arc::default(), seed, sync)
     }
 
+    /// One that holds `rows`, durably, before any commit.
+    #[must_use]
+    pub fn holding(seed: u64, rows: &Batch) -> Self {
+        let index = Self::new(seed);
+        let mut state = index.state();
+        Arc::make_mut(&mut state.visible).apply(rows);
+        state.durable = Arc::clone(&state.visible);
+        drop(state);
+        index
+    }
+
     fn of(tables: Arc<Tables>, seed: u64, sync: Sync) -> Self {
         let state = State {
             seed,

@@ -82,9 +82,8 @@ impl Rig {
         opening::create(io.as_mut(), &Paths::new(Path::new(ROOT)), StoreId([7; 16]), settings, 0)
             .map_err(|error| format!("create: {error}"))?;
         io.sync_dir(Path::new("/")).map_err(|error| error.to_string())?;
-        let index = SimulatedIndex::new(seed);
         let new = Batch { meta: vec![suspects::mark(false)], ..Batch::default() };
-        index.commit(new).map_err(|error| error.to_string())?;
+        let index = SimulatedIndex::holding(seed, &new);
         Ok(Self { disk, index: Arc::new(index), rewriting: Rewriting::OFF })
     }
 
