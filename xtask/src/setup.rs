@@ -13,8 +13,9 @@ struct Need {
     present: fn() -> bool,
 }
 
-const BUILD_NEEDS: [Need; 3] = [
+const BUILD_NEEDS: [Need; 4] = [
     Need { package: "g++", why: "compiles RocksDB", present: || has("c++") || has("g++") || has("clang++") },
+    Need { package: "make", why: "builds the memory allocator", present: || has("make") },
     Need { package: "libc6-dev", why: "C headers for RocksDB", present: has_c_headers },
     Need { package: "libclang-dev", why: "generates RocksDB's bindings", present: has_libclang },
 ];

@@ -28,6 +28,8 @@ use crate::json::number;
 use crate::random::Random;
 use crate::serving::Serving;
 
+/// The daemon is killed in the first of so many parts of a run; afterwards its memory is watched.
+pub const CALM_FROM: u64 = 7;
 /// Clients.
 const CLIENTS: usize = 4;
 /// Bytes of each one's data.
@@ -125,7 +127,7 @@ impl Soak {
             backups: BTreeMap::new(),
             cycle: 0,
             kills: 0,
-            calm_from: cycles / 3,
+            calm_from: cycles / CALM_FROM,
             compared: 0,
         }
     }
