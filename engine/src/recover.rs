@@ -214,8 +214,8 @@ impl Recovery<'_> {
         }
     }
 
-    /// A file without a row may be one that a rebuild could not read, or that somebody has put back. If it has a footer,
-    /// no crash has cut it: what is missing of that has rotted.
+    /// A file without a row may be one that a rebuild could not read, or that somebody has put back. If it has a
+    /// footer, no crash has cut it: what is missing of that has rotted.
     fn compare(&mut self, file: FileId, path: &Path, id: ContainerId, scanned: Scanned) -> Result<Scanned> {
         let end = self.io.size(file).map_err(Error::io("read the length of", path))?;
         let footer = match tail::read(self.io, (file, path), (self.store, id), end, &mut |_| {}) {
@@ -330,8 +330,8 @@ impl Recovery<'_> {
         Ok(())
     }
 
-    /// Entries for the records above the watermark whose chunk the index does not have, or looks for in a container that
-    /// is gone (an index whose log lost its end does, of what the vacuum moved); and whether there are others:
+    /// Entries for the records above the watermark whose chunk the index does not have, or looks for in a container
+    /// that is gone (an index whose log lost its end does, of what the vacuum moved); and whether there are others:
     /// chunks that were being stored again, because their container leaves or for the sake of restores. The directory
     /// lists those as well, so from here on none is believed without the index ([`crate::suspects`]).
     fn adopt(

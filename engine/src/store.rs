@@ -278,8 +278,8 @@ impl Store {
         }
         self.core.poison.check()?;
         opening::finish(&self.core)?;
-        // The index's log would be replayed up to the first bit that has changed meanwhile, and nobody would hear of the
-        // rest. All of it is durable, though: a disk that is full now makes no closing that failed.
+        // The index's log would be replayed up to the first bit that has changed meanwhile, and nobody would hear of
+        // the rest. All of it is durable, though: a disk that is full now makes no closing that failed.
         if let Err(error) = self.core.index.close() {
             tracing::warn!("the index is closed with its log: {error}");
         }

@@ -9,7 +9,7 @@ use std::fmt::Write;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use gdd_tests::soak::{Sample, Soak, plot, verdict};
+use gdd_tests::soak::{CALM_FROM, Sample, Soak, plot, verdict};
 use gdd_tests::workspace::scratch;
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -18,7 +18,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let target = arguments.next().map_or_else(|| "target/soak".into(), PathBuf::from);
     std::fs::create_dir_all(&target)?;
     let folder = scratch("soak");
-    let (mut soak, mut samples, started) = (Soak::new(folder.path(), 1, cycles), Vec::new(), Instant::now());
+    let (mut soak, mut samples, started) =
+        (Soak::new(folder.path(), 1, cycles / CALM_FROM), Vec::new(), Instant::now());
     let mut table = head();
     print!("{table}");
     for cycle in 1..=cycles {

@@ -279,8 +279,8 @@ impl Known {
         Ok(true)
     }
 
-    /// A container's directory cannot be had. If that is for a reason that says something about the data, nobody is told
-    /// from here on that what the container holds is known; who was told may find it damaged, and fsck names it.
+    /// A container's directory cannot be had. If that is for a reason that says something about the data, nobody is
+    /// told from here on that what the container holds is known; who was told may find it damaged, and fsck names it.
     fn unusable(&mut self, container: ContainerId, error: &Error) -> Result<()> {
         self.unloadable.insert(container);
         if !error.is_loss() || leaves(&self.leaving, container) {

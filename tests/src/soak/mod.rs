@@ -101,12 +101,12 @@ pub struct Soak {
 }
 
 impl Soak {
-    /// A new store in `folder`, for `cycles` cycles.
+    /// A new store in `folder`, whose daemon is killed at times in the first `wild` cycles.
     ///
     /// # Panics
     /// When it cannot be made.
     #[must_use]
-    pub fn new(folder: &Path, seed: u64, cycles: u64) -> Self {
+    pub fn new(folder: &Path, seed: u64, wild: u64) -> Self {
         let socket = folder.join("gdd.sock");
         let gdd = Gdd::at(&folder.join("store")).with_env("GDD_SOCKET", &socket.to_string_lossy());
         gdd.init_with(&["--container-size", "1m", "--chunk-size", CHUNKS]);
@@ -127,7 +127,7 @@ impl Soak {
             backups: BTreeMap::new(),
             cycle: 0,
             kills: 0,
-            calm_from: cycles / CALM_FROM,
+            calm_from: wild,
             compared: 0,
         }
     }

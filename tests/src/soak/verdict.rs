@@ -30,8 +30,8 @@ pub struct Verdict {
     pub why: String,
 }
 
-/// Judge `samples`, of a run in which the daemon was killed in the first seventh only: by the end of the first third its
-/// caches are full.
+/// Judge `samples`, of a run in which the daemon was killed in the first seventh only: by the end of the first third
+/// its caches are full.
 #[must_use]
 pub fn judge(samples: &[Sample]) -> Vec<Verdict> {
     let thirds = samples.len() / 3;
