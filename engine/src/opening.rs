@@ -65,8 +65,11 @@ impl Opening<'_> {
         let files = io.list(&directory).map_err(Error::io("list", &directory))?;
         let files = files.iter().filter_map(|entry| container_of(&entry.name)).map(|id| id.epoch());
         let rows = self.index.containers()?.into_iter().map(|(id, _)| id.epoch());
-        let recipes = self.index.recipes()?.into_iter().map(|row| row.recipe.epoch());
-        let last = files.chain(rows).chain(recipes).fold(noted, Epoch::max);
+        let recipes = self.index.recipes()?.into_iter().map(|row| row.recipe);
+        let listed = recipe::set::list(io, &self.paths.recipes())?;
+        let recipes = recipes.chain(listed.recipes.into_keys()).chain(listed.journals);
+        let ids = files.chain(rows).chain(recipes.map(|recipe| recipe.epoch()));
+        let last = ids.fold(noted, Epoch::max);
         if last > noted {
             let (path, said, found) = (self.paths.epoch(), noted.0, last.0);
             notes.push(format!(

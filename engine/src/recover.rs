@@ -26,7 +26,7 @@ use crate::container::writer::Writer;
 use crate::error::{Error, Result};
 use crate::format::{Place, StoreId};
 use crate::ids::{ChunkHash, ContainerId, Epoch};
-use crate::index::{Batch, CheckedRow, ChunkEntry, ContainerRow, ContainerState, Index, Status};
+use crate::index::{Batch, CheckedRow, ChunkEntry, ContainerRow, ContainerState, Index, MetaKey, Status};
 use crate::paths::{self, Paths, TEMPORARY_EXTENSION};
 use crate::planted::{self, Bug};
 use crate::progress::Gauge;
@@ -91,6 +91,10 @@ impl Recovery<'_> {
         let checked = self.index.checked()?.into_iter().filter(|(_, checked)| checked.bad > 0);
         let bad: BTreeMap<ContainerId, CheckedRow> = checked.collect();
         for (id, row) in &rows {
+            if row.state == ContainerState::Quarantined && row.record_count == 0 && files.contains_key(id) {
+                self.look_again(*id, &mut recovered)?;
+                continue;
+            }
             if matches!(row.state, ContainerState::Draining | ContainerState::Quarantined) {
                 recovered.leaving.push(*id);
             }
@@ -98,7 +102,9 @@ impl Recovery<'_> {
             let open = row.state == ContainerState::Open && whole;
             // What a scrub has found it has told of each chunk; who comes across damage knows less.
             let sealed = row.state == ContainerState::Sealed && whole;
-            let doubted = sealed && bad.get(id).is_some_and(|checked| checked.unix == 0);
+            let doubted = sealed
+                && bad.get(id).is_some_and(|checked| checked.unix == 0)
+                && !self.is_listed_again(*id, row)?;
             if doubted || (open && clean && bad.contains_key(id)) {
                 self.give_up(*id, row, &mut recovered)?;
             } else if open && clean {
@@ -193,6 +199,46 @@ impl Recovery<'_> {
         row: Option<&ContainerRow>,
         recovered: &mut Recovered,
     ) -> Result<()> {
+        self.settle_as(id, row, false, recovered)
+    }
+
+    /// One that could not be read when its row was made: a disk may give again what it did not.
+    fn look_again(&mut self, id: ContainerId, recovered: &mut Recovered) -> Result<()> {
+        // With what was noted of it. A crash here leaves a file without a row, which is looked at, too.
+        self.index.commit(Batch { removed_containers: vec![id], ..Batch::default() })?;
+        self.settle_as(id, None, true, recovered)
+    }
+
+    /// Whether a container that somebody could not read lists its records again, and nothing else is in doubt.
+    fn is_listed_again(&mut self, id: ContainerId, row: &ContainerRow) -> Result<bool> {
+        if self.index.meta(MetaKey::Unchecked)?.is_some_and(|mark| !mark.is_empty()) {
+            return Ok(false);
+        }
+        let path = self.paths.container(id);
+        let opened = self.io.open(&path, Open::Read).map_err(Error::io("open", &path));
+        let footer = opened.and_then(|file| {
+            let footer = tail::read(self.io, (file, &path), (self.store, id), row.durable_len, &mut |_| {});
+            self.io.close(file);
+            footer
+        });
+        match footer {
+            Ok(_) => {
+                let never = CheckedRow { unix: 0, bad: 0 };
+                self.index.commit(Batch { checked: vec![(id, never)], ..Batch::default() })?;
+                Ok(true)
+            }
+            Err(error) if error.is_loss() => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn settle_as(
+        &mut self,
+        id: ContainerId,
+        row: Option<&ContainerRow>,
+        was_unreadable: bool,
+        recovered: &mut Recovered,
+    ) -> Result<()> {
         let path = self.paths.container(id);
         let file = match self.io.open(&path, Open::Write).map_err(Error::io("open", &path)) {
             Err(error) if error.is_loss() => return self.damaged(id, 0, row, &error, recovered),
@@ -209,6 +255,10 @@ impl Recovery<'_> {
         self.io.close(file);
         match settled? {
             Outcome::Kept => Ok(()),
+            Outcome::Empty if was_unreadable => {
+                let what = Place::new(&path, 0).refuse("container", "a record", "none");
+                self.damaged(id, len.unwrap_or(0), row, &what, recovered)
+            }
             Outcome::Empty => self.free(id, row.is_some()),
             Outcome::Damaged(error) => self.damaged(id, len.unwrap_or(0), row, &error, recovered),
         }

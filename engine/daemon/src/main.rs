@@ -25,8 +25,9 @@ use clap::Parser;
 
 use args::Cli;
 
-/// For all of the process, RocksDB included. The C library keeps what a thread has once had: in a soak the daemon took 65
-/// MB in its heaps, of which 25 were in use (docs/decisions.md, 41). This one gives back what was not used for seconds.
+/// For all of the process, RocksDB included. The C library keeps what a thread has once had: in a soak the daemon took
+/// 65 MB in its heaps, of which 25 were in use (docs/decisions.md, 41). This one gives back what was not used for
+/// seconds.
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 

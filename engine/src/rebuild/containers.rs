@@ -94,19 +94,21 @@ impl Rebuild<'_> {
 
     fn take(&mut self, file: FileId, path: &Path, id: ContainerId, len: u64) -> Result<()> {
         let Some((mut row, entries)) = self.read(file, path, id, len)? else { return Ok(()) };
-        let marks = self.marks.as_ref();
-        if let Some(state) = marks.and_then(|marks| marks.leaving.get(&id)) {
+        if let Some(state) = self.marks.as_ref().and_then(|marks| marks.leaving.get(&id)) {
             // One that was not full is neither filled nor cut any more.
             row.durable_len = if row.state == ContainerState::Open { len } else { row.durable_len };
             row.state = *state;
         }
-        let checked = match self.unsure.contains(&id) {
-            true => Some((id, FOUND_BAD)),
-            false => marks.and_then(|marks| marks.checked.get(&id)).map(|checked| (id, *checked)),
-        };
         self.rebuilt.containers += 1;
         self.rebuilt.chunks += entries.len() as u64;
         let chunks = self.choose(id, (file, path), &entries)?;
+        // Now: the old index may just have ended, and what it says of the container with it.
+        let checked = match self.unsure.contains(&id) {
+            true => Some((id, FOUND_BAD)),
+            false => {
+                self.marks.as_ref().and_then(|marks| marks.checked.get(&id)).map(|checked| (id, *checked))
+            }
+        };
         let checked = checked.into_iter().collect();
         self.index.commit(Batch { chunks, containers: vec![(id, row)], checked, ..Batch::default() })
     }
@@ -134,11 +136,17 @@ impl Rebuild<'_> {
             Err(error) => return Err(error),
         };
         let capacity = header.as_ref().map_or(len, |header| header.capacity);
-        match self.by_footer(file, path, id, len, capacity) {
-            Ok(found) => Ok(Some(found)),
-            Err(error) if error.is_loss() => self.by_walk(file, path, id, (header.is_some(), len)),
-            Err(error) => Err(error),
+        // Where the old index says that it ends, if it is longer: reserved space may come back behind a footer after a
+        // crash, and recovery cuts it off.
+        let sealed_at = self.marks.as_ref().and_then(|marks| marks.lengths.get(&id)).copied();
+        for end in [Some(len), sealed_at.filter(|end| *end < len)].into_iter().flatten() {
+            match self.by_footer(file, path, id, end, capacity) {
+                Ok(found) => return Ok(Some(found)),
+                Err(error) if error.is_loss() => {}
+                Err(error) => return Err(error),
+            }
         }
+        self.by_walk(file, path, id, (header.is_some(), len))
     }
 
     fn by_footer(

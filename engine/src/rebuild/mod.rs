@@ -228,9 +228,11 @@ impl Rebuild<'_> {
             batch.meta.retain(|(key, _)| ![MetaKey::Unchecked, MetaKey::Scrubbed].contains(key));
             batch.meta.extend([(MetaKey::Unchecked, mark), (MetaKey::Scrubbed, never)]);
         }
-        if self.rebuilt.chunks_twice > 0 {
-            batch.meta.push(suspects::mark(true));
-        }
+        // Every list was read: that settles it, whatever the old index said.
+        let doubts = self.rebuilt.containers_unreadable + self.rebuilt.containers_unchecked;
+        let twice = self.rebuilt.chunks_twice + doubts > 0 || !batch.suspects.is_empty();
+        batch.meta.retain(|(key, _)| *key != MetaKey::Twice);
+        batch.meta.push(suspects::mark(twice));
         self.index.commit(batch)
     }
 

@@ -124,6 +124,12 @@ impl Journal {
     }
 }
 
+/// Both copies of the journal of `recipe`, if there is one.
+#[must_use]
+pub fn files(recipes: &Path, recipe: RecipeId) -> [PathBuf; 2] {
+    Side::BOTH.map(|side| file(side, recipes, recipe))
+}
+
 /// One copy of the journal of `recipe`.
 fn file(side: Side, recipes: &Path, recipe: RecipeId) -> PathBuf {
     side.directory(recipes).join(format!("{recipe}.{JOURNAL_EXTENSION}"))

@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::fsck::{Part, Report};
 use crate::index::Batch;
 use crate::recipe::pieces::{self, Piece};
-use crate::recipe::{Side, set};
+use crate::recipe::{Side, journal, set};
 
 /// Files that are none of the store's. Of more than a report lists, the next repair takes the rest.
 pub(super) fn foreign(core: &Core, found: &Report) -> Result<Vec<PathBuf>> {
@@ -45,7 +45,10 @@ pub(super) fn stream(core: &Core, name: &str) -> Result<Option<Aside>> {
     }
     let pieces = pieces::keep(core, io.as_mut(), name, row.recipe)?;
     let files = Side::BOTH.map(|side| side.file(&core.paths.recipes(), row.recipe));
-    let moved = files.iter().filter_map(|file| set_aside(core, io.as_mut(), file).transpose());
+    // Recovery would make a stream of its journal, whose chunks nothing keeps.
+    let journals = journal::files(&core.paths.recipes(), row.recipe);
+    let moved =
+        files.iter().chain(&journals).filter_map(|file| set_aside(core, io.as_mut(), file).transpose());
     let files = moved.collect::<Result<Vec<_>>>()?;
     core.index.commit(Batch { removed_recipes: vec![name.to_owned()], ..Batch::default() })?;
     let bytes = Some(row.logical_bytes).filter(|bytes| *bytes > 0);

@@ -6,9 +6,10 @@ use gdd_uring::buffer::IoBuf;
 use gdd_uring::io::{FileId, Open};
 
 use super::Vacuum;
-use crate::container::{free, tail};
+use crate::container::{free, salvage, tail};
 use crate::driver::Signal;
 use crate::error::{Error, Result};
+use crate::format::HEADER_SIZE;
 use crate::format::footer::DirectoryEntry;
 use crate::format::recipe_block::RecipeEntry;
 use crate::get;
@@ -34,11 +35,15 @@ impl Vacuum<'_> {
             Some(directory) => directory,
             None => {
                 self.broken.insert(id);
-                self.by_index(id)?
+                self.by_search(id)?
             }
         };
         let emptied = self.core.leaving.departure(id).and_then(|departure| departure.emptied);
         if emptied.is_none() {
+            // What is being stored again is not suspect any more, and not durable yet.
+            if self.core.suspects.twice() {
+                self.carrier().finish()?;
+            }
             let Here { placed, stray } = self.needed_here(id, &directory)?;
             self.move_out(&placed)?;
             self.rescue(id, &stray)?;
@@ -82,7 +87,27 @@ impl Vacuum<'_> {
         }
     }
 
-    /// What the index places in a container whose directory cannot be read, in the order of the file.
+    /// What is found record by record in a container whose directory cannot be read, and what the index places there.
+    fn by_search(&mut self, id: ContainerId) -> Result<Vec<DirectoryEntry>> {
+        let path = self.core.paths.container(id);
+        let opened = self.io.open(&path, Open::Read).map_err(Error::io("open", &path));
+        let found = opened.and_then(|file| {
+            let found = salvage::salvage(self.io.as_mut(), file, &path, id, HEADER_SIZE as u64);
+            self.io.close(file);
+            found
+        });
+        let mut listed = match found {
+            Ok(found) => found,
+            Err(error) if error.is_loss() => Vec::new(),
+            Err(error) => return Err(error),
+        };
+        listed.extend(self.by_index(id)?);
+        listed.sort_by_key(|entry| entry.offset);
+        listed.dedup_by_key(|entry| entry.offset);
+        Ok(listed)
+    }
+
+    /// What the index places in a container, in the order of the file.
     fn by_index(&mut self, id: ContainerId) -> Result<Vec<DirectoryEntry>> {
         let mut listed = Vec::new();
         self.core.index.for_each_chunk(&mut |hash, entry| {
@@ -126,7 +151,8 @@ impl Vacuum<'_> {
 
     /// Whether nobody would be told that a chunk is known because of `row`.
     fn is_doubtful(&self, hash: &ChunkHash, row: &ChunkEntry) -> bool {
-        self.core.suspects.has(hash) || self.core.damaged.contains(&row.container)
+        let (core, id) = (self.core, row.container);
+        core.suspects.has(hash) || core.damaged.contains(&id) || core.leaving.has(id)
     }
 
     /// Whether something is needed that is here, or may be, and nowhere else.
@@ -140,13 +166,13 @@ impl Vacuum<'_> {
         if !placed.is_empty() {
             return Ok(true);
         }
-        // What cannot be read is certainly needed or not: a mark may be wrong, and would keep the container for ever.
-        let unlisted = self.broken.contains(&id) && self.directory(id, row)?.is_none();
-        if stray.is_empty() && !unlisted {
-            return Ok(false);
+        // A mark may be wrong, and would keep what cannot be read for ever: here it is looked up exactly.
+        let stray = stray.into_iter().map(|entry| entry.hash).collect();
+        if self.is_named(&stray)? {
+            return Ok(true);
         }
-        let missing = self.missing()?;
-        Ok((unlisted && !missing.is_empty()) || stray.iter().any(|entry| missing.contains(&entry.hash)))
+        let unlisted = self.broken.contains(&id) && self.directory(id, row)?.is_none();
+        Ok(unlisted && self.misses_some()?)
     }
 
     /// Store these chunks anew, durably. Those that cannot be read stay where they are, and are suspect from now on.

@@ -32,7 +32,7 @@ use crate::core::{Alone, Core};
 use crate::driver::Patience;
 use crate::error::{Error, Result};
 use crate::get::Shelf;
-use crate::ids::{ChunkHash, ContainerId};
+use crate::ids::ContainerId;
 use crate::index::{Batch, ContainerRow, ContainerState, MetaKey};
 use crate::pace::{Pace, Rest};
 use crate::planted::{self, Bug};
@@ -90,8 +90,8 @@ struct Vacuum<'a> {
     report: VacuumReport,
     /// Containers in which something is damaged.
     broken: HashSet<ContainerId>,
-    /// Chunks that streams name and the index looks for nowhere, once that was asked.
-    missing: Option<HashSet<ChunkHash>>,
+    /// Whether streams name chunks that the index looks for nowhere, once that was asked.
+    misses: Option<bool>,
     /// Bytes of each container that streams need.
     live: BTreeMap<ContainerId, u64>,
     /// Bytes of containers to move in this run, as far as known.
@@ -123,7 +123,7 @@ pub fn run(core: &Core, options: &VacuumOptions, caller: Caller<'_>) -> Result<V
         needed,
         report,
         broken: HashSet::new(),
-        missing: None,
+        misses: None,
         live: BTreeMap::new(),
         to_move: 0,
     };

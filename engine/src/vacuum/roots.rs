@@ -64,21 +64,44 @@ impl Vacuum<'_> {
         Ok(())
     }
 
-    /// Chunks that streams name and the index looks for nowhere: exactly those, which takes a look-up of everything,
-    /// once in a run and only in a damaged store.
-    pub(super) fn missing(&mut self) -> Result<HashSet<ChunkHash>> {
-        if let Some(missing) = &self.missing {
-            return Ok(missing.clone());
+    /// Whether a stream names a chunk that the index looks for nowhere, which takes a look-up of everything; once in a
+    /// run, and only in a damaged store. What was missed and is stored meanwhile still counts.
+    pub(super) fn misses_some(&mut self) -> Result<bool> {
+        if let Some(misses) = self.misses {
+            return Ok(misses);
         }
-        let mut missing = HashSet::new();
+        let (core, mut found) = (self.core, Vec::new());
+        let misses = self.any_block(&mut |hashes| {
+            core.index.locate(hashes, &mut found)?;
+            Ok(found.iter().any(Option::is_none))
+        })?;
+        Ok(*self.misses.insert(misses))
+    }
+
+    /// Whether a stream names one of `chunks`; reads every recipe, if there are any.
+    pub(super) fn is_named(&mut self, chunks: &HashSet<ChunkHash>) -> Result<bool> {
+        if chunks.is_empty() {
+            return Ok(false);
+        }
+        self.any_block(&mut |hashes| Ok(hashes.iter().any(|hash| chunks.contains(hash))))
+    }
+
+    /// Whether `look` says so of a block of a stream's recipe.
+    fn any_block(&mut self, look: &mut dyn FnMut(&[ChunkHash]) -> Result<bool>) -> Result<bool> {
         for row in self.core.index.recipes()?.into_iter().filter(|row| row.state == RecipeState::Live) {
             self.pace.check()?;
-            match miss_in_stream(self.core, self.io.as_mut(), &row, &mut missing) {
+            let mut any = false;
+            let read = for_each_block(self.core, self.io.as_mut(), &row, &mut |hashes| {
+                any = any || look(hashes)?;
+                Ok(())
+            });
+            match read {
                 Err(error) if !self.is_gone(&row)? => return Err(unreadable(&row, &error)),
+                _ if any => return Ok(true),
                 _ => {}
             }
         }
-        Ok(self.missing.insert(missing).clone())
+        Ok(false)
     }
 
     /// Whether the stream was removed while it was read.
@@ -91,20 +114,6 @@ impl Vacuum<'_> {
 fn mark_stream(core: &Core, io: &mut dyn Io, row: &RecipeRow, chunks: &ChunkSet) -> Result<()> {
     for_each_block(core, io, row, &mut |hashes| {
         hashes.iter().for_each(|hash| chunks.insert(hash));
-        Ok(())
-    })
-}
-
-fn miss_in_stream(
-    core: &Core,
-    io: &mut dyn Io,
-    row: &RecipeRow,
-    missing: &mut HashSet<ChunkHash>,
-) -> Result<()> {
-    let mut found = Vec::new();
-    for_each_block(core, io, row, &mut |hashes| {
-        core.index.locate(hashes, &mut found)?;
-        missing.extend(hashes.iter().zip(&found).filter(|(_, row)| row.is_none()).map(|(hash, _)| *hash));
         Ok(())
     })
 }
