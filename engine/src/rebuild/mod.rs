@@ -215,8 +215,11 @@ impl Rebuild<'_> {
                 batch.suspects.extend(marks.suspects);
                 batch.meta = marks.meta;
                 if self.is_cut_off {
-                    let checked = self.index.checked()?.len() as u64;
-                    self.rebuilt.containers_unchecked = self.rebuilt.containers.saturating_sub(checked);
+                    let checked = self.index.checked()?.into_iter().map(|(id, _)| id);
+                    let checked: BTreeSet<ContainerId> = checked.collect();
+                    let rows = self.index.containers()?;
+                    let unchecked = rows.iter().filter(|(id, _)| !checked.contains(id));
+                    self.rebuilt.containers_unchecked = unchecked.count() as u64;
                 }
             }
             None => self.rebuilt.containers_unchecked = self.rebuilt.containers,
