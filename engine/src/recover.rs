@@ -21,8 +21,8 @@ use gdd_uring::io::{self, FileId, Io, Open};
 use crate::container::free;
 use crate::container::prepare::{Contents, Prepared};
 use crate::container::scan::{self, Scanned};
-use crate::container::tail;
 use crate::container::writer::Writer;
+use crate::container::{salvage, tail};
 use crate::error::{Error, Result};
 use crate::format::{Place, StoreId};
 use crate::ids::{ChunkHash, ContainerId, Epoch};
@@ -92,7 +92,8 @@ impl Recovery<'_> {
         let bad: BTreeMap<ContainerId, CheckedRow> = checked.collect();
         for (id, row) in &rows {
             if row.state == ContainerState::Quarantined && row.record_count == 0 && files.contains_key(id) {
-                self.look_again(*id, &mut recovered)?;
+                // A disk may give again what it did not.
+                self.settle_as(*id, None, true, &mut recovered)?;
                 continue;
             }
             if matches!(row.state, ContainerState::Draining | ContainerState::Quarantined) {
@@ -202,13 +203,6 @@ impl Recovery<'_> {
         self.settle_as(id, row, false, recovered)
     }
 
-    /// One that could not be read when its row was made: a disk may give again what it did not.
-    fn look_again(&mut self, id: ContainerId, recovered: &mut Recovered) -> Result<()> {
-        // With what was noted of it. A crash here leaves a file without a row, which is looked at, too.
-        self.index.commit(Batch { removed_containers: vec![id], ..Batch::default() })?;
-        self.settle_as(id, None, true, recovered)
-    }
-
     /// Whether a container that somebody could not read lists its records again, and nothing else is in doubt.
     fn is_listed_again(&mut self, id: ContainerId, row: &ContainerRow) -> Result<bool> {
         if self.index.meta(MetaKey::Unchecked)?.is_some_and(|mark| !mark.is_empty()) {
@@ -232,6 +226,7 @@ impl Recovery<'_> {
         }
     }
 
+    /// As [`Recovery::settle`]; of one that `was_unreadable` when its row was made, nothing is cut off or removed.
     fn settle_as(
         &mut self,
         id: ContainerId,
@@ -249,6 +244,10 @@ impl Recovery<'_> {
             .and_then(
                 |scanned| if row.is_none() { self.compare(file, &path, id, scanned) } else { Ok(scanned) },
             )
+            .and_then(|scanned| match was_unreadable {
+                true => self.demand_whole(file, &path, id, scanned),
+                false => Ok(scanned),
+            })
             .and_then(|scanned| self.settle_scanned(id, file, &path, row, scanned, recovered))
             .or_else(|error| if error.is_loss() { Ok(Outcome::Damaged(error)) } else { Err(error) });
         let len = self.io.size(file);
@@ -262,6 +261,19 @@ impl Recovery<'_> {
             Outcome::Empty => self.free(id, row.is_some()),
             Outcome::Damaged(error) => self.damaged(id, len.unwrap_or(0), row, &error, recovered),
         }
+    }
+
+    /// Of a container that could not be read: nothing lies behind what was read of it now.
+    fn demand_whole(
+        &mut self,
+        file: FileId,
+        path: &Path,
+        id: ContainerId,
+        scanned: Scanned,
+    ) -> Result<Scanned> {
+        let behind = salvage::salvage(self.io, file, path, id, scanned.end)?.len();
+        Place::new(path, scanned.end).require(behind == 0, "data", "a batch", format!("{behind} records"))?;
+        Ok(scanned)
     }
 
     /// A file without a row may be one that a rebuild could not read, or that somebody has put back. If it has a
@@ -299,8 +311,7 @@ impl Recovery<'_> {
                 ContainerRow { state, durable_len: len, ..ContainerRow::empty(len) }
             }
         };
-        // When it was read is not known here; never is soonest to be read again.
-        let checked = vec![(id, CheckedRow { unix: 0, bad: 1 })];
+        let checked = vec![(id, CheckedRow::MET_DAMAGE)];
         self.index.commit(Batch { containers: vec![(id, row)], checked, ..Batch::default() })?;
         recovered.leaving.push(id);
         Ok(())
@@ -316,6 +327,8 @@ impl Recovery<'_> {
         recovered: &mut Recovered,
     ) -> Result<Outcome> {
         let durable_len = row.map_or(0, |row| row.durable_len);
+        // One that could not be read has a row, and what was noted of it goes with that.
+        let removed_containers = if row.is_none() { vec![id] } else { Vec::new() };
         if scanned.end < durable_len {
             let expected = format!("good batches up to byte {durable_len}");
             let found = scanned.stop.map_or_else(|| "the end".to_owned(), |error| error.to_string());
@@ -335,6 +348,7 @@ impl Recovery<'_> {
         let meta = if twice { vec![suspects::mark(true)] } else { Vec::new() };
         self.index.commit(Batch {
             chunks: adopted,
+            removed_containers,
             containers: vec![(id, row)],
             meta,
             ..Batch::default()

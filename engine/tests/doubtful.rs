@@ -13,7 +13,7 @@ use gdd_engine::rebuild::{self, Rebuilt};
 use gdd_engine::scrub::ScrubReport;
 use gdd_engine::store::Store;
 use gdd_engine::vacuum::VacuumOptions;
-use place::{MIB, Place, chunks_of, get, noise, options, put, rot};
+use place::{MIB, Place, chunks_of, copy_folder, get, noise, options, put, rot};
 
 fn rebuild(place: &Place) -> Rebuilt {
     rebuild::rebuild_index(&place.dir, &options(), &mut |_| ()).unwrap()
@@ -38,13 +38,6 @@ fn files(folder: &Path) -> Vec<PathBuf> {
     let mut files: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.sort();
     files
-}
-
-fn copy_folder(from: &Path, to: &Path) {
-    fs::create_dir(to).unwrap();
-    for file in files(from) {
-        fs::copy(&file, to.join(file.file_name().unwrap())).unwrap();
-    }
 }
 
 /// Zeros from byte `from` on, as if it could not be read; returns what was there.
@@ -166,6 +159,34 @@ fn a_container_that_was_not_full_comes_back_too() {
     vacuum(&store, 0.0);
     assert!(get(&store, "one").unwrap() == one);
     place.check(store);
+}
+
+/// And if something in its middle has rotted by then, what lies behind is not cut off.
+#[test]
+fn what_lies_behind_rot_in_such_a_container_is_kept() {
+    let (place, parts) = (Place::new(), [1, 2, 3].map(|seed| noise(seed, 150_000)));
+    let store = place.open();
+    for (name, bytes) in ["before", "rotten", "behind"].into_iter().zip(&parts) {
+        put(&store, name, bytes);
+    }
+    let rotten = chunks_of(&store, "rotten");
+    store.close().unwrap();
+    let store = place.open();
+    rotten.iter().for_each(|(_, entry)| rot(&store, entry));
+    store.close().unwrap();
+    let hidden: Vec<_> = containers(&place).into_iter().map(|file| (hide(&file, 0), file)).collect();
+    fs::remove_dir_all(place.dir.join("index")).unwrap();
+    rebuild(&place);
+    for (bytes, file) in hidden {
+        fs::write(file, bytes).unwrap();
+    }
+    let store = place.open();
+    vacuum(&store, 0.0);
+    assert!(get(&store, "rotten").is_err());
+    for (name, bytes) in [("before", &parts[0]), ("behind", &parts[2])] {
+        assert!(get(&store, name).unwrap() == *bytes, "{name}");
+    }
+    store.close().unwrap();
 }
 
 /// A crash between a seal and its truncation leaves reserved space behind the list.

@@ -16,7 +16,7 @@ use gdd_engine::options::Access;
 use gdd_engine::scrub::ScrubOptions;
 use gdd_engine::store::Store;
 use gdd_engine::vacuum::{VacuumOptions, VacuumReport};
-use place::{MIB, Place, get, noise, options, put};
+use place::{MIB, Place, copy_folder, get, noise, options, put};
 
 fn vacuum(store: &Store) -> VacuumReport {
     store.vacuum(&VacuumOptions::default(), &mut |_| (), &mut |_| true).unwrap()
@@ -253,12 +253,4 @@ fn what_recovery_found_twice_is_not_known_by_the_copy_that_the_index_does_not_na
     vacuum(&store);
     assert!(get(&store, "again").unwrap() == base.concat());
     place.check(store);
-}
-
-fn copy_folder(from: &Path, to: &Path) {
-    fs::create_dir(to).unwrap();
-    for file in fs::read_dir(from).unwrap() {
-        let file = file.unwrap();
-        fs::copy(file.path(), to.join(file.file_name())).unwrap();
-    }
 }

@@ -35,8 +35,7 @@ impl Doubts {
         self.leaving.add(id, || self.visits.now());
         raised?;
         let draining = open.map(|row| (id, ContainerRow { state: ContainerState::Draining, ..row }));
-        // As if a scrub had found it; when it was read is not known here, and never is soonest to be read again.
-        let checked = vec![(id, CheckedRow { unix: 0, bad: 1 })];
+        let checked = vec![(id, CheckedRow::MET_DAMAGE)];
         self.index.commit(Batch { containers: draining.into_iter().collect(), checked, ..Batch::default() })
     }
 }

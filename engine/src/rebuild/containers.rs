@@ -19,9 +19,6 @@ use crate::index::{Batch, CheckedRow, ContainerRow, ContainerState, Index};
 use crate::paths;
 use crate::progress::Progress;
 
-/// What a scrub would say; when it was read is not known here, and never is soonest to be read again.
-const FOUND_BAD: CheckedRow = CheckedRow { unix: 0, bad: 1 };
-
 /// Chunks that are looked up and taken over at once.
 const TAKEN_OVER: usize = 1024;
 
@@ -57,7 +54,7 @@ impl Rebuild<'_> {
         let row = ContainerRow { state, durable_len: len, ..ContainerRow::empty(len) };
         self.index.commit(Batch {
             containers: vec![(id, row)],
-            checked: vec![(id, FOUND_BAD)],
+            checked: vec![(id, CheckedRow::MET_DAMAGE)],
             ..Batch::default()
         })
     }
@@ -104,7 +101,7 @@ impl Rebuild<'_> {
         let chunks = self.choose(id, (file, path), &entries)?;
         // Now: the old index may just have ended, and what it says of the container with it.
         let checked = match self.unsure.contains(&id) {
-            true => Some((id, FOUND_BAD)),
+            true => Some((id, CheckedRow::MET_DAMAGE)),
             false => {
                 self.marks.as_ref().and_then(|marks| marks.checked.get(&id)).map(|checked| (id, *checked))
             }

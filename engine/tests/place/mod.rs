@@ -1,9 +1,9 @@
 //! A store with small containers, and what tests do with it.
 #![allow(dead_code)] // Each test program uses its own part of this.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use gdd_engine::error::Error;
 use gdd_engine::format::superblock::Settings;
@@ -49,6 +49,15 @@ impl Place {
         store.close().unwrap();
         let report = fsck::check(&self.dir, 3, &options(), &mut |_| ()).unwrap();
         assert!(report.clean, "{report:?}");
+    }
+}
+
+/// The files of a folder.
+pub fn copy_folder(from: &Path, to: &Path) {
+    fs::create_dir(to).unwrap();
+    for file in fs::read_dir(from).unwrap() {
+        let file = file.unwrap();
+        fs::copy(file.path(), to.join(file.file_name())).unwrap();
     }
 }
 

@@ -31,6 +31,10 @@ pub struct CheckedRow {
 }
 
 impl CheckedRow {
+    /// What a scrub would say of a container in which somebody else has met damage. When it was read is not known
+    /// there; never is soonest to be read again.
+    pub const MET_DAMAGE: Self = Self { unix: 0, bad: 1 };
+
     /// Encode the row of `id`.
     #[must_use]
     pub fn encode(&self, id: ContainerId) -> [u8; SIZE] {
