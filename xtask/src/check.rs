@@ -61,7 +61,11 @@ pub fn test(arguments: &[String]) -> Result {
         "\nThe next steps compile RocksDB once: 10 to 15 minutes on two cores, none when it is already built."
     );
     lints(&mut gate, deny);
-    gate.step("build", || Run::cargo().words("build --release --workspace").run());
+    // What the tests run, built with them: cargo unites the features of all that it builds at once, so a build without
+    // the tests would be another one.
+    gate.step("build", || {
+        Run::cargo().words("build --release --workspace --lib --bins --tests --examples").run()
+    });
     gate.step("documents", || {
         Run::cargo().words("doc --release --workspace --no-deps").env("RUSTDOCFLAGS", "--deny warnings").run()
     });
@@ -105,7 +109,10 @@ fn cargo_deny() -> Result {
 /// Every test but the doc tests. nextest runs each in a process of its own and stops one that hangs.
 fn tests() -> Result {
     if has("cargo-nextest") {
-        return Run::cargo().words("nextest run --release --workspace --no-fail-fast").run();
+        // Half as many again as cores: much of what they do is wait, for the disk or for Bacula.
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let threads = format!("--test-threads {}", cores + cores / 2);
+        return Run::cargo().words("nextest run --release --workspace --no-fail-fast").words(&threads).run();
     }
     println!(
         "cargo-nextest is not installed; using cargo test, which does the same without a limit on hanging tests"

@@ -42,8 +42,8 @@ pub enum WireError {
     },
     /// The daemon closed the connection instead of an answer. It says nothing else to whom it does not know.
     #[error(
-        "the daemon closed the connection during the handshake: it does not have this key, or it takes no more \
-         connections"
+        "the daemon closed the connection during the handshake: it does not have this key, it takes no more \
+         connections, or it was stopped"
     )]
     Refused,
     /// A client came with a key that is not in the ring, or with an id of ours and another key, or was tampered with.
