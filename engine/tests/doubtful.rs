@@ -253,6 +253,29 @@ fn a_container_that_vanishes_under_an_open_store_makes_nothing_known() {
 }
 
 #[test]
+fn a_container_that_the_index_does_not_know_makes_nothing_known() {
+    let (place, one) = (Place::new(), noise(1, 3 * MIB));
+    let store = place.open();
+    put(&store, "one", &one);
+    put(&store, "filler", &noise(2, 4 * MIB));
+    store.close().unwrap();
+    let store = place.open();
+    let (_, entry) = chunks_of(&store, "one")[20];
+    let row = store.core().index.container(entry.container).unwrap().unwrap();
+    store
+        .core()
+        .index
+        .commit(Batch { removed_containers: vec![entry.container], ..Batch::default() })
+        .unwrap();
+    fs::remove_file(store.core().paths.container(entry.container)).unwrap();
+    let again = put(&store, "again", &one);
+    assert!(again > row.durable_len / 2, "stored again: {again} of {}", row.durable_len);
+    assert!(get(&store, "again").unwrap() == one);
+    assert!(get(&store, "one").unwrap() == one, "and found by what needed it before");
+    place.check(store);
+}
+
+#[test]
 fn a_clock_that_ran_ahead_does_not_keep_a_scrub_from_reading() {
     let place = Place::new();
     let store = place.open();
@@ -335,4 +358,38 @@ fn damage_that_a_scrub_finds_meanwhile_keeps_the_file() {
     assert_eq!(files(&place.dir.join("quarantine")).len(), 1, "nothing is written over it");
     store.close().unwrap();
     assert!(fsck::check(&place.dir, 3, &options(), &mut |_| ()).unwrap().clean);
+}
+
+/// Lost with its index or without: a scrub or its report names the streams, and what is stored again heals them.
+#[test]
+fn a_container_that_is_missing_is_no_secret_after_a_rebuild() {
+    for index_lost in [false, true] {
+        let (place, one) = (Place::new(), noise(1, 3 * MIB));
+        let store = place.open();
+        put(&store, "one", &one);
+        put(&store, "two", &noise(2, 3 * MIB));
+        let (hash, lost) = chunks_of(&store, "one")[20];
+        let file = store.core().paths.container(lost.container);
+        store.close().unwrap();
+        fs::remove_file(file).unwrap();
+        if index_lost {
+            fs::remove_dir_all(place.dir.join("index")).unwrap();
+        }
+        let rebuilt = rebuild(&place);
+        assert_eq!(rebuilt.containers_missing, u64::from(!index_lost), "{rebuilt:?}");
+        let store = place.open();
+        let report = scrub(&store);
+        assert_eq!(report.chunks_bad > 0, !index_lost, "{report:?}");
+        let blame = store.blame(&mut |_| ()).unwrap();
+        let hit = blame.streams.iter().find(|hit| hit.stream == "one").unwrap();
+        assert!(hit.chunks.iter().any(|chunk| chunk.chunk == hash.to_string()), "{hit:?}");
+        assert_eq!(hit.chunks[0].container.is_some(), !index_lost, "{hit:?}");
+        assert!(
+            put(&store, "again", &one) > 0 && put(&store, "and two", &noise(2, 3 * MIB)) < 3 * MIB as u64
+        );
+        assert!(get(&store, "one").unwrap() == one);
+        assert!(store.blame(&mut |_| ()).unwrap().streams.is_empty());
+        vacuum(&store, 0.0);
+        place.check(store);
+    }
 }

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::Value;
-use support::{Place, daemon::serve_with, random};
+use support::{Ended, Place, daemon::serve_with, random};
 
 fn place() -> Place {
     let place = Place::empty();
@@ -94,6 +94,22 @@ fn a_daemon_is_asked() {
     assert_eq!(number(&status["stats"], "chunks_suspect"), 1, "{status}");
     drop(daemon);
     assert_eq!(place.run(&["scrub", "--report"]).code, Some(3), "it outlives the daemon");
+}
+
+/// Whoever asked a daemon that is stopped meanwhile takes nothing for clean that was not read.
+#[test]
+fn a_daemon_that_stops_is_no_clean_scrub() {
+    let place = place();
+    let mut daemon = serve_with(&place, "workers = 2\n[scrub]\nevery = \"never\"\n");
+    place.put("one", &random(1, 6_000_000));
+    let asked = place.start(&["scrub", "--rate", "1m"]);
+    while place.ok(&["status", "--json"]).object()["services"]["scrub"]["running"].is_null() {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    daemon.stop();
+    let ended = Ended::of(asked.wait_with_output().unwrap());
+    assert!(ended.code == Some(1) && ended.text().contains("stopped early"), "{ended:?}");
+    assert!(!ended.text().contains("clean;"), "{ended:?}");
 }
 
 #[test]

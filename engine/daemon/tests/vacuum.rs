@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::Value;
-use support::{Place, daemon::serve_with, random};
+use support::{Ended, Place, daemon::serve_with, random};
 
 /// Two streams whose chunks lie in the same containers, one of them removed; the other's bytes.
 fn half_dead(place: &Place) -> Vec<u8> {
@@ -174,6 +174,15 @@ fn a_daemon_does_it_by_itself_and_stops_when_told() {
     let refused = place.run(&["vacuum"]);
     assert!(refused.code == Some(4) && refused.err.contains("at work"), "{refused:?}");
     daemon.stop();
+    // Who asked for one hears that it was not done.
+    let mut daemon = serve_with(&place, "workers = 2\n[vacuum]\nevery = \"never\"\n");
+    let asked = place.start(&["vacuum", "--rate", "1m"]);
+    while running()["running"]["stage"] != "move" {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    daemon.stop();
+    let ended = Ended::of(asked.wait_with_output().unwrap());
+    assert!(ended.code == Some(1) && ended.text().contains("the next run goes on"), "{ended:?}");
     compare(&place, &kept);
     assert_eq!(place.ok(&["fsck", "--json"]).object()["clean"], true);
 }

@@ -4,11 +4,12 @@
 //! A place that cannot be read is damage of that place, as wrong bytes are. Only what says nothing about the data (no
 //! descriptors, no memory, no rights) ends the rebuild.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use gdd_uring::io::{self, FileId, Open};
 
-use super::Rebuild;
+use super::{Marks, Rebuild};
 use crate::container::{salvage, scan, tail};
 use crate::error::{Error, Result};
 use crate::format::container::ContainerHeader;
@@ -27,9 +28,11 @@ impl Rebuild<'_> {
         let directory = self.paths.containers();
         let entries = self.io.list(&directory).map_err(Error::io("list", &directory))?;
         self.total = entries.iter().map(|entry| entry.size).sum();
+        let mut there = BTreeSet::new();
         // By id, so oldest first.
         for entry in entries {
             let Some(id) = paths::container_of(&entry.name) else { continue };
+            there.insert(id);
             match self.container(id, entry.size) {
                 Ok(()) => {}
                 Err(error) if error.is_loss() => {
@@ -43,6 +46,25 @@ impl Rebuild<'_> {
             (self.progress)(Progress { stage: "read", done, total });
         }
         self.rebuilt.containers_unreadable = self.unsure.len() as u64;
+        self.missing(&there)
+    }
+
+    /// Containers that the old index knows and that have no file: what it knows of them stays known, so that a scrub
+    /// says what is lost, and whom it concerns.
+    fn missing(&mut self, there: &BTreeSet<ContainerId>) -> Result<()> {
+        let filled = self.marks.iter().flat_map(Marks::filled);
+        let missing: Vec<_> = filled.filter(|(id, _)| !there.contains(id)).collect();
+        for (id, row) in missing {
+            let path = self.paths.container(id);
+            self.rebuilt.notes.push(format!(
+                "container {} is missing: `gdd scrub` says which streams need what it had, if any do",
+                path.display()
+            ));
+            self.rebuilt.containers_missing += 1;
+            self.unsure.insert(id);
+            let checked = vec![(id, CheckedRow::MET_DAMAGE)];
+            self.index.commit(Batch { containers: vec![(id, row)], checked, ..Batch::default() })?;
+        }
         Ok(())
     }
 
@@ -59,8 +81,8 @@ impl Rebuild<'_> {
         })
     }
 
-    /// Chunks that the old index looks for in containers that could not be read, or not all of them, and that are found
-    /// nowhere else.
+    /// Chunks that the old index looks for in containers that are missing or could not be read, or not all of them, and
+    /// that are found nowhere else.
     pub(super) fn take_over(&mut self, old: Option<&dyn Index>) -> Result<()> {
         let Some(old) = old.filter(|_| !self.unsure.is_empty()) else { return Ok(()) };
         let mut listed = Vec::new();
@@ -135,7 +157,7 @@ impl Rebuild<'_> {
         let capacity = header.as_ref().map_or(len, |header| header.capacity);
         // Where the old index says that it ends, if it is longer: reserved space may come back behind a footer after a
         // crash, and recovery cuts it off.
-        let sealed_at = self.marks.as_ref().and_then(|marks| marks.lengths.get(&id)).copied();
+        let sealed_at = self.marks.as_ref().and_then(|marks| marks.durable_len(id));
         for end in [Some(len), sealed_at.filter(|end| *end < len)].into_iter().flatten() {
             match self.by_footer(file, path, id, end, capacity) {
                 Ok(found) => return Ok(Some(found)),
@@ -197,7 +219,7 @@ impl Rebuild<'_> {
             }
         }
         let behind = salvage::salvage(self.io, file, path, id, row.durable_len)?;
-        let was_durable = self.marks.as_ref().and_then(|marks| marks.lengths.get(&id)).copied();
+        let was_durable = self.marks.as_ref().and_then(|marks| marks.durable_len(id));
         if stop.is_some() || !behind.is_empty() || was_durable.is_some_and(|end| end > row.durable_len) {
             self.rebuilt.containers_salvaged += 1;
             self.unsure.insert(id);

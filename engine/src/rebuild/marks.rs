@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use crate::error::Result;
 use crate::ids::{ChunkHash, ContainerId};
-use crate::index::{CheckedRow, ContainerState, Index, MetaKey};
+use crate::index::{CheckedRow, ContainerRow, ContainerState, Index, MetaKey};
 use crate::suspects;
 
 /// See the module.
@@ -20,8 +20,8 @@ pub struct Marks {
     pub checked: BTreeMap<ContainerId, CheckedRow>,
     /// Containers that are being emptied, or are quarantined.
     pub leaving: BTreeMap<ContainerId, ContainerState>,
-    /// How far each container was durable.
-    pub lengths: BTreeMap<ContainerId, u64>,
+    /// Every container that it had.
+    pub containers: BTreeMap<ContainerId, ContainerRow>,
     /// When upkeep was last done, and what was unchecked already.
     pub meta: Vec<(MetaKey, Vec<u8>)>,
 }
@@ -44,9 +44,25 @@ impl Marks {
             suspects: index.suspects()?,
             checked: index.checked()?.into_iter().collect(),
             leaving: leaving.filter(|(_, state)| states.contains(state)).collect(),
-            lengths: rows.iter().map(|(id, row)| (*id, row.durable_len)).collect(),
+            containers: rows.into_iter().collect(),
             meta,
         })
+    }
+
+    /// How far a container was durable.
+    #[must_use]
+    pub fn durable_len(&self, id: ContainerId) -> Option<u64> {
+        self.containers.get(&id).map(|row| row.durable_len)
+    }
+
+    /// Containers with something in them.
+    pub fn filled(&self) -> impl Iterator<Item = (ContainerId, ContainerRow)> {
+        let is_filled = |row: &ContainerRow| match row.state {
+            ContainerState::Free => false,
+            ContainerState::Quarantined => true, // What is in it may not be known.
+            _ => row.record_count > 0,
+        };
+        self.containers.iter().filter(move |(_, row)| is_filled(row)).map(|(id, row)| (*id, *row))
     }
 
     /// Whether chunks may have been stored twice.

@@ -30,13 +30,10 @@ use crate::index::{Batch, Index, MetaKey};
 use crate::options::{Access, Options};
 use crate::paths::{self, Paths};
 use crate::progress::Progress;
+use crate::superblocks::EPOCH_MARGIN;
 use crate::unchecked::Unchecked;
 use crate::{recipe, store, superblocks, suspects};
 use marks::Marks;
-
-/// An epoch file that is made anew says so much more than the youngest file there is: ids that were given out to files
-/// that are gone are not given out again.
-const EPOCH_MARGIN: u32 = 1000;
 
 /// What a rebuild did. Fields are only ever added.
 #[derive(Clone, Debug, Default, serde::Serialize)]
@@ -72,6 +69,8 @@ pub struct Rebuilt {
     /// Containers that could not be read, or not all of them: nobody is told that something in them is known, and the
     /// vacuum moves what is needed out of them, now or when the disk gives it.
     pub containers_unreadable: u64,
+    /// Containers that the old index had and the disk has not: what only they had is lost until it is stored again.
+    pub containers_missing: u64,
     /// What an operator should know: damage, what was left out, where the old index lies.
     pub notes: Vec<String>,
 }
@@ -198,7 +197,7 @@ struct Rebuild<'a> {
     old: Option<&'a dyn Index>,
     /// The old index could be asked of some containers only.
     is_cut_off: bool,
-    /// Containers that could not be read, or not all of them.
+    /// Containers that are missing or could not be read, or not all of them.
     unsure: BTreeSet<ContainerId>,
     progress: &'a mut dyn FnMut(Progress),
     total: u64,
@@ -232,7 +231,9 @@ impl Rebuild<'_> {
             batch.meta.extend([(MetaKey::Unchecked, mark), (MetaKey::Scrubbed, never)]);
         }
         // Every list was read: that settles it, whatever the old index said.
-        let doubts = self.rebuilt.containers_unreadable + self.rebuilt.containers_unchecked;
+        let doubts = self.rebuilt.containers_unreadable
+            + self.rebuilt.containers_missing
+            + self.rebuilt.containers_unchecked;
         let twice = self.rebuilt.chunks_twice + doubts > 0 || !batch.suspects.is_empty();
         batch.meta.retain(|(key, _)| *key != MetaKey::Twice);
         batch.meta.push(suspects::mark(twice));

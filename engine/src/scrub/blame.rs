@@ -1,5 +1,8 @@
 //! Whom damage concerns: the streams that need chunks which cannot be given back, where in them, and who may bring
 //! those chunks again.
+//!
+//! Those are the suspect ones, and those of which the index knows no place: when index and container were lost together
+//! nobody but a recipe says that there was such a chunk.
 
 use std::collections::{HashMap, HashSet};
 
@@ -10,7 +13,7 @@ use crate::error::Result;
 use crate::format::recipe::Owner;
 use crate::format::recipe_block::RecipeEntry;
 use crate::ids::{ChunkHash, ContainerId};
-use crate::index::{RecipeRow, RecipeState};
+use crate::index::{ChunkEntry, RecipeRow, RecipeState, Status};
 use crate::progress::Progress;
 use crate::recipe::RecipeReader;
 
@@ -88,6 +91,9 @@ pub struct Blame {
 struct Suspected {
     all: HashSet<ChunkHash>,
     places: HashMap<ChunkHash, (ContainerId, u32)>,
+    containers: HashSet<ContainerId>,
+    /// Scratch of [`Suspected::ask`].
+    found: Vec<Option<ChunkEntry>>,
 }
 
 impl Suspected {
@@ -100,16 +106,34 @@ impl Suspected {
             let rows = part.iter().zip(&found);
             places.extend(rows.filter_map(|(hash, row)| row.map(|row| (*hash, (row.container, row.offset)))));
         }
-        Ok(Self { all, places })
+        let containers = core.index.containers()?.into_iter().map(|(id, _)| id).collect();
+        Ok(Self { all, places, containers, found })
+    }
+
+    /// Find out which chunks of `entries` the index knows no place of.
+    fn ask(&mut self, core: &Core, entries: &[RecipeEntry]) -> Result<()> {
+        let hashes: Vec<ChunkHash> = entries.iter().map(|entry| entry.hash).collect();
+        for part in hashes.chunks(LOOKUP_SIZE) {
+            core.index.locate(part, &mut self.found)?;
+            for (hash, row) in part.iter().zip(&self.found) {
+                let is_there = row.is_some_and(|row| {
+                    row.status == Status::Live && self.containers.contains(&row.container)
+                });
+                if !is_there && self.all.insert(*hash) {
+                    self.places.extend(row.map(|row| (*hash, (row.container, row.offset))));
+                }
+            }
+        }
+        Ok(())
     }
 }
 
-/// Look through all recipes for the chunks that are suspect.
+/// Look through all recipes for the chunks that cannot be given back, as far as that is known.
 ///
 /// # Errors
 /// The index or the disk failed. A recipe that is damaged in both copies is no error, but a hit.
 pub fn blame(core: &Core, progress: &mut dyn FnMut(Progress)) -> Result<Blame> {
-    let suspects = Suspected::of(core)?;
+    let mut suspects = Suspected::of(core)?;
     let mut io = core.open_io()?;
     let mut rows = core.index.recipes()?;
     rows.retain(|row| row.state == RecipeState::Live);
@@ -132,7 +156,7 @@ pub fn blame(core: &Core, progress: &mut dyn FnMut(Progress)) -> Result<Blame> {
             chunks: Vec::new(),
             unreadable: None,
         };
-        match look(core, io.as_mut(), &row, &suspects, &mut needed, &mut hit) {
+        match look(core, io.as_mut(), &row, &mut suspects, &mut needed, &mut hit) {
             Ok(()) if hit.chunks_bad == 0 => {}
             Ok(()) => blame.streams.push(hit),
             Err(error) if error.is_loss() => {
@@ -151,7 +175,7 @@ fn look(
     core: &Core,
     io: &mut dyn Io,
     row: &RecipeRow,
-    suspects: &Suspected,
+    suspects: &mut Suspected,
     needed: &mut HashSet<ChunkHash>,
     hit: &mut Hit,
 ) -> Result<()> {
@@ -164,6 +188,9 @@ fn look(
             Ok(true) => {}
             Ok(false) => break Ok(()),
             Err(error) => break Err(error),
+        }
+        if let Err(error) = suspects.ask(core, &entries) {
+            break Err(error);
         }
         for entry in &entries {
             if suspects.all.contains(&entry.hash) {

@@ -250,7 +250,7 @@ impl Known {
     }
 
     /// Start to read the directory of a sealed container, unless it is here or on its way. Returns whether what the
-    /// container holds is to be relied on: not, if its file is gone.
+    /// container holds is to be relied on: not, if its file is gone or the index knows no such container.
     fn want_directory(&mut self, io: &mut dyn Io, container: ContainerId) -> Result<bool> {
         let on_its_way = self.loads.values().any(|load| load.container == container);
         if on_its_way
@@ -262,9 +262,13 @@ impl Known {
         }
         let end = match self.index.container(container)? {
             Some(row) if row.state == ContainerState::Sealed => row.durable_len,
-            _ => {
+            Some(_) => {
                 self.unloadable.insert(container);
                 return Ok(true);
+            }
+            None => {
+                self.suspects.raise()?; // It is stored beside what the file may hold.
+                return Ok(false);
             }
         };
         let path = self.paths.container(container);

@@ -22,13 +22,14 @@ use super::scrub;
 /// # Errors
 /// No store, another process, or the disk failed. What is damaged is no error here, but exit code 3.
 pub fn run(arguments: &args::RebuildIndex, dir: &Path, options: &Options) -> Result<Outcome> {
+    super::demand_owner(dir)?;
     let signals = Signals::note()?;
     let mut bar = Bar::bytes("rebuild", None);
     let rebuilt = rebuild::rebuild_index(dir, options, &mut |progress| bar.follow(progress))?;
     drop(bar);
     let (mut text, mut notes) = (text(&rebuilt), rebuilt.notes.clone());
     let mut damaged = !rebuilt.streams_unreadable.is_empty() || rebuilt.suspects + rebuilt.chunks_rotten > 0;
-    damaged |= rebuilt.containers_unreadable > 0;
+    damaged |= rebuilt.containers_unreadable + rebuilt.containers_missing > 0;
     let mut checked = None;
     if rebuilt.containers_unchecked > 0 && !arguments.scrub_later {
         let (report, more) = check(dir, options, &signals)?;
@@ -79,6 +80,13 @@ fn text(rebuilt: &Rebuilt) -> String {
         let _ = writeln!(
             text,
             "{count} containers could not be read, or not all of them: they are kept, see the notes"
+        );
+    }
+    if rebuilt.containers_missing > 0 {
+        let count = grouped(rebuilt.containers_missing);
+        let _ = writeln!(
+            text,
+            "{count} containers are missing: `gdd scrub` says which streams need what they had"
         );
     }
     if rebuilt.containers_unchecked > 0 {

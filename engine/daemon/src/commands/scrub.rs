@@ -12,7 +12,7 @@ use gdd_engine::store::Store;
 use serde_json::{Value, json};
 
 use crate::args;
-use crate::failure::{CODE_DAMAGE, Result};
+use crate::failure::{CODE_DAMAGE, CODE_FAILED, Result};
 use crate::output::Outcome;
 use crate::progress::Bar;
 use crate::signals::Signals;
@@ -60,7 +60,7 @@ pub fn with_blame(
     report: &ScrubReport,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Outcome> {
-    let none = report.chunks_suspect == 0;
+    let none = report.chunks_suspect == 0 && !report.is_damaged();
     let blame = if none { Blame::default() } else { store.blame(progress)? };
     outcome(Some(report), &blame)
 }
@@ -80,7 +80,12 @@ pub fn outcome(report: Option<&ScrubReport>, blame: &Blame) -> Result<Outcome> {
     let damaged =
         report.is_some_and(ScrubReport::is_damaged) || blame.chunks > 0 || !blame.streams.is_empty();
     let mut outcome = Outcome::new(&value, text(report, blame, damaged))?;
-    outcome.code = if damaged { CODE_DAMAGE } else { 0 };
+    outcome.code = match damaged {
+        true => CODE_DAMAGE,
+        // Nobody may take what was not read for clean.
+        false if report.is_some_and(|report| report.cancelled) => CODE_FAILED,
+        false => 0,
+    };
     Ok(outcome)
 }
 
@@ -91,6 +96,7 @@ pub fn line(report: &ScrubReport) -> String {
     let read = show(report.bytes_read);
     let mut line = format!("{containers} containers, {chunks} chunks checked, {read} read: ");
     let _ = match report.is_damaged() {
+        false if report.cancelled => write!(line, "clean so far"),
         false => write!(line, "clean"),
         true => write!(
             line,

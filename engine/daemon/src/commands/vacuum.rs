@@ -9,7 +9,7 @@ use gdd_engine::store::Store;
 use gdd_engine::vacuum::{VacuumOptions, VacuumReport};
 
 use crate::args;
-use crate::failure::{CODE_DAMAGE, Result};
+use crate::failure::{CODE_DAMAGE, CODE_FAILED, Result};
 use crate::output::Outcome;
 use crate::progress::Bar;
 use crate::signals::Signals;
@@ -48,7 +48,11 @@ fn here(store: &Store, options: &VacuumOptions, signals: &Signals) -> Result<Out
 /// The report cannot be written.
 pub fn outcome(report: &VacuumReport) -> Result<Outcome> {
     let mut outcome = Outcome::new(report, text(report))?;
-    outcome.code = if report.quarantined.is_empty() { 0 } else { CODE_DAMAGE };
+    outcome.code = match report.quarantined.is_empty() {
+        false => CODE_DAMAGE,
+        true if report.cancelled => CODE_FAILED,
+        true => 0,
+    };
     Ok(outcome)
 }
 
