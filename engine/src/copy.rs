@@ -24,10 +24,10 @@ use crate::ingest::front::StreamChunk;
 use crate::ingest::named::NamedPut;
 use crate::recall::Recall;
 use crate::recall::entries::Listed;
-use crate::recipe::renew::{Source, renew};
+use crate::recipe::renew::{Source, agrees, renew};
 use crate::recipe::{RecipeReader, rest, set};
 use crate::store::Store;
-use crate::superblocks;
+use crate::superblocks::{self, EPOCH_MARGIN};
 use crate::visits::Purpose;
 
 /// Chunks that are asked about at once.
@@ -69,8 +69,9 @@ impl<'a> Copier<'a> {
     /// From one open store to another; `to` is open for writing. With `check`, streams that are there already are
     /// looked at chunk by chunk, and what `to` has lost of them is given to it again.
     ///
-    /// The next opening of `to` has an epoch above all that `from` has had: numbers that `from` has given to streams,
-    /// which are in the names of copied ones, are never given again.
+    /// The next opening of `to` has an epoch above all that `from` has had, and will have had before the next copy:
+    /// numbers that `from` gives to streams are never given again, also when `to` takes its place after jobs that were
+    /// not copied any more.
     ///
     /// # Errors
     /// The disk refused.
@@ -162,10 +163,18 @@ impl<'a> Copier<'a> {
         if still.is_none_or(|still| still.recipe != there.recipe || still.state != RecipeState::Live) {
             return Ok(false);
         }
-        let recipes = from.paths.recipes();
-        let mut reader = RecipeReader::open(self.io.as_mut(), &recipes, row.recipe, from.store)?;
-        let source = Source { io: self.io.as_mut(), reader: &mut reader };
         let recipes = to.paths.recipes();
+        let mut reader = RecipeReader::open(self.io.as_mut(), &from.paths.recipes(), row.recipe, from.store)?;
+        let source = Source { io: self.io.as_mut(), reader: &mut reader };
+        let agreed = agrees(self.there.as_mut(), &recipes, to.store, there, source);
+        reader.close(self.io.as_mut());
+        if !agreed? {
+            let why = "what is left of the other store's stream of this name is of another content; `gdd fsck --repair \
+                       --apply` there sets it aside, then copy again";
+            return Err(Error::Invalid(format!("{:?}: {why}", row.name)));
+        }
+        let mut reader = RecipeReader::open(self.io.as_mut(), &from.paths.recipes(), row.recipe, from.store)?;
+        let source = Source { io: self.io.as_mut(), reader: &mut reader };
         let renewed = renew(self.there.as_mut(), &recipes, to.store, there, source, &to.poison);
         reader.close(self.io.as_mut());
         to.index.commit(Batch { recipes: vec![renewed?], ..Batch::default() })?;
@@ -278,10 +287,12 @@ fn drain(put: &mut NamedPut) -> Result<()> {
     }
 }
 
-/// Let the next opening of the store have an epoch above `epoch`.
+/// Let the next opening of the store have an epoch far above `epoch`.
 fn raise_epoch(core: &Core, epoch: Epoch) -> Result<()> {
     let mut io = core.open_io()?;
-    if superblocks::read_epoch(io.as_mut(), &core.paths, core.store)? < epoch {
+    let has = superblocks::read_epoch(io.as_mut(), &core.paths, core.store)?;
+    if has.0 < epoch.0.saturating_add(EPOCH_MARGIN / 2) {
+        let epoch = Epoch(epoch.0.saturating_add(EPOCH_MARGIN));
         core.poison.check()?;
         superblocks::write_epoch(io.as_mut(), &core.paths, core.store, epoch)?;
         core.epoch_raised.fetch_max(epoch.0, Ordering::AcqRel);

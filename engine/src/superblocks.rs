@@ -11,6 +11,10 @@ use crate::format::{HEADER_SIZE, Place, StoreId, epoch};
 use crate::ids::Epoch;
 use crate::paths::{Paths, TEMPORARY_EXTENSION};
 
+/// An epoch that is not the next one is so much above the last that is known: ids that were given out and are not known
+/// here are not given out again.
+pub const EPOCH_MARGIN: u32 = 1000;
+
 /// Read the superblock from whichever copy is good; also says what is wrong with the other.
 ///
 /// # Errors

@@ -168,6 +168,10 @@ fn numbers_of_the_other_store_are_never_given_again() {
     let target = to.open();
     copy(&source, &target, false, "one").unwrap();
     target.close().unwrap();
+    // Meanwhile the other one goes on, and nobody copies what it gives out now.
+    source.close().unwrap();
+    let source = from.open();
+    let given = given.max(source.core().next_recipe());
     let target = to.open();
     assert!(target.core().next_recipe() > given, "{:?}", target.core().epoch);
     assert_eq!(target.notes(), Vec::<String>::new(), "it was closed cleanly");
@@ -302,7 +306,38 @@ fn a_stream_whose_recipe_is_lost_there_is_copied_again() {
     to.check(target);
 }
 
-/// After the index there was lost too, the stream has a row that says nothing of its content.
+/// The store with an index made anew after the recipe of `name` had lost its end: a row says nothing of its content.
+fn only_listed(place: &Place, store: Store, name: &str) -> Store {
+    let recipe = row(&store, name).recipe;
+    store.close().unwrap();
+    for side in ["a", "b"] {
+        let path = place.dir.join("recipes").join(side).join(format!("{recipe}.gdr"));
+        let end = fs::metadata(&path).unwrap().len();
+        File::options().write(true).open(&path).unwrap().set_len(end - 4096).unwrap();
+    }
+    gdd_engine::rebuild::rebuild_index(&place.dir, &options(), &mut |_| ()).unwrap();
+    let store = place.open();
+    assert_eq!(row(&store, name).logical_bytes, 0);
+    store
+}
+
+/// What is left of it is of another stream than the one that has its name in the other store.
+#[test]
+fn a_stream_that_is_only_listed_there_is_not_taken_for_another() {
+    let (from, to) = (Place::new(), Place::new());
+    let (source, target) = (from.open(), to.open());
+    put(&source, "one", &noise(1, 4 * MIB));
+    put(&target, "one", &noise(2, 4 * MIB));
+    let recipe = row(&target, "one").recipe;
+    let target = only_listed(&to, target, "one");
+    let path = to.dir.join(format!("recipes/a/{recipe}.gdr"));
+    let before = fs::read(&path).unwrap();
+    let error = copy(&source, &target, false, "one").unwrap_err().to_string();
+    assert!(error.contains("of another content"), "{error}");
+    assert!(fs::read(&path).unwrap() == before, "what was left is still there");
+    target.close().unwrap();
+}
+
 #[test]
 fn a_stream_that_is_only_listed_there_is_copied_again() {
     let (from, to) = (Place::new(), Place::new());
@@ -310,16 +345,7 @@ fn a_stream_that_is_only_listed_there_is_copied_again() {
     let bytes = noise(1, 4 * MIB);
     put(&source, "one", &bytes);
     copy(&source, &target, false, "one").unwrap();
-    let recipe = row(&target, "one").recipe;
-    target.close().unwrap();
-    for side in ["a", "b"] {
-        let path = to.dir.join("recipes").join(side).join(format!("{recipe}.gdr"));
-        let end = fs::metadata(&path).unwrap().len();
-        File::options().write(true).open(&path).unwrap().set_len(end - 4096).unwrap();
-    }
-    gdd_engine::rebuild::rebuild_index(&to.dir, &options(), &mut |_| ()).unwrap();
-    let target = to.open();
-    assert_eq!(row(&target, "one").logical_bytes, 0);
+    let target = only_listed(&to, target, "one");
     assert!(copy(&source, &target, false, "one").unwrap().renewed);
     assert!(get(&target, "one").unwrap() == bytes);
     to.check(target);

@@ -179,6 +179,8 @@ fn a_set_goes_away_and_comes_back() {
     put(&from, "etc", 1, 3_000_000);
     put(&from, "home", 2, 2_000_000);
     from.expect(1, &["export", &one, &set, "none"]).demand_said(&["no stream named \"none\""]);
+    let nobody = ["export", &one, &set, "--prefix", "nobody"];
+    from.expect(2, &nobody).demand_said(&["no stream's name begins so"]);
     let made = from.json(&["export", &one, &set, "etc"]);
     let seal = text(&made, "set.seal").to_owned();
     assert_eq!((number(&made, "copied"), seal.len()), (1, 64));

@@ -9,7 +9,7 @@
 //! # Invariants
 //! - A line of another shape ends it: of a list that was cut or made otherwise, all that is missing would be orphans.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::Read;
 use std::path::Path;
@@ -30,7 +30,8 @@ struct Job {
 /// See the module.
 #[derive(Debug, Default)]
 pub struct Catalog {
-    volumes: BTreeSet<String>,
+    /// How many of each name: of several directors' catalogs, each may have one.
+    volumes: BTreeMap<String, usize>,
     jobs: Vec<Job>,
 }
 
@@ -65,7 +66,9 @@ impl Catalog {
         for (number, line) in text.lines().enumerate().filter(|(_, line)| !line.is_empty()) {
             let fields: Vec<&str> = line.split('|').collect();
             match fields.as_slice() {
-                ["V", name] if !name.is_empty() => drop(catalog.volumes.insert((*name).to_owned())),
+                ["V", name] if !name.is_empty() => {
+                    *catalog.volumes.entry((*name).to_owned()).or_default() += 1
+                }
                 ["J", _, job, client, file_set, id, time, start] => {
                     let job = parsed_job([job, client, file_set], [id, time, start]);
                     catalog.jobs.push(job.ok_or_else(|| unexpected(number, line))?);
@@ -82,12 +85,17 @@ impl Catalog {
     /// Whether it has a volume of this name.
     #[must_use]
     pub fn has_volume(&self, name: &str) -> bool {
-        self.volumes.contains(name)
+        self.volumes.contains_key(name)
     }
 
-    /// Volumes that are none of `found`, by name.
-    pub fn volumes_beside(&self, found: &BTreeSet<String>) -> Vec<String> {
-        self.volumes.difference(found).cloned().collect()
+    /// Names of which it has more volumes than `found` says were found.
+    pub fn volumes_beside(&self, found: &BTreeMap<String, usize>) -> Vec<String> {
+        let is_beside = |name: &str, count: usize| found.get(name).is_none_or(|found| *found < count);
+        self.volumes
+            .iter()
+            .filter(|(name, count)| is_beside(name, **count))
+            .map(|(name, _)| name.clone())
+            .collect()
     }
 
     /// Whether it has the job of this `VolSessionId` and `VolSessionTime`.
@@ -132,8 +140,11 @@ mod tests {
     fn a_list_is_read() {
         let catalog = Catalog::parse(GOOD).unwrap();
         assert!(catalog.has_volume("Daily-2") && !catalog.has_volume("Daily-3"));
-        let found = ["Daily-1", "Other"].map(str::to_owned).into();
+        let found = ["Daily-1", "Other"].map(|name| (name.to_owned(), 1)).into();
         assert_eq!(catalog.volumes_beside(&found), ["Daily-2"]);
+        let both = Catalog::parse(&format!("{GOOD}V|Daily-1\nV|Daily-2\n")).unwrap();
+        let found = [("Daily-1", 1), ("Daily-2", 2)].map(|(name, count)| (name.to_owned(), count)).into();
+        assert_eq!(both.volumes_beside(&found), ["Daily-1"], "two directors may have one each");
         assert!(catalog.has_session((4, 1_700_000_000)) && !catalog.has_session((5, 1_700_000_000)));
         let mark = lineage_mark("net/default/client/tree/files");
         assert_eq!(catalog.oldest_of("default"), BTreeMap::from([(mark, 1_700_000_100)]));

@@ -10,6 +10,7 @@ use crate::format::recipe::RecipeHeader;
 use crate::index::RecipeRow;
 use crate::poison::Poison;
 
+use super::rest::Rest;
 use super::{RecipeReader, RecipeTotals, RecipeWriter, Side, set};
 
 /// Where the stream is whole.
@@ -18,6 +19,41 @@ pub struct Source<'a> {
     pub io: &'a mut dyn Io,
     /// Its recipe, of which nothing is read yet.
     pub reader: &'a mut RecipeReader,
+}
+
+/// Whether every block that is left of the recipe of `row` says what the source's says there.
+///
+/// # Errors
+/// Either disk failed, or the source's recipe is not whole.
+pub fn agrees(
+    io: &mut dyn Io,
+    recipes: &Path,
+    store: StoreId,
+    row: &RecipeRow,
+    source: Source<'_>,
+) -> Result<bool> {
+    let mut rest = Rest::open(io, recipes, row.recipe, store)?;
+    let agreed = compare(io, &mut rest, source);
+    rest.close(io);
+    agreed
+}
+
+fn compare(io: &mut dyn Io, rest: &mut Rest, source: Source<'_>) -> Result<bool> {
+    let Source { io: from, reader } = source;
+    let (mut theirs, mut left, mut blocks) = (Vec::new(), Vec::new(), 0);
+    while reader.next_lines(from, &mut theirs)? {
+        if rest.block(io, blocks, &mut left)? && left != theirs {
+            return Ok(false);
+        }
+        theirs.clear();
+        blocks += 1;
+    }
+    for beyond in blocks..rest.block_count {
+        if rest.block(io, beyond, &mut left)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// Write both copies of the recipe of `row`, of `store`, below the directory `recipes`. Its chunks are durable there.

@@ -82,13 +82,13 @@ pub fn run(arguments: &args::Copy, common: &args::Common) -> Result<Outcome> {
     let signals = Signals::note()?;
     let options = half(&common.options());
     super::reading(from, &options, |from| {
-        let rows = wanted(from, which)?;
+        let asked = wanted(from, which)?;
         if !arguments.scrub {
-            return into(from, to, &rows, check, &options, &mut watching(&signals), signal_code(&signals));
+            return into(from, to, &asked, check, &options, &mut watching(&signals), signal_code(&signals));
         }
         let (copied, notes) = super::writing(to, &options, |to| {
             let scrub = Some(scrub_there(to, &signals)?);
-            let copied = between(from, to, &rows, true, &mut watching(&signals))?;
+            let copied = between(from, to, &asked, true, &mut watching(&signals))?;
             Ok(Copied { scrub, ..copied })
         })?;
         Ok(copied.outcome(signal_code(&signals)())?.with_notes(notes))
@@ -122,20 +122,20 @@ pub(super) fn served(
     client.ask(Request::Copy(order)).map(Some)
 }
 
-/// Copy the streams of `rows` to the store in `to`.
+/// Copy the streams of `asked` to the store in `to`.
 ///
 /// # Errors
 /// It cannot be opened, or failed.
 pub(crate) fn into(
     from: &Store,
     to: &Path,
-    rows: &[RecipeRow],
+    asked: &Asked,
     check: bool,
     options: &Options,
     watch: &mut Watch<'_>,
     on_stop: impl FnOnce() -> Option<u8>,
 ) -> Result<Outcome> {
-    let (copied, notes) = super::writing(to, options, |to| between(from, to, rows, check, watch))?;
+    let (copied, notes) = super::writing(to, options, |to| between(from, to, asked, check, watch))?;
     Ok(copied.outcome(on_stop())?.with_notes(notes))
 }
 
@@ -168,27 +168,39 @@ pub(super) fn demand_two(from: &Path, to: &Path) -> Result<()> {
     }
 }
 
+/// Streams that somebody asked for.
+pub(crate) struct Asked {
+    pub(crate) rows: Vec<RecipeRow>,
+    /// Those of them that were named: one that is removed before its turn comes is missed.
+    named: Vec<String>,
+}
+
 /// The streams of `from` that `which` names.
 ///
 /// # Errors
-/// A name is unknown, or the store cannot be read.
-pub(crate) fn wanted(from: &Store, which: &Which) -> Result<Vec<RecipeRow>> {
+/// A name is unknown, no stream's name begins as was said, or the store cannot be read.
+pub(crate) fn wanted(from: &Store, which: &Which) -> Result<Asked> {
     let mut rows = from.list()?;
     if let Some(name) = which.names.iter().find(|name| !rows.iter().any(|row| row.name == **name)) {
         return Err(Error::NoSuchStream(name.clone()).into());
     }
+    let has_none = |prefix: &&String| !rows.iter().any(|row| row.name.starts_with(prefix.as_str()));
+    if let Some(prefix) = which.prefix.iter().find(has_none) {
+        let why = format!("--prefix {prefix}: no stream's name begins so; `gdd ls` lists them");
+        return Err(Failure::Usage(why));
+    }
     rows.retain(|row| which.has(&row.name));
-    Ok(rows)
+    Ok(Asked { rows, named: which.names.clone() })
 }
 
-/// Copy the streams of `rows` from `from` to `to`.
+/// Copy the streams of `asked` from `from` to `to`.
 ///
 /// # Errors
 /// `to` failed. A stream that cannot be copied is in the result.
 pub(crate) fn between(
     from: &Store,
     to: &Store,
-    rows: &[RecipeRow],
+    Asked { rows, named }: &Asked,
     check: bool,
     watch: &mut Watch<'_>,
 ) -> Result<Copied> {
@@ -214,6 +226,10 @@ pub(crate) fn between(
             }
             Err(_) if from.core().index.recipe(&row.name)?.is_none_or(|now| now.recipe != row.recipe) => {
                 copied.gone += 1;
+                if named.contains(&row.name) {
+                    let why = "it was removed before its turn came".to_owned();
+                    copied.failed.push(Failed { name: row.name.clone(), why, code: CODE_FAILED });
+                }
             }
             Err(error) => {
                 to.core().poison.check()?;

@@ -2,14 +2,13 @@
 
 use std::path::Path;
 
-use gdd_engine::index::RecipeRow;
 use gdd_engine::options::{Access, Options};
 use gdd_engine::sealed::{self, Sealed};
 use gdd_engine::store::Store;
 use serde::Serialize;
 use serde_json::json;
 
-use super::copy::{self, Copied};
+use super::copy::{self, Asked, Copied};
 use crate::args;
 use crate::control::order::Kind;
 use crate::failure::{Failure, Result};
@@ -40,19 +39,19 @@ pub fn export(arguments: &args::Export, common: &args::Common) -> Result<Outcome
     let signals = Signals::note()?;
     let options = copy::half(&common.options());
     super::reading(from, &options, |from| {
-        let rows = copy::wanted(from, which)?;
-        make(from, set, &rows, &options, &mut copy::watching(&signals), copy::signal_code(&signals))
+        let asked = copy::wanted(from, which)?;
+        make(from, set, &asked, &options, &mut copy::watching(&signals), copy::signal_code(&signals))
     })
 }
 
-/// Copy the streams of `rows` to a new set, and seal it.
+/// Copy the streams of `asked` to a new set, and seal it.
 ///
 /// # Errors
 /// The set cannot be written.
 pub(crate) fn make(
     from: &Store,
     set: &Path,
-    rows: &[RecipeRow],
+    asked: &Asked,
     options: &Options,
     watch: &mut copy::Watch<'_>,
     on_stop: impl FnOnce() -> Option<u8>,
@@ -61,7 +60,7 @@ pub(crate) fn make(
     let options = Options { workers: Some(1), ..options.clone() };
     Store::init(set, &from.core().settings, &options)?;
     let store = Store::open(set, Access::ReadWrite, &options)?;
-    let copied = copy::between(from, &store, rows, false, watch)?;
+    let copied = copy::between(from, &store, asked, false, watch)?;
     let code = copied.code(on_stop());
     if code != 0 {
         store.close()?;
@@ -100,9 +99,9 @@ pub fn import(arguments: &args::Import, common: &args::Common) -> Result<Outcome
             None => {
                 let options = copy::half(&common.options());
                 super::reading(&arguments.set, &options, |set| {
-                    let rows = copy::wanted(set, &arguments.which)?;
+                    let asked = copy::wanted(set, &arguments.which)?;
                     let on_stop = copy::signal_code(&signals);
-                    copy::into(set, to, &rows, false, &options, &mut copy::watching(&signals), on_stop)
+                    copy::into(set, to, &asked, false, &options, &mut copy::watching(&signals), on_stop)
                 })?
             }
         };

@@ -36,12 +36,12 @@ pub fn run(state: &State, order: &Order, told: &mut dyn FnMut(Progress) -> bool)
     let (path, which) = (&order.other.path, &order.which);
     match (order.way, order.kind) {
         (Way::Out, Kind::Copy { check }) => {
-            let rows = copy::wanted(&store, which)?;
-            copy::into(&store, path, &rows, check, &options, &mut watch, || Some(CODE_FAILED))
+            let asked = copy::wanted(&store, which)?;
+            copy::into(&store, path, &asked, check, &options, &mut watch, || Some(CODE_FAILED))
         }
         (Way::Out, Kind::Set) => {
-            let rows = copy::wanted(&store, which)?;
-            export::make(&store, path, &rows, &options, &mut watch, || Some(CODE_FAILED))
+            let asked = copy::wanted(&store, which)?;
+            export::make(&store, path, &asked, &options, &mut watch, || Some(CODE_FAILED))
         }
         (Way::In, Kind::Copy { check }) => {
             reading(path, &options, |from| take(from, &store, which, check, &mut watch))
@@ -58,16 +58,16 @@ fn take(
     check: bool,
     watch: &mut copy::Watch<'_>,
 ) -> Result<Outcome> {
-    let (mut rows, mut refused) = (Vec::new(), Vec::new());
-    for row in copy::wanted(from, which)? {
+    let (mut asked, mut refused) = (copy::wanted(from, which)?, Vec::new());
+    for row in std::mem::take(&mut asked.rows) {
         let is_new = copy::number(&row).is_some() && to.core().index.recipe(&row.name)?.is_none();
         if is_new {
             refused.push(row.name);
         } else {
-            rows.push(row);
+            asked.rows.push(row);
         }
     }
-    let mut copied = copy::between(from, to, &rows, check, watch)?;
+    let mut copied = copy::between(from, to, &asked, check, watch)?;
     for name in refused {
         let why =
             "streams of storage mode are copied into a store at rest only: stop gdd, copy, start it again";

@@ -77,7 +77,12 @@ impl<'a> Judge<'a> {
             let known = catalog.is_none_or(|catalog| catalog.has_volume(&volume.name()));
             *volumes.entry(volume.hex()).or_insert(false) |= known;
         }
-        let names: BTreeSet<_> = found.iter().map(Volume::name).collect();
+        // A copy of a volume is no volume more.
+        let distinct: BTreeSet<_> = found.iter().map(|volume| (volume.name(), volume.id)).collect();
+        let mut names = BTreeMap::new();
+        for (name, _) in distinct {
+            *names.entry(name).or_default() += 1;
+        }
         let asked = catalog.filter(|_| !arguments.volumes.is_empty());
         let absent = asked.map_or_else(Vec::new, |catalog| catalog.volumes_beside(&names));
         Self { arguments, volumes, catalog, absent, undecided: 0, oldest: BTreeMap::new(), now }
