@@ -11,6 +11,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 
+use gdd_uring::abort::AbortOnPanic;
 use gdd_uring::io::{Io, IoSource, unix_seconds};
 use gdd_uring::lock::{Lock, LockError};
 use gdd_uring::probe::{self, TRIAL_PREFIX};
@@ -336,7 +337,10 @@ impl Store {
     fn spawn(&mut self, name: String, body: impl FnOnce() + Send + 'static) -> Result<()> {
         let thread = std::thread::Builder::new()
             .name(name)
-            .spawn(body)
+            .spawn(move || {
+                let _guard = AbortOnPanic;
+                body();
+            })
             .map_err(Error::io("start a thread for", self.core.paths.root()))?;
         self.threads.push(thread);
         Ok(())
@@ -348,9 +352,7 @@ impl Store {
         self.core.doors.iter().for_each(Door::wake);
         self.core.prepare.close();
         for thread in self.threads.drain(..) {
-            if thread.join().is_err() {
-                self.core.poison.set(&"a task of the store panicked");
-            }
+            let _ = thread.join(); // One that panics takes the process with it.
         }
     }
 }

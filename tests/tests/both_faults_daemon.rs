@@ -145,6 +145,7 @@ fn a_store_without_room_is_told_gives_files_back_and_recovers() {
     println!("{}", job.log);
     fs::remove_file(&big).unwrap();
     assert_restored(&rig, &[&good], &site.client.tree());
+    assert_eq!(site.gdd.json(&["status"])["state"], "failed", "nobody takes it for ready");
     // Room first: a daemon that opens a store on a full disk vacuums at once, and what lies in a container that it
     // empties is stored again by the jobs of that moment.
     fs::remove_file(reserve).unwrap();

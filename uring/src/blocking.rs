@@ -19,6 +19,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use crate::abort::AbortOnPanic;
 use crate::buffer::Pool;
 use crate::doorbell::Doorbell;
 use crate::file::{self, Access, Files};
@@ -68,6 +69,8 @@ impl Desk {
 
     /// What each thread does until the door closes.
     fn serve(&self, direct: bool) {
+        // A thread that panics takes its operation with it, and the door would wait for that for ever: recovery after
+        // an abort is the tested path.
         let _guard = AbortOnPanic;
         let mut state = self.state();
         loop {
@@ -84,19 +87,6 @@ impl Desk {
             state = self.state();
             state.finished.push((id, done));
             self.news.notify_one();
-        }
-    }
-}
-
-/// A thread that panics takes its operation with it, and the door would wait for that for ever: recovery after an abort
-/// is the tested path.
-struct AbortOnPanic;
-
-impl Drop for AbortOnPanic {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            tracing::error!("an I/O thread panicked with an operation in hand");
-            std::process::abort();
         }
     }
 }

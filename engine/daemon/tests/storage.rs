@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use gdd_daemon::storage::{Limits, StorageService};
 use gdd_engine::format::superblock::Settings;
-use gdd_engine::options::{Access, Options};
+use gdd_engine::options::{Access, Options, Rewriting};
 use gdd_engine::store::Store as Engine;
 use gdd_engine::vacuum::VacuumOptions;
 use gdd_link::limits::VERSION;
@@ -55,10 +55,14 @@ impl Rig {
     }
 
     fn with(settings: &Settings) -> Self {
+        Self::opened(settings, &options())
+    }
+
+    fn opened(settings: &Settings, options: &Options) -> Self {
         let root = tempfile::tempdir().unwrap();
         let dir = root.path().join("store");
-        Engine::init(&dir, settings, &options()).unwrap();
-        let engine = Arc::new(Engine::open(&dir, Access::ReadWrite, &options()).unwrap());
+        Engine::init(&dir, settings, options).unwrap();
+        let engine = Arc::new(Engine::open(&dir, Access::ReadWrite, options).unwrap());
         let mut rig = Self { root, engine, service: None };
         rig.serve(Limits::default());
         rig
@@ -170,6 +174,17 @@ fn interleaved_streams_come_back_and_are_retired() {
     store.retire(VOLUME).unwrap();
     assert!(rig.names().is_empty());
     assert_eq!(store.length(streams[0]).unwrap(), None);
+}
+
+/// A stream looks at 32 MiB of itself before it places any of it, and of two only half of that fits the ring.
+#[test]
+fn interleaved_streams_that_are_stored_again_do_not_wait_for_each_other() {
+    let mut rig =
+        Rig::opened(&Settings::default(), &Options { rewriting: Rewriting::percent(10), ..options() });
+    let mut store = rig.driver();
+    round_trips(&mut store);
+    round_trips(&mut store);
+    rig.stop();
 }
 
 #[test]

@@ -13,6 +13,16 @@ impl Put {
         self.note_chunks()
     }
 
+    /// Whether it holds back what it has cut, to look at more of the stream at once, and nothing else of it is under
+    /// way: then nothing more becomes durable before more comes, or [`Put::flush`].
+    ///
+    /// # Errors
+    /// The store failed; the stream is lost.
+    pub fn is_held_back(&mut self) -> Result<bool> {
+        let holds = self.rewriter.as_ref().is_some_and(|rewriter| !rewriter.is_empty());
+        Ok(holds && self.front.is_durable()?)
+    }
+
     /// Bytes from the start that would survive a power cut: their chunks would, the stream's name comes at its end.
     ///
     /// # Errors

@@ -183,6 +183,15 @@ impl Front {
         Ok(self.durable_bytes)
     }
 
+    /// Whether all that was placed is durable.
+    ///
+    /// # Errors
+    /// The store failed; the stream is lost.
+    pub fn is_durable(&mut self) -> Result<bool> {
+        self.pump()?;
+        Ok(self.durable_owed == 0 && self.placed_bytes == self.durable_bytes)
+    }
+
     /// Wait until what was sent is placed, but for the last bytes whose chunk is not complete.
     ///
     /// # Errors

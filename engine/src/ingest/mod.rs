@@ -223,14 +223,13 @@ impl Put {
         let before = self.written();
         loop {
             let (mut extent, filled) = self.extent()?;
-            let count = match source.read(&mut extent[filled..]) {
-                Ok(count) => count,
-                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => 0,
+            let (count, ended) = match source.read(&mut extent[filled..]) {
+                Ok(count) => (count, count == 0),
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => (0, false),
                 Err(source) => {
                     return Err(Error::Io { action: "read", path: "the source".into(), source });
                 }
             };
-            let ended = count == 0;
             self.filled(extent, filled + count)?;
             progress(Progress { stage: "store", done: self.written() - before, total: None });
             if ended {

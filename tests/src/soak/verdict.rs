@@ -39,7 +39,7 @@ pub fn judge(samples: &[Sample]) -> Vec<Verdict> {
     let (before, last) = (&samples[thirds..samples.len() - thirds], &samples[samples.len() - thirds..]);
     let memory: Vec<f64> = calm.iter().map(|sample| sample.resident).collect();
     vec![
-        no_trend("memory of the daemon", &blocks(&memory), "blocks of 8 cycles"),
+        no_trend("memory of the daemon", &blocks(&memory), &format!("blocks of {BLOCK} cycles")),
         no_leak(&memory),
         no_trend_of("new bytes of a cycle", calm, |sample| sample.new),
         no_trend_of("bytes over the network", calm, |sample| sample.wire),
@@ -90,7 +90,10 @@ fn no_leak(memory: &[f64]) -> Verdict {
         robust.upper,
         robust.count,
         100.0 * robust.in_a_thousand(),
-        if judged { "at most 5 %" } else { "too few cycles for a verdict" }
+        match judged {
+            true => format!("at most {} %", 100.0 * THOUSAND_MAX),
+            false => "too few cycles for a verdict".to_owned(),
+        }
     );
     Verdict { what, holds: !judged || robust.in_a_thousand() < THOUSAND_MAX, why }
 }

@@ -21,6 +21,7 @@ pub fn run(arguments: &args::Fsck, dir: &Path, options: &Options) -> Result<Outc
     let mut bar = Bar::bytes("check", None);
     let mut progress = |progress| bar.follow(progress);
     let (outcome, damaged) = if arguments.apply {
+        super::demand_owner(dir)?;
         let repaired = repair::apply(dir, options, &mut progress)?;
         let lost = !repaired.streams_set_aside.is_empty();
         let damaged = lost || repaired.left.as_ref().is_none_or(Report::is_damaged);

@@ -20,6 +20,7 @@ pub mod stats;
 mod status;
 pub mod vacuum;
 
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use gdd_engine::options::{Access, Options};
@@ -122,6 +123,20 @@ pub fn reading<T>(dir: &Path, options: &Options, work: impl FnOnce(&Store) -> Re
     Ok(done)
 }
 
+/// Refuse that root writes into another user's store: its daemon could not open what root makes there.
+fn demand_owner(dir: &Path) -> Result<()> {
+    let Ok(meta) = std::fs::metadata(dir) else { return Ok(()) }; // Whoever opens it says what is wrong.
+    if meta.uid() == 0 || !rustix::process::geteuid().is_root() {
+        return Ok(());
+    }
+    Err(Failure::Usage(format!(
+        "{} belongs to user {}, whose daemon could not open what root writes there: run this as that user, with \
+         `runuser -u gdd -- gdd ...` if that is gdd",
+        dir.display(),
+        meta.uid()
+    )))
+}
+
 /// Open for writing, use, and close cleanly, also when the work failed. A close that fails takes nothing back of what
 /// the work made durable, so it is only noted.
 fn writing<T>(
@@ -129,6 +144,7 @@ fn writing<T>(
     options: &Options,
     work: impl FnOnce(&Store) -> Result<T>,
 ) -> Result<(T, Vec<String>)> {
+    demand_owner(dir)?;
     let store = Store::open(dir, Access::ReadWrite, options)?;
     let mut notes = store.notes().to_vec();
     let done = work(&store);

@@ -51,7 +51,15 @@ pub fn run(arguments: &args::Put, dir: &Path, options: &Options, daemon: Option<
         client.begin(Request::Put { name, lineage })?;
         let mut upload = Remote { client, written: 0 };
         let totals = bring(&mut upload, source, dir, &signals)?;
+        let written = upload.written;
         let mut outcome = upload.client.finish()?;
+        if outcome.json["bytes"].as_u64() != Some(written) {
+            let (name, stored) = (&arguments.name, &outcome.json["bytes"]);
+            let why = format!(
+                "{written} bytes were sent, and {stored} are stored as {name:?}: remove that, and report this"
+            );
+            return Err(Failure::Failed(why));
+        }
         if let (Some(totals), serde_json::Value::Object(fields)) = (&totals, &mut outcome.json) {
             fields.insert("tree".to_owned(), serde_json::json!(totals));
         }

@@ -167,6 +167,9 @@ fn far(gauge: &Gauge) -> String {
 
 /// What systemd shows of a daemon that is ready.
 fn ready_text(state: &State) -> String {
+    if let Some(why) = state.store().ok().and_then(|store| store.core().poison.why().map(str::to_owned)) {
+        return format!("FAILED: takes no more data, restart gdd: {why}");
+    }
     let services = state.services.read().unwrap_or_else(PoisonError::into_inner);
     let sessions = services.iter().filter_map(|service| Some((service.name(), service.session_count()?)));
     let sessions: String = sessions.map(|(name, count)| format!(", {name} {count} sessions")).collect();

@@ -45,7 +45,11 @@ pub fn outcome(state: &State, whole_histograms: bool) -> Result<Outcome> {
     };
     let (stats, epoch) = (store.stats()?, store.core().epoch.0);
     let times = store.histograms().all();
-    line("state", format!("ready, epoch {epoch}, {} requests", state.busy()));
+    let failed = store.core().poison.why();
+    match failed {
+        None => line("state", format!("ready, epoch {epoch}, {} requests", state.busy())),
+        Some(why) => line("state", format!("FAILED: it takes no more data, restart gdd: {why}")),
+    }
     line("disk access", stats.io_mode.clone());
     line("streams", grouped(stats.streams));
     let filter = &stats.filter;
@@ -76,7 +80,8 @@ pub fn outcome(state: &State, whole_histograms: bool) -> Result<Outcome> {
     }
     text.push_str(&table(&times));
     let more = json!({
-        "state": "ready", "epoch": epoch, "io_mode": stats.io_mode, "io_notes": stats.io_notes,
+        "state": if failed.is_none() { "ready" } else { "failed" }, "failed": failed, "epoch": epoch,
+        "io_mode": stats.io_mode, "io_notes": stats.io_notes,
         "tuner": stats.settings.tuner, "tuned": stats.tuned, "cache": cache, "filter": stats.filter, "stats": stats,
         "stages_ns": stages(&times, whole_histograms), "recall_ns": recalls(&times),
         "resident_bytes": metrics::resident_bytes(), "command_line": { "done": state.jobs.sums() },

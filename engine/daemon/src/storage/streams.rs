@@ -129,11 +129,13 @@ impl Streams {
     }
 
     /// The oldest message holds up all others. If its stream goes on, that ends by itself; if not, its last bytes wait
-    /// for a chunk's end that does not come.
+    /// for a chunk's end that does not come. One that holds back a long stretch, to store some of it again, may wait
+    /// for bytes that find no room.
     fn push_on(&mut self) -> EngineResult<()> {
         let Some(Held { until: Some((stream, end)), .. }) = self.held.front() else { return Ok(()) };
         let Some(writing) = self.writing.get_mut(stream) else { return Ok(()) };
-        if writing.kept < *end && writing.put.written() - end <= EXTENT_SIZE + writing.chunk_max {
+        let is_near = writing.put.written() - end <= EXTENT_SIZE + writing.chunk_max;
+        if writing.kept < *end && (is_near || writing.put.is_held_back()?) {
             writing.put.flush()?;
             writing.kept = writing.put.written();
         } else {

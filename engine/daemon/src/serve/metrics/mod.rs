@@ -33,8 +33,9 @@ pub fn page(state: &State) -> Page {
     let requests = to_float(state.busy() as u64);
     page.gauge("gdd_requests", "Requests of the command line being answered.", &[], requests);
     let opened = state.store();
-    let ready = if opened.is_ok() { 1.0 } else { 0.0 };
-    page.gauge("gdd_ready", "1 when the store is open, 0 during recovery and at the end.", &[], ready);
+    let takes_data = opened.as_ref().is_ok_and(|open| open.core().poison.why().is_none());
+    let help = "1 when the store is open and takes data; 0 during recovery, at the end, and after a write has failed.";
+    page.gauge("gdd_ready", help, &[], if takes_data { 1.0 } else { 0.0 });
     jobs(&mut page, "command_line", &state.jobs.sums());
     for service in state.services.read().unwrap_or_else(PoisonError::into_inner).iter() {
         service.metrics(&mut page);
