@@ -46,10 +46,8 @@ pub fn outcome(state: &State, whole_histograms: bool) -> Result<Outcome> {
     let (stats, epoch) = (store.stats()?, store.core().epoch.0);
     let times = store.histograms().all();
     let failed = store.core().poison.why();
-    match failed {
-        None => line("state", format!("ready, epoch {epoch}, {} requests", state.busy())),
-        Some(why) => line("state", format!("FAILED: it takes no more data, restart gdd: {why}")),
-    }
+    let ready = || format!("ready, epoch {epoch}, {} requests", state.busy());
+    line("state", failed.map_or_else(ready, |why| format!("FAILED: takes no more data, restart gdd: {why}")));
     line("disk access", stats.io_mode.clone());
     line("streams", grouped(stats.streams));
     let filter = &stats.filter;
