@@ -79,7 +79,9 @@ impl<'a> Copier<'a> {
         let mut io = from.core().open_io()?;
         let core = from.core();
         let epoch = superblocks::read_epoch(io.as_mut(), &core.paths, core.store)?;
+        let alone = to.core().removing.lock().unwrap_or_else(PoisonError::into_inner);
         raise_epoch(to.core(), epoch)?;
+        drop(alone);
         let there = to.core().open_io()?;
         Ok(Self { from, to, check, io, there, recall: None })
     }

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use gdd_engine::fsck;
 use gdd_engine::index::{Batch, CheckedRow, ContainerState};
 use gdd_engine::rebuild::{self, Rebuilt};
-use gdd_engine::scrub::ScrubReport;
+use gdd_engine::scrub::{ScrubReport, blame::Blame};
 use gdd_engine::store::Store;
 use gdd_engine::vacuum::VacuumOptions;
 use place::{MIB, Place, chunks_of, copy_folder, get, noise, options, put, rot};
@@ -378,9 +378,16 @@ fn a_container_that_is_missing_is_no_secret_after_a_rebuild() {
         let rebuilt = rebuild(&place);
         assert_eq!(rebuilt.containers_missing, u64::from(!index_lost), "{rebuilt:?}");
         let store = place.open();
+        let before = store.blame(&mut |_| ()).unwrap();
         let report = scrub(&store);
         assert_eq!(report.chunks_bad > 0, !index_lost, "{report:?}");
         let blame = store.blame(&mut |_| ()).unwrap();
+        let names = |blame: &Blame| blame.streams.iter().map(|hit| hit.stream.clone()).collect::<Vec<_>>();
+        assert_eq!(
+            (before.chunks, names(&before)),
+            (blame.chunks, names(&blame)),
+            "nobody waits for a scrub"
+        );
         let hit = blame.streams.iter().find(|hit| hit.stream == "one").unwrap();
         assert!(hit.chunks.iter().any(|chunk| chunk.chunk == hash.to_string()), "{hit:?}");
         assert_eq!(hit.chunks[0].container.is_some(), !index_lost, "{hit:?}");

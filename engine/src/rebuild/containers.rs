@@ -16,7 +16,7 @@ use crate::format::container::ContainerHeader;
 use crate::format::footer::DirectoryEntry;
 use crate::format::{HEADER_SIZE, Place};
 use crate::ids::{ChunkHash, ContainerId};
-use crate::index::{Batch, CheckedRow, ContainerRow, ContainerState, Index};
+use crate::index::{Batch, CheckedRow, ChunkEntry, ContainerRow, ContainerState, Index};
 use crate::paths;
 use crate::progress::Progress;
 
@@ -85,22 +85,19 @@ impl Rebuild<'_> {
     /// that are found nowhere else.
     pub(super) fn take_over(&mut self, old: Option<&dyn Index>) -> Result<()> {
         let Some(old) = old.filter(|_| !self.unsure.is_empty()) else { return Ok(()) };
-        let mut listed = Vec::new();
+        let (mut part, mut failed) = (Vec::with_capacity(TAKEN_OVER), None);
         let read = old.for_each_chunk(&mut |hash, entry| {
-            listed.extend(self.unsure.contains(&entry.container).then_some((hash, entry)));
+            part.extend(self.unsure.contains(&entry.container).then_some((hash, entry)));
+            if part.len() >= TAKEN_OVER && failed.is_none() {
+                failed = take_part(self.index, &mut part).err();
+            }
             Ok(())
         });
         if let Err(error) = read {
             self.rebuilt.notes.push(format!("the old index cannot be read to its end: {error}"));
         }
-        let mut found = Vec::new();
-        for part in listed.chunks(TAKEN_OVER) {
-            let hashes: Vec<ChunkHash> = part.iter().map(|(hash, _)| *hash).collect();
-            self.index.locate(&hashes, &mut found)?;
-            let chunks = part.iter().zip(&found).filter(|(_, row)| row.is_none()).map(|(chunk, _)| *chunk);
-            self.index.commit(Batch { chunks: chunks.collect(), ..Batch::default() })?;
-        }
-        Ok(())
+        failed.map_or(Ok(()), Err)?;
+        take_part(self.index, &mut part)
     }
 
     fn container(&mut self, id: ContainerId, len: u64) -> Result<()> {
@@ -245,4 +242,12 @@ impl Rebuild<'_> {
 
 fn count(entries: &[DirectoryEntry]) -> u32 {
     u32::try_from(entries.len()).expect("a container holds fewer than 2^32 records")
+}
+
+/// Take over what is found nowhere else, and leave `part` empty.
+fn take_part(index: &dyn Index, part: &mut Vec<(ChunkHash, ChunkEntry)>) -> Result<()> {
+    let (hashes, mut found) = (part.iter().map(|(hash, _)| *hash).collect::<Vec<_>>(), Vec::new());
+    index.locate(&hashes, &mut found)?;
+    let chunks = part.drain(..).zip(found).filter(|(_, row)| row.is_none()).map(|(chunk, _)| chunk).collect();
+    index.commit(Batch { chunks, ..Batch::default() })
 }

@@ -1,21 +1,22 @@
 //! Whom damage concerns: the streams that need chunks which cannot be given back, where in them, and who may bring
 //! those chunks again.
 //!
-//! Those are the suspect ones, and those of which the index knows no place: when index and container were lost together
-//! nobody but a recipe says that there was such a chunk.
+//! Those are the suspect ones, those in containers that are missing, and those of which the index knows no place: when
+//! index and container were lost together nobody but a recipe says that there was such a chunk.
 
 use std::collections::{HashMap, HashSet};
 
-use gdd_uring::io::Io;
+use gdd_uring::io::{Io, Open};
 
 use crate::core::Core;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::format::recipe::Owner;
 use crate::format::recipe_block::RecipeEntry;
 use crate::ids::{ChunkHash, ContainerId};
 use crate::index::{ChunkEntry, RecipeRow, RecipeState, Status};
 use crate::progress::Progress;
 use crate::recipe::RecipeReader;
+use crate::visits::Purpose;
 
 /// Stretches that are listed of a stream.
 const STRETCHES_MAX: usize = 1000;
@@ -88,15 +89,16 @@ pub struct Blame {
 }
 
 /// What cannot be given back, and where it should be: container and offset of its record.
-struct Suspected {
+struct Lacking {
     all: HashSet<ChunkHash>,
     places: HashMap<ChunkHash, (ContainerId, u32)>,
-    containers: HashSet<ContainerId>,
-    /// Scratch of [`Suspected::ask`].
+    /// Whether a container is there, of those that were asked about.
+    there: HashMap<ContainerId, bool>,
+    /// Scratch of [`Lacking::ask`].
     found: Vec<Option<ChunkEntry>>,
 }
 
-impl Suspected {
+impl Lacking {
     fn of(core: &Core) -> Result<Self> {
         let all = core.suspects.list();
         let (mut places, mut found) = (HashMap::new(), Vec::new());
@@ -106,25 +108,54 @@ impl Suspected {
             let rows = part.iter().zip(&found);
             places.extend(rows.filter_map(|(hash, row)| row.map(|row| (*hash, (row.container, row.offset)))));
         }
-        let containers = core.index.containers()?.into_iter().map(|(id, _)| id).collect();
-        Ok(Self { all, places, containers, found })
+        Ok(Self { all, places, there: HashMap::new(), found })
     }
 
-    /// Find out which chunks of `entries` the index knows no place of.
-    fn ask(&mut self, core: &Core, entries: &[RecipeEntry]) -> Result<()> {
+    /// Find out which chunks of `entries` have no place, or one in a container that is not there.
+    fn ask(&mut self, core: &Core, io: &mut dyn Io, entries: &[RecipeEntry]) -> Result<()> {
         let hashes: Vec<ChunkHash> = entries.iter().map(|entry| entry.hash).collect();
         for part in hashes.chunks(LOOKUP_SIZE) {
-            core.index.locate(part, &mut self.found)?;
-            for (hash, row) in part.iter().zip(&self.found) {
-                let is_there = row.is_some_and(|row| {
-                    row.status == Status::Live && self.containers.contains(&row.container)
-                });
+            let mut found = std::mem::take(&mut self.found);
+            core.index.locate(part, &mut found)?;
+            for (hash, row) in part.iter().zip(&found) {
+                let is_there = match row {
+                    Some(row) => row.status == Status::Live && self.is_there(core, io, row.container)?,
+                    None => false,
+                };
                 if !is_there && self.all.insert(*hash) {
                     self.places.extend(row.map(|row| (*hash, (row.container, row.offset))));
                 }
             }
+            self.found = found;
         }
         Ok(())
+    }
+
+    /// Whether a container has a row, and a file that is long enough for it.
+    fn is_there(&mut self, core: &Core, io: &mut dyn Io, id: ContainerId) -> Result<bool> {
+        if let Some(is_there) = self.there.get(&id) {
+            return Ok(*is_there);
+        }
+        let is_there = match core.index.container(id)? {
+            Some(row) if !core.damaged.contains(&id) => is_long_enough(core, io, id, row.durable_len)?,
+            _ => false,
+        };
+        self.there.insert(id, is_there);
+        Ok(is_there)
+    }
+}
+
+fn is_long_enough(core: &Core, io: &mut dyn Io, id: ContainerId, len: u64) -> Result<bool> {
+    let path = core.paths.container(id);
+    let size = io.open(&path, Open::Read).map_err(Error::io("open", &path)).and_then(|file| {
+        let size = io.size(file).map_err(Error::io("read the length of", &path));
+        io.close(file);
+        size
+    });
+    match size {
+        Ok(size) => Ok(size >= len),
+        Err(error) if error.is_loss() => Ok(false),
+        Err(error) => Err(error),
     }
 }
 
@@ -133,7 +164,7 @@ impl Suspected {
 /// # Errors
 /// The index or the disk failed. A recipe that is damaged in both copies is no error, but a hit.
 pub fn blame(core: &Core, progress: &mut dyn FnMut(Progress)) -> Result<Blame> {
-    let mut suspects = Suspected::of(core)?;
+    let mut lacking = Lacking::of(core)?;
     let mut io = core.open_io()?;
     let mut rows = core.index.recipes()?;
     rows.retain(|row| row.state == RecipeState::Live);
@@ -143,6 +174,12 @@ pub fn blame(core: &Core, progress: &mut dyn FnMut(Progress)) -> Result<Blame> {
     for row in rows {
         progress(Progress { stage: "blame", done, total: Some(total) });
         done += row.logical_bytes;
+        // The vacuum of a store at work leaves what a stream needs that is there now where it is looked up.
+        let _visit = core.visits.begin(Purpose::Reading);
+        let now = core.index.recipe(&row.name)?;
+        if now.is_none_or(|now| now.recipe != row.recipe || now.state != RecipeState::Live) {
+            continue;
+        }
         let mut hit = Hit {
             stream: row.name.clone(),
             owner: owner_name(row.owner),
@@ -156,7 +193,7 @@ pub fn blame(core: &Core, progress: &mut dyn FnMut(Progress)) -> Result<Blame> {
             chunks: Vec::new(),
             unreadable: None,
         };
-        match look(core, io.as_mut(), &row, &mut suspects, &mut needed, &mut hit) {
+        match look(core, io.as_mut(), &row, &mut lacking, &mut needed, &mut hit) {
             Ok(()) if hit.chunks_bad == 0 => {}
             Ok(()) => blame.streams.push(hit),
             Err(error) if error.is_loss() => {
@@ -166,8 +203,8 @@ pub fn blame(core: &Core, progress: &mut dyn FnMut(Progress)) -> Result<Blame> {
             Err(error) => return Err(error),
         }
     }
-    blame.chunks = suspects.all.len() as u64;
-    blame.chunks_unneeded = (suspects.all.len() - needed.len()) as u64;
+    blame.chunks = lacking.all.len() as u64;
+    blame.chunks_unneeded = (lacking.all.len() - needed.len()) as u64;
     Ok(blame)
 }
 
@@ -175,7 +212,7 @@ fn look(
     core: &Core,
     io: &mut dyn Io,
     row: &RecipeRow,
-    suspects: &mut Suspected,
+    lacking: &mut Lacking,
     needed: &mut HashSet<ChunkHash>,
     hit: &mut Hit,
 ) -> Result<()> {
@@ -189,13 +226,13 @@ fn look(
             Ok(false) => break Ok(()),
             Err(error) => break Err(error),
         }
-        if let Err(error) = suspects.ask(core, &entries) {
+        if let Err(error) = lacking.ask(core, io, &entries) {
             break Err(error);
         }
         for entry in &entries {
-            if suspects.all.contains(&entry.hash) {
+            if lacking.all.contains(&entry.hash) {
                 needed.insert(entry.hash);
-                hit.add(entry, at, &suspects.places);
+                hit.add(entry, at, &lacking.places);
             }
             at += entry.bytes();
         }

@@ -71,6 +71,8 @@ pub struct Known {
     loads_begun: u64,
     /// Containers without a usable footer: asked once.
     unloadable: HashSet<ContainerId>,
+    /// Sealed containers whose row was seen; how long each is.
+    sealed: HashMap<ContainerId, u64>,
     counters: Arc<Counters>,
     /// Scratch of [`Known::locate`].
     hashes: Vec<ChunkHash>,
@@ -127,6 +129,7 @@ impl Known {
             loads: HashMap::new(),
             loads_begun: 0,
             unloadable: HashSet::new(),
+            sealed: HashMap::new(),
             counters,
             hashes: Vec::new(),
             places: Vec::new(),
@@ -253,24 +256,29 @@ impl Known {
     /// container holds is to be relied on: not, if its file is gone or the index knows no such container.
     fn want_directory(&mut self, io: &mut dyn Io, container: ContainerId) -> Result<bool> {
         let on_its_way = self.loads.values().any(|load| load.container == container);
-        if on_its_way
-            || self.loads.len() >= LOADS_MAX
-            || self.unloadable.contains(&container)
-            || self.locality.contains_container(container)
-        {
+        if on_its_way || self.unloadable.contains(&container) || self.locality.contains_container(container) {
             return Ok(true);
         }
-        let end = match self.index.container(container)? {
-            Some(row) if row.state == ContainerState::Sealed => row.durable_len,
-            Some(_) => {
-                self.unloadable.insert(container);
-                return Ok(true);
-            }
-            None => {
-                self.suspects.raise()?; // It is stored beside what the file may hold.
-                return Ok(false);
-            }
+        let end = match self.sealed.get(&container) {
+            Some(end) => *end,
+            None => match self.index.container(container)? {
+                Some(row) if row.state == ContainerState::Sealed => {
+                    self.sealed.insert(container, row.durable_len);
+                    row.durable_len
+                }
+                Some(_) => {
+                    self.unloadable.insert(container);
+                    return Ok(true);
+                }
+                None => {
+                    self.suspects.raise()?; // It is stored beside what the file may hold.
+                    return Ok(false);
+                }
+            },
         };
+        if self.loads.len() >= LOADS_MAX {
+            return Ok(true);
+        }
         let path = self.paths.container(container);
         let file = match io.open(&path, Open::Read).map_err(Error::io("open", &path)) {
             Ok(file) => file,

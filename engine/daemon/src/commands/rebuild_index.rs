@@ -5,7 +5,7 @@ use std::path::Path;
 
 use gdd_engine::options::Options;
 use gdd_engine::rebuild::{self, Rebuilt};
-use gdd_engine::scrub::{ScrubOptions, ScrubReport};
+use gdd_engine::scrub::{ScrubOptions, ScrubReport, blame::Blame};
 use serde_json::json;
 
 use crate::args;
@@ -32,10 +32,16 @@ pub fn run(arguments: &args::RebuildIndex, dir: &Path, options: &Options) -> Res
     damaged |= rebuilt.containers_unreadable + rebuilt.containers_missing > 0;
     let mut checked = None;
     if rebuilt.containers_unchecked > 0 && !arguments.scrub_later {
-        let (report, more) = check(dir, options, &signals)?;
+        let ((report, blame), more) = check(dir, options, &signals)?;
         notes.extend(more);
-        damaged |= report.is_damaged();
+        damaged |= report.is_damaged() || !blame.streams.is_empty();
         text.push_str(&format!("{}\n", scrub::line(&report)));
+        if !blame.streams.is_empty() {
+            let count = grouped(blame.streams.len() as u64);
+            text.push_str(&format!(
+                "{count} streams need chunks that are lost: `gdd scrub --report` names them\n"
+            ));
+        }
         checked = Some(report);
     }
     let mut value = json!(rebuilt);
@@ -50,7 +56,8 @@ pub fn run(arguments: &args::RebuildIndex, dir: &Path, options: &Options) -> Res
     Ok(outcome)
 }
 
-fn check(dir: &Path, options: &Options, signals: &Signals) -> Result<(ScrubReport, Vec<String>)> {
+/// What the containers hold, and whether that is all that streams need.
+fn check(dir: &Path, options: &Options, signals: &Signals) -> Result<((ScrubReport, Blame), Vec<String>)> {
     let mut bar = Bar::bytes("scrub", None);
     super::writing(dir, options, |store| {
         let report =
@@ -58,7 +65,8 @@ fn check(dir: &Path, options: &Options, signals: &Signals) -> Result<(ScrubRepor
                 std::thread::sleep(wait);
                 signals.check().is_ok()
             })?;
-        Ok(report)
+        let blame = store.blame(&mut |progress| bar.follow(progress))?;
+        Ok((report, blame))
     })
 }
 

@@ -117,7 +117,7 @@ impl Streams {
             self.unmarked = 0;
         }
         if crowded {
-            self.push_on()?;
+            self.push_on(consumer.held() > capacity / 4 * 3)?;
         }
         while let Some(held) = self.held.pop_front_if(|held| is_kept(&self.writing, held)) {
             consumer.release(held.end);
@@ -130,12 +130,12 @@ impl Streams {
 
     /// The oldest message holds up all others. If its stream goes on, that ends by itself; if not, its last bytes wait
     /// for a chunk's end that does not come. One that holds back a long stretch, to store some of it again, may wait
-    /// for bytes that find no room.
-    fn push_on(&mut self) -> EngineResult<()> {
+    /// for bytes that find no room (`full`).
+    fn push_on(&mut self, full: bool) -> EngineResult<()> {
         let Some(Held { until: Some((stream, end)), .. }) = self.held.front() else { return Ok(()) };
         let Some(writing) = self.writing.get_mut(stream) else { return Ok(()) };
         let is_near = writing.put.written() - end <= EXTENT_SIZE + writing.chunk_max;
-        if writing.kept < *end && (is_near || writing.put.is_held_back()?) {
+        if writing.kept < *end && (is_near || (full && writing.put.is_held_back()?)) {
             writing.put.flush()?;
             writing.kept = writing.put.written();
         } else {

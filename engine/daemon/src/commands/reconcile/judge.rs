@@ -70,6 +70,7 @@ impl<'a> Judge<'a> {
         arguments: &'a args::Reconcile,
         found: &[Volume],
         catalog: Option<&'a Catalog>,
+        streams: &[Stream<'_>],
         now: u64,
     ) -> Self {
         let mut volumes = BTreeMap::new();
@@ -77,11 +78,14 @@ impl<'a> Judge<'a> {
             let known = catalog.is_none_or(|catalog| catalog.has_volume(&volume.name()));
             *volumes.entry(volume.hex()).or_insert(false) |= known;
         }
-        // A copy of a volume is no volume more.
-        let distinct: BTreeSet<_> = found.iter().map(|volume| (volume.name(), volume.id)).collect();
-        let mut names = BTreeMap::new();
-        for (name, _) in distinct {
-            *names.entry(name).or_default() += 1;
+        // A copy of a volume is no volume more. Of several with one name only those that streams are of may be those
+        // that the catalog means.
+        let mine: BTreeSet<_> = streams.iter().filter_map(|stream| Some(stream.of_volume()?.0)).collect();
+        let distinct: BTreeSet<_> = found.iter().map(|volume| (volume.name(), volume.hex())).collect();
+        let mut names = BTreeMap::<String, usize>::new();
+        for (name, hex) in distinct {
+            let count = names.entry(name).or_default();
+            *count = (*count + usize::from(mine.contains(hex.as_str()))).max(1);
         }
         let asked = catalog.filter(|_| !arguments.volumes.is_empty());
         let absent = asked.map_or_else(Vec::new, |catalog| catalog.volumes_beside(&names));
@@ -193,14 +197,15 @@ mod tests {
             ("net/x/8".to_owned(), 100, &other),
             ("mine".to_owned(), 9 * DAY, &other),
         ];
-        let mut judge = Judge::new(&arguments, &volumes, catalog, NOW);
-        let orphans = streams.iter().filter(|(name, age, mark)| {
-            let listed =
-                json!({ "name": name, "bytes": 10, "created_unix": NOW - age, "lineage_mark": mark });
-            judge.why(&Stream::of(&listed, NOW)).is_some()
-        });
+        let listed = streams.iter().map(
+            |(name, age, mark)| json!({ "name": name, "bytes": 10, "created_unix": NOW - age, "lineage_mark": mark }),
+        );
+        let listed: Vec<_> = listed.collect();
+        let streams: Vec<_> = listed.iter().map(|listed| Stream::of(listed, NOW)).collect();
+        let mut judge = Judge::new(&arguments, &volumes, catalog, &streams, NOW);
+        let orphans = streams.iter().filter(|stream| judge.why(stream).is_some());
         let last = |name: &str| name.rsplit('/').next().unwrap_or_default().to_owned();
-        let orphans = orphans.map(|(name, ..)| last(name)).collect();
+        let orphans = orphans.map(|stream| last(stream.name)).collect();
         (orphans, judge.undecided())
     }
 
@@ -214,6 +219,10 @@ mod tests {
         let third = list("V|Daily-1\nV|Third-1\n");
         let undecided = (vec!["Third-1".to_owned()], 1);
         assert_eq!(judged(words, Some(&third)), (vec!["7".into(), "4".into(), "5".into()], undecided));
+        // Two directors have a Daily-1 each, and one is found.
+        let both = list("V|Daily-1\nV|Daily-9\nV|Daily-1\n");
+        let undecided = (vec!["Daily-1".to_owned()], 1);
+        assert_eq!(judged(words, Some(&both)), (vec!["4".into(), "5".into()], undecided));
         // Nobody asked about volumes.
         let words = "gdd reconcile --catalog list";
         assert_eq!(judged(words, Some(&third)), (vec!["4".into(), "5".into()], (vec![], 0)));

@@ -66,7 +66,7 @@ pub fn run(arguments: &args::Reconcile, common: &Common, dir: &Path, options: &O
     let catalog =
         arguments.catalog.as_deref().map(|path| read_fresh(path, arguments.keep_newer)).transpose()?;
     let mut found = Reconciled { volumes: volumes.len() as u64, ..Reconciled::default() };
-    found.look(&streams, Judge::new(arguments, &volumes, catalog.as_ref(), now));
+    found.look(&streams, Judge::new(arguments, &volumes, catalog.as_ref(), &streams, now));
     found.referred = lacking::of(&volumes, &numbers(&streams), catalog.as_ref())?;
     if !found.referred.lacking.is_empty() {
         // A job may have ended, or a volume been truncated, since the streams were listed.
