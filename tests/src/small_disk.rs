@@ -20,7 +20,19 @@ impl SmallDisk {
     /// # Errors
     /// Why this machine does not allow it.
     pub fn new(mebibytes: u64) -> Result<Self, String> {
-        let folder = scratch("disk");
+        Self::below(scratch("disk"), mebibytes)
+    }
+
+    /// One whose file lies in `folder`, on another such disk perhaps, and takes room there only as it fills.
+    ///
+    /// # Errors
+    /// Why this machine does not allow it.
+    pub fn within(folder: &Path, mebibytes: u64) -> Result<Self, String> {
+        let folder = tempfile::tempdir_in(folder).map_err(|error| error.to_string())?;
+        Self::below(folder, mebibytes)
+    }
+
+    fn below(folder: tempfile::TempDir, mebibytes: u64) -> Result<Self, String> {
         let (image, root) = (folder.path().join("image"), folder.path().join("root"));
         let made = fs::File::create(&image).and_then(|file| file.set_len(mebibytes << 20));
         made.and_then(|()| fs::create_dir(&root)).map_err(|error| error.to_string())?;

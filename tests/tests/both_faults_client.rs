@@ -194,6 +194,38 @@ fn a_target_without_room_leaves_no_short_file_on_15() {
     a_target_without_room(Release::V15);
 }
 
+/// Its file system has room, and what is below it has not: the kernel takes the writes, and loses them later.
+fn a_target_that_loses_what_it_took(release: Release) {
+    let below = SmallDisk::new(40);
+    let disk = match below.as_ref().map_err(Clone::clone).and_then(|disk| SmallDisk::within(disk.root(), 200))
+    {
+        Ok(disk) => disk,
+        Err(why) => return println!("skipped: {why}"),
+    };
+    let Some(mut site) = BothSides::new(release) else { return };
+    site.fill(1, 20, SIZE);
+    let rig = site.start(&[]);
+    let (good, _) = site.full(&rig);
+    let target = rig.folder().join("restored");
+    std::os::unix::fs::symlink(disk.root(), &target).unwrap();
+    let back = rig.restore(&[good.id]).unwrap();
+    println!("{}", back.result.log);
+    assert_failed(&back.result, &["GDD-FD-0304"]);
+    fs::remove_file(&target).unwrap();
+    assert_restored(&rig, &[&good], &site.client.tree());
+    site.stop_and_check();
+}
+
+#[test]
+fn a_target_that_loses_what_it_took_is_no_good_restore_on_9() {
+    a_target_that_loses_what_it_took(Release::V9);
+}
+
+#[test]
+fn a_target_that_loses_what_it_took_is_no_good_restore_on_15() {
+    a_target_that_loses_what_it_took(Release::V15);
+}
+
 /// Bacula's own bpipe is there and gdd is not: as bad as no plugin, and as plain to see.
 fn other_plugins_only(release: Release) {
     let Some(mut site) = BothSides::new(release) else { return };

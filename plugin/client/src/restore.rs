@@ -8,7 +8,7 @@
 //! - What is handed out of a range follows byte for byte, and is of chunks whose BLAKE3 was right.
 //! - A range that failed leaves nothing behind: what still comes of it is passed over.
 //! - What goes wrong with bytes that were asked for ahead of time is no range's failure: they are asked for again
-//!   when a range needs them, and what goes wrong then is that range's.
+//!   when a range needs them, and what goes wrong then is that range's. Nor is what goes wrong between two ranges.
 //! - At most [`WINDOWS`] requests are under way, whatever was asked ahead.
 
 use std::collections::VecDeque;
@@ -262,7 +262,21 @@ impl<L: Line> Fetching<'_, L> {
         if self.failed {
             return Err(ClientError::Over);
         }
-        self.next(buffer).inspect_err(|_| self.failed = true)
+        let read = match self.next(buffer) {
+            // Of a file before, which nobody wants: a range is not read from its side.
+            Err(error) if error.is_of_one_request() && self.restore.at < self.start => {
+                self.begin_anew(buffer)
+            }
+            other => other,
+        };
+        read.inspect_err(|_| self.failed = true)
+    }
+
+    fn begin_anew(&mut self, buffer: &mut [u8]) -> Result<usize, ClientError> {
+        self.restore.give_up(0);
+        (self.restore.at, self.restore.asked) = (self.start, self.start);
+        self.ask()?;
+        self.next(buffer)
     }
 
     fn next(&mut self, buffer: &mut [u8]) -> Result<usize, ClientError> {

@@ -130,6 +130,22 @@ fn what_goes_wrong_ahead_is_no_fault_of_the_file_before() {
 }
 
 #[test]
+fn what_is_lost_between_two_files_is_no_fault_of_the_second() {
+    let daemon = Daemon::default();
+    let files: Vec<_> = (0..60).map(|seed| noise(seed, 20_000)).collect();
+    let (places, _) = save(&daemon, &files);
+    for lost in [2, 20, 58] {
+        let mut restore = restore(&daemon.with(Fault::LostAt(places[lost].offset + 10_000)));
+        for (index, (file, place)) in
+            files.iter().zip(&places).enumerate().filter(|(index, _)| *index != lost)
+        {
+            assert!(load(&mut restore, place).unwrap() == *file, "{index}, {lost} is lost");
+        }
+        assert!(load(&mut restore, &places[lost]).unwrap_err().is_of_one_request());
+    }
+}
+
+#[test]
 fn a_piece_that_nobody_asked_for_ends_the_restore() {
     let (daemon, files) = (Daemon::default(), files(8));
     let (places, _) = save(&daemon, &files);

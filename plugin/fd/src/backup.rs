@@ -11,11 +11,12 @@
 use std::ffi::OsStr;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
+use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-use rustix::fs::{Advice, fadvise};
+use rustix::fs::{Advice, OFlags, fadvise, fcntl_getfl, fcntl_setfl};
 
 use crate::breaker::Breaker;
 use crate::job::{Answer, Context, Job, Severity};
@@ -163,14 +164,36 @@ pub fn open(context: &Context, job: &mut Job, path: &[u8]) -> Result<(), i32> {
 
 /// Without a new access time where the owner allows it, and without waiting for a fifo that took the file's place.
 fn open_quietly(path: &Path) -> io::Result<File> {
-    let flags = libc::O_CLOEXEC | libc::O_NONBLOCK | libc::O_NOCTTY;
-    let open = |flags| OpenOptions::new().read(true).custom_flags(flags).open(path);
-    let file = match open(flags | libc::O_NOATIME) {
-        Err(error) if error.raw_os_error() == Some(libc::EPERM) => open(flags)?,
+    let flags = libc::O_CLOEXEC | libc::O_NOCTTY;
+    let file = match open_unnoticed(path, flags | libc::O_NONBLOCK) {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => open_leased(path, flags)?,
         other => other?,
     };
     // Something else has its name now: the file that Bacula looked at is gone.
-    if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::from_raw_os_error(libc::ENOENT)) }
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::from_raw_os_error(libc::ENOENT));
+    }
+    // Some file systems go by it when a file is read, too.
+    fcntl_setfl(&file, fcntl_getfl(&file)? - OFlags::NONBLOCK)?;
+    Ok(file)
+}
+
+fn open_unnoticed(path: &Path, flags: i32) -> io::Result<File> {
+    let open = |flags| OpenOptions::new().read(true).custom_flags(flags).open(path);
+    match open(flags | libc::O_NOATIME) {
+        Err(error) if error.raw_os_error() == Some(libc::EPERM) => open(flags),
+        other => other,
+    }
+}
+
+/// Somebody has a lease of the file, as Samba takes one for its clients: who waits for the file makes him give it up
+/// (fcntl(2); after 45 s the kernel takes it away). The name is resolved once, so that no fifo is waited for.
+fn open_leased(path: &Path, flags: i32) -> io::Result<File> {
+    let there = OpenOptions::new().read(true).custom_flags(libc::O_PATH | libc::O_CLOEXEC).open(path)?;
+    if !there.metadata()?.is_file() {
+        return Err(io::Error::from_raw_os_error(libc::ENOENT));
+    }
+    open_unnoticed(Path::new(&format!("/proc/self/fd/{}", there.as_raw_fd())), flags)
 }
 
 fn unexpected(context: &Context, what: &str) -> i32 {

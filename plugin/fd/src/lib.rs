@@ -12,8 +12,8 @@
 //! - Nothing unwinds into Bacula. A panic is first a fatal message, then an error.
 //! - After the first fatal message a job takes and gives nothing more (`dead`).
 //!
-//! Layers, each knowing only those before: `reference`, `error`, `store`, `config`, `lock`, `breaker`, `job`, `backup`
-//! and `restore`, `abi`.
+//! Layers, each knowing only those before: `reference`, `error`, `store`, `config`, `lock`, `breaker`, `written`,
+//! `job`, `backup` and `restore`, `abi`.
 
 pub mod abi;
 pub mod backup;
@@ -24,5 +24,6 @@ pub mod job;
 pub mod lock;
 pub mod restore;
 pub mod store;
+pub mod written;
 
 pub use gdd_client::reference;

@@ -4,6 +4,7 @@
 //! - Nothing appears under the file's name before its length and BLAKE3 are right. What was there before stays until
 //!   then.
 //! - A job in which one file failed ends in error, also when all others came back: a fatal message at its end.
+//! - So does one whose files may not have reached their disk ([`crate::written`]).
 
 use std::cell::Cell;
 use std::ffi::{OsStr, OsString};
@@ -19,6 +20,7 @@ use crate::error::StoreError;
 use crate::job::{Answer, Context, Job, Severity};
 use crate::reference::{Reference, SIZE};
 use crate::store::{Purpose, Session};
+use crate::written::Disks;
 
 /// Bytes of one fetch.
 const BLOCK: usize = 1 << 20;
@@ -65,6 +67,7 @@ pub struct Restore {
     begun: bool,
     failed: u64,
     block: Vec<u8>,
+    disks: Disks,
 }
 
 /// The file that is being restored.
@@ -176,12 +179,13 @@ pub fn finish(context: &Context, job: &mut Job) -> Answer {
         return Answer::Failed;
     }
     let Job { session, restore, .. } = job;
-    let Some(current) = &mut restore.current else { return Answer::Core };
+    let Restore { current, block, disks, .. } = restore;
+    let Some(current) = current else { return Answer::Core };
     let Some(session) = session else {
         return context.fatal("[GDD-FD-0006] a file was restored without a session; report this as a bug");
     };
-    restore.block.resize(BLOCK, 0);
-    match fetch(context, session.as_mut(), current, &mut restore.block) {
+    block.resize(BLOCK, 0);
+    match fetch(context, session.as_mut(), current, block, disks) {
         Ok(length) => {
             current.length = Some(length);
             Answer::Core
@@ -214,6 +218,7 @@ fn fetch(
     session: &mut dyn Session,
     current: &Current,
     block: &mut [u8],
+    disks: &mut Disks,
 ) -> Result<u64, Trouble> {
     let wrong = |what: String| Trouble::File { path: current.path.display().to_string(), what };
     if current.stream.is_empty() {
@@ -224,7 +229,9 @@ fn fetch(
     if reference.store != store {
         return Err(wrong(format!("expected store {:02x?}, connected to {store:02x?}", reference.store)));
     }
-    let partial = Partial::new(&current.path).map_err(|error| wrong(format!("cannot be made: {error}")))?;
+    let partial = Partial::new(&current.path)
+        .and_then(|partial| disks.note(&partial.file).map(|()| partial))
+        .map_err(|error| wrong(format!("cannot be made: {error}")))?;
     let mut fetch = session.fetch(&reference)?;
     let (mut length, mut hasher) = (0_u64, blake3::Hasher::new());
     loop {
@@ -252,7 +259,7 @@ fn fetch(
         let expected = blake3::Hash::from_bytes(reference.digest);
         return Err(wrong(format!("expected BLAKE3 {expected}, found {found}")));
     }
-    partial.place(length).map_err(|error| wrong(format!("cannot be put in its place: {error}")))?;
+    partial.place(length, disks).map_err(|error| wrong(format!("cannot be put in its place: {error}")))?;
     Ok(length)
 }
 
@@ -296,8 +303,9 @@ impl<'a> Partial<'a> {
         }
     }
 
-    fn place(self, length: u64) -> io::Result<()> {
+    fn place(self, length: u64, disks: &Disks) -> io::Result<()> {
         self.file.set_len(length)?; // A hole at the end is not written.
+        disks.written(&self.file)?;
         fs::rename(&self.path, self.target)
     }
 }
@@ -335,6 +343,13 @@ pub fn leave(context: &Context) {
 pub fn end(context: &Context, job: &mut Job) -> Answer {
     leave(context);
     job.session = None;
+    if let Err(error) = job.restore.disks.settle() {
+        let text = format!(
+            "[GDD-FD-0304] what was restored has not all reached its disk: {error}; see that the disk is good and has \
+             room, also below it, and restore again"
+        );
+        return context.fatal(&text);
+    }
     if job.restore.failed > 0 {
         let text = format!(
             "[GDD-FD-0302] {} files did not come back, see the messages above; correct the cause and restore them",

@@ -3,9 +3,10 @@
 #![allow(clippy::unwrap_used)]
 
 use std::fs::{self, OpenOptions};
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 
@@ -15,6 +16,10 @@ use gdd_fd::error::{Kind, StoreError};
 use gdd_fd::job::{Answer, Context, Severity, Voice};
 use gdd_fd::reference::{Place, Reference, SIZE, StoreId};
 use gdd_fd::store::{About, Costs, Fetch, Put, Receipt, Session, Store, Totals};
+
+/// Takes a write lease of a file, says so, and dies of the signal by which the kernel wants it back.
+const LEASE: &str = "import fcntl, sys, time\nfile = open(sys.argv[1], 'r+b')\n\
+                     fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_WRLCK)\nprint('taken', flush=True)\ntime.sleep(60)\n";
 
 type Said = Arc<Mutex<Vec<(Severity, String)>>>;
 
@@ -200,6 +205,26 @@ fn a_file_that_was_emptied_or_cannot_be_read_leaves_no_reference() {
         rig.assert_said(Severity::Info, "gdd: 0 files");
         assert!(!rig.has_said(Severity::Fatal));
     }
+}
+
+/// As when a Samba client has the file open.
+#[test]
+fn a_file_that_somebody_has_a_lease_of_is_waited_for() {
+    let (_folder, path) = file(&[1; 1000]);
+    let mut command = Command::new("python3");
+    let Ok(mut holder) = command.args(["-c", LEASE]).arg(&path).stdout(Stdio::piped()).spawn() else {
+        return println!("skipped: there is no python3 to take a lease with");
+    };
+    let mut taken = String::new();
+    BufReader::new(holder.stdout.take().unwrap()).read_line(&mut taken).unwrap();
+    if taken != "taken\n" {
+        return println!("skipped: this file system or user takes no lease");
+    }
+    let rig = Rig::new(Counting::default());
+    assert_eq!(rig.entry(&path, 1000, "gdd:"), Answer::Done);
+    rig.open(&path).unwrap();
+    assert_eq!(Reference::decode(&rig.read().unwrap()).unwrap().length, 1000);
+    holder.wait().unwrap();
 }
 
 #[test]

@@ -425,7 +425,10 @@ fn index_end(index: Option<&Index>) -> u64 {
 fn is_patched(index: &Index, stream: StreamId, mut from: u64, to: u64) -> bool {
     while from < to {
         match patch_at(index, stream, from) {
-            Some((_, left)) => from += left,
+            Some((_, left)) => match from.checked_add(left) {
+                Some(next) => from = next,
+                None => return false,
+            },
             None => return false,
         }
     }

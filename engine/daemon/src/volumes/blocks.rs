@@ -37,33 +37,37 @@ pub struct Record<'a> {
 /// Of a record that goes on in the next block: what was there, and how many bytes are to come.
 type Begun = (Vec<u8>, usize);
 
-/// Show `seen` the short records of the volume in `path`, up to the first bytes that are no block.
+/// Show `seen` the short records of the volume in `path`, up to the first bytes that are no block; whether there are
+/// none.
 ///
 /// # Errors
 /// The file cannot be read.
-pub fn records(path: &Path, seen: &mut dyn FnMut(&Record<'_>)) -> io::Result<()> {
+pub fn records(path: &Path, seen: &mut dyn FnMut(&Record<'_>)) -> io::Result<bool> {
     let mut file = BufReader::with_capacity(1 << 20, File::open(path)?);
     let mut begun = HashMap::<[u8; 8], Begun>::new();
-    let mut head = [0; 24];
+    let (mut head, mut shown) = ([0; 24], 0);
     loop {
         match file.read_exact(&mut head) {
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                return Ok(file.get_ref().metadata()?.len() == shown);
+            }
             other => other?,
         }
         let header_size = match &head[12..16] {
             b"BB02" => 24,
             b"BB03" => 32,
-            _ => return Ok(()),
+            _ => return Ok(false),
         };
         let len = number(&head, 4) as usize;
         if !(header_size..=BLOCK_SIZE_MAX).contains(&len) {
-            return Ok(());
+            return Ok(false);
         }
         let mut body = vec![0; len - head.len()];
         match file.read_exact(&mut body) {
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(false),
             other => other?,
         }
+        shown += len as u64;
         let mut session = [0; 8];
         session.copy_from_slice(&head[16..24]);
         block(&body[header_size - head.len()..], session, &mut begun, seen);
@@ -131,14 +135,19 @@ mod tests {
         put(1, &[(1, -2, 4, b"nner"), (2, 1, 3, b"two")]);
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("V");
-        std::fs::write(&path, file).unwrap();
+        std::fs::write(&path, &file).unwrap();
         let mut found = Vec::new();
-        records(&path, &mut |record| {
+        let whole = records(&path, &mut |record| {
             found.push((record.session[3], record.file_index, record.kind, record.data.to_vec()));
-        })
-        .unwrap();
+        });
+        assert!(whole.unwrap());
         let expected: [(u8, i32, i32, &[u8]); 4] =
             [(1, 1, 1, b"one"), (2, 1, 1, b"other"), (1, 1, 2, b"beginner"), (1, 2, 1, b"two")];
         assert_eq!(found, expected.map(|(session, index, kind, data)| (session, index, kind, data.to_vec())));
+        for broken in [&file[..file.len() - 1], &[&file[..], b"x"].concat(), &[&file[..], &[0; 100]].concat()]
+        {
+            std::fs::write(&path, broken).unwrap();
+            assert!(!records(&path, &mut |_| ()).unwrap(), "{} bytes", broken.len());
+        }
     }
 }

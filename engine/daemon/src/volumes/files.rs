@@ -16,6 +16,9 @@ use crate::failure::{Failure, Result};
 const ATTRIBUTES: [i32; 2] = [1, 5];
 /// Which bits of a record's stream say what it is.
 const KIND_MASK: i32 = 0x7ff;
+/// Bytes of the address that stands before data of a sparse file.
+const ADDRESS_SIZE: usize = 8;
+const SPARSE_SIZE: usize = ADDRESS_SIZE + reference::SIZE;
 /// Files that are listed of a stream.
 const FILES_MAX: usize = 1000;
 
@@ -101,7 +104,11 @@ pub fn find(folders: &[PathBuf], wanted: &mut [Wanted]) -> Result<Vec<String>> {
             }
         }
         for path in files(folder)?.iter().filter(|path| !jobs.is_empty() && !ours.contains(path.as_path())) {
-            in_plain(path, &jobs, wanted).map_err(Failure::file("read", path))?;
+            let whole = in_plain(path, &jobs, wanted).map_err(Failure::file("read", path))?;
+            if !whole {
+                let name = path.file_name().unwrap_or_default().to_string_lossy();
+                unread.push(format!("{name} is damaged or no volume; what lies behind that is not told"));
+            }
         }
     }
     Ok(unread)
@@ -136,17 +143,20 @@ fn in_ours(volume: &Volume, numbers: &HashMap<u64, usize>, wanted: &mut [Wanted]
     })
 }
 
-fn in_plain(path: &Path, jobs: &HashMap<[u8; 16], usize>, wanted: &mut [Wanted]) -> std::io::Result<()> {
+fn in_plain(path: &Path, jobs: &HashMap<[u8; 16], usize>, wanted: &mut [Wanted]) -> std::io::Result<bool> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let mut latest = HashMap::<[u8; 8], Latest>::new();
     blocks::records(path, &mut |record| {
         if ATTRIBUTES.contains(&(record.kind & KIND_MASK)) {
             latest.entry(record.session).or_default().begin(record.file_index, record.data);
         }
-        if record.data.len() != reference::SIZE {
-            return;
-        }
-        let Ok(Reference { place, length, .. }) = Reference::decode(record.data) else { return };
+        // With `sparse=` eight bytes of address stand before it.
+        let data = match record.data.len() {
+            reference::SIZE => record.data,
+            SPARSE_SIZE => &record.data[ADDRESS_SIZE..],
+            _ => return,
+        };
+        let Ok(Reference { place, length, .. }) = Reference::decode(data) else { return };
         let Some(index) = jobs.get(&place.stream) else { return };
         if wanted[*index].hits(place.offset, length) {
             let latest = latest.entry(record.session).or_default();

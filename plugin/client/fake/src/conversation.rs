@@ -288,6 +288,12 @@ impl<'a, T: Transport> Conversation<'a, T> {
                     Fault::WrongPiece(from) if index >= from => bytes[0] ^= 1,
                     _ => {}
                 }
+                if matches!(self.daemon.fault, Fault::LostAt(at) if (start..end).contains(&at)) {
+                    let (id, text, remedy) = ("GDD-TEST-4", "a chunk is lost", "look for another copy");
+                    let number = Some(number);
+                    self.say(&FromDaemon::Trouble(Trouble { number, id, text, remedy, fatal: false }));
+                    return;
+                }
                 let number = number + u64::from(self.daemon.fault == Fault::StrayPiece) * 1000;
                 if self.daemon.fault != Fault::MissingPiece(index) {
                     self.say(&FromDaemon::Piece { number, offset: start, hash, bytes: &bytes });

@@ -37,6 +37,8 @@ pub enum Fault {
     WrongPiece(usize),
     /// This piece is left out.
     MissingPiece(usize),
+    /// The chunk with this byte of a stream is lost.
+    LostAt(u64),
     /// A piece comes for a request that was not made.
     StrayPiece,
     /// This message is answered with a fatal trouble.

@@ -3,8 +3,8 @@
 //! # Invariants
 //! - What was not asked about is never an orphan: streams of volumes without `--volumes`, streams of jobs without a
 //!   rule for them, streams that were stored by hand.
-//! - That a volume is gone is said only of streams whose volume cannot be one that the catalog has and no folder: a
-//!   catalog knows names, and streams have ids.
+//! - That a volume is gone, or not in the catalog, is said only of streams whose volume cannot be one that the catalog
+//!   has and no folder: a catalog knows names, and streams have ids.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -21,6 +21,9 @@ const DAY: u64 = 86_400;
 
 /// Why a stream is an orphan whose volume is in no folder.
 pub const GONE: &str = "its volume is gone";
+
+/// Why a stream is one whose volume is there.
+pub const UNKNOWN: &str = "the catalog does not know its volume";
 
 /// A stream as `gdd ls` lists it.
 #[derive(Debug)]
@@ -108,7 +111,8 @@ impl<'a> Judge<'a> {
             None // Stored by hand.
         };
         let why = why.filter(|_| age > self.arguments.keep_newer);
-        if why == Some(GONE) && !self.absent.is_empty() {
+        // The file of a volume that is in no folder may have a copy here, under another name.
+        if matches!(why, Some(GONE | UNKNOWN)) && !self.absent.is_empty() {
             self.undecided += 1;
             return None;
         }
@@ -121,7 +125,7 @@ impl<'a> Judge<'a> {
         }
         match self.volumes.get(volume) {
             None => Some(GONE),
-            Some(false) => Some("the catalog does not know its volume"),
+            Some(false) => Some(UNKNOWN),
             Some(true) => None,
         }
     }
@@ -215,10 +219,10 @@ mod tests {
         let words = "gdd reconcile --volumes /x --catalog list";
         let whole = list("V|Daily-1\nV|Daily-9\n");
         assert_eq!(judged(words, Some(&whole)), (vec!["2".into(), "4".into(), "5".into()], (vec![], 0)));
-        // 2 may be of Third-1, which would be in a device that was not named; 3 is young.
+        // 2 and 7 may be of Third-1, which would be in a device that was not named; 3 is young.
         let third = list("V|Daily-1\nV|Third-1\n");
-        let undecided = (vec!["Third-1".to_owned()], 1);
-        assert_eq!(judged(words, Some(&third)), (vec!["7".into(), "4".into(), "5".into()], undecided));
+        let undecided = (vec!["Third-1".to_owned()], 2);
+        assert_eq!(judged(words, Some(&third)), (vec!["4".into(), "5".into()], undecided));
         // Two directors have a Daily-1 each, and one is found.
         let both = list("V|Daily-1\nV|Daily-9\nV|Daily-1\n");
         let undecided = (vec!["Daily-1".to_owned()], 1);
