@@ -8,6 +8,7 @@ use std::collections::{HashMap, HashSet};
 
 use gdd_uring::io::{Io, Open};
 
+use crate::container::records::record_end;
 use crate::core::Core;
 use crate::error::{Error, Result};
 use crate::format::recipe::Owner;
@@ -92,8 +93,8 @@ pub struct Blame {
 struct Lacking {
     all: HashSet<ChunkHash>,
     places: HashMap<ChunkHash, (ContainerId, u32)>,
-    /// Whether a container is there, of those that were asked about.
-    there: HashMap<ContainerId, bool>,
+    /// How long the files of containers are, of those that were asked about.
+    lengths: HashMap<ContainerId, u64>,
     /// Scratch of [`Lacking::ask`].
     found: Vec<Option<ChunkEntry>>,
 }
@@ -108,10 +109,10 @@ impl Lacking {
             let rows = part.iter().zip(&found);
             places.extend(rows.filter_map(|(hash, row)| row.map(|row| (*hash, (row.container, row.offset)))));
         }
-        Ok(Self { all, places, there: HashMap::new(), found })
+        Ok(Self { all, places, lengths: HashMap::new(), found })
     }
 
-    /// Find out which chunks of `entries` have no place, or one in a container that is not there.
+    /// Find out which chunks of `entries` have no place, or one where there is no file, or behind its end.
     fn ask(&mut self, core: &Core, io: &mut dyn Io, entries: &[RecipeEntry]) -> Result<()> {
         let hashes: Vec<ChunkHash> = entries.iter().map(|entry| entry.hash).collect();
         for part in hashes.chunks(LOOKUP_SIZE) {
@@ -119,8 +120,10 @@ impl Lacking {
             core.index.locate(part, &mut found)?;
             for (hash, row) in part.iter().zip(&found) {
                 let is_there = match row {
-                    Some(row) => row.status == Status::Live && self.is_there(core, io, row.container)?,
-                    None => false,
+                    Some(row) if row.status == Status::Live => {
+                        self.has(core, io, row.container, record_end(&row.directory_entry(*hash)))?
+                    }
+                    _ => false,
                 };
                 if !is_there && self.all.insert(*hash) {
                     self.places.extend(row.map(|row| (*hash, (row.container, row.offset))));
@@ -131,31 +134,30 @@ impl Lacking {
         Ok(())
     }
 
-    /// Whether a container has a row, and a file that is long enough for it.
-    fn is_there(&mut self, core: &Core, io: &mut dyn Io, id: ContainerId) -> Result<bool> {
-        if let Some(is_there) = self.there.get(&id) {
-            return Ok(*is_there);
+    /// Whether a container has a row, and a file with at least `end` bytes. One that is being filled grows.
+    fn has(&mut self, core: &Core, io: &mut dyn Io, id: ContainerId, end: u64) -> Result<bool> {
+        if self.lengths.get(&id).is_some_and(|length| *length >= end) {
+            return Ok(true);
         }
-        let is_there = match core.index.container(id)? {
-            Some(row) if !core.damaged.contains(&id) => is_long_enough(core, io, id, row.durable_len)?,
-            _ => false,
+        let length = match core.index.container(id)? {
+            Some(_) => length_of(core, io, id)?,
+            None => 0,
         };
-        self.there.insert(id, is_there);
-        Ok(is_there)
+        self.lengths.insert(id, length);
+        Ok(length >= end)
     }
 }
 
-fn is_long_enough(core: &Core, io: &mut dyn Io, id: ContainerId, len: u64) -> Result<bool> {
+fn length_of(core: &Core, io: &mut dyn Io, id: ContainerId) -> Result<u64> {
     let path = core.paths.container(id);
-    let size = io.open(&path, Open::Read).map_err(Error::io("open", &path)).and_then(|file| {
-        let size = io.size(file).map_err(Error::io("read the length of", &path));
+    let length = io.open(&path, Open::Read).map_err(Error::io("open", &path)).and_then(|file| {
+        let length = io.size(file).map_err(Error::io("read the length of", &path));
         io.close(file);
-        size
+        length
     });
-    match size {
-        Ok(size) => Ok(size >= len),
-        Err(error) if error.is_loss() => Ok(false),
-        Err(error) => Err(error),
+    match length {
+        Err(error) if error.is_loss() => Ok(0),
+        other => other,
     }
 }
 
