@@ -67,6 +67,43 @@ impl SmallDisk {
     }
 }
 
+/// An overlayfs whose upper layer is a folder of another disk, unmounted on drop.
+#[derive(Debug)]
+pub struct Overlay {
+    root: PathBuf,
+}
+
+impl Overlay {
+    /// Over the folder `below`.
+    ///
+    /// # Errors
+    /// Why this machine does not allow it.
+    pub fn over(below: &Path) -> Result<Self, String> {
+        let [lower, upper, work, root] = ["lower", "upper", "work", "merged"].map(|name| below.join(name));
+        for folder in [&lower, &upper, &work, &root] {
+            fs::create_dir(folder).map_err(|error| error.to_string())?;
+        }
+        let layers =
+            format!("lowerdir={},upperdir={},workdir={}", lower.display(), upper.display(), work.display());
+        run(Command::new("mount").args(["-t", "overlay", "overlay", "-o", &layers]).arg(&root))?;
+        Ok(Self { root })
+    }
+
+    /// Where it is mounted.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+}
+
+impl Drop for Overlay {
+    fn drop(&mut self) {
+        if let Err(why) = run(Command::new("umount").arg("--lazy").arg(&self.root)) {
+            eprintln!("{why}");
+        }
+    }
+}
+
 impl Drop for SmallDisk {
     fn drop(&mut self) {
         // Lazily, because a test that fails may leave a process behind that still looks at it.

@@ -22,6 +22,7 @@ const UNSAFE_FILES: &[&str] = &[
     "engine/kernels/src/copy.rs",
     "engine/kernels/src/hash/lanes_avx512.rs",
     "engine/kernels/src/scan_avx512.rs",
+    "plugin/abi/src/close.rs",
     "plugin/abi/src/host.rs",
     "plugin/abi/src/message_types.rs",
     "plugin/abi/src/probe.rs",

@@ -11,6 +11,7 @@
 //! - What is handed out for the daemon's use (a table, an object) is never freed by us.
 //! - No panic crosses the boundary: entry points run inside [`guard::guarded`].
 
+pub mod close;
 pub mod error;
 pub mod guard;
 pub mod host;

@@ -345,8 +345,8 @@ pub fn end(context: &Context, job: &mut Job) -> Answer {
     job.session = None;
     if let Err(error) = job.restore.disks.settle() {
         let text = format!(
-            "[GDD-FD-0304] what was restored has not all reached its disk: {error}; see that the disk is good and has \
-             room, also below it, and restore again"
+            "[GDD-FD-0304] a disk that was restored to has lost data, of this job, or of others since the last sync: \
+             {error}; see that it is good and has room, also below it, and restore again"
         );
         return context.fatal(&text);
     }
