@@ -1,7 +1,4 @@
-#![expect(
-    unsafe_code,
-    reason = "closes a file and hears what the system says of it, which std does not tell"
-)]
+#![expect(unsafe_code, reason = "std does not tell what closing a file has said")]
 //! Closing a file, with an answer: some file systems write only then, and say only then that they could not.
 
 use std::fs::File;

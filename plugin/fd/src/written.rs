@@ -15,8 +15,8 @@ use gdd_plugin_abi::close::close;
 use rustix::fs::{StatVfsMountFlags, fstatfs, fstatvfs, syncfs};
 
 /// File systems whose data a sync of the whole brings to a disk of this machine, or says that it could not: ext2 to 4,
-/// XFS, Btrfs, F2FS, ZFS, tmpfs. Not overlayfs, which does not pass on what the one below it has met. The numbers are of
-/// Linux's include/uapi/linux/magic.h and of statfs(2).
+/// XFS, Btrfs, F2FS, ZFS, tmpfs. Not overlayfs, which does not pass on what the one below it has met. The numbers are
+/// of Linux's include/uapi/linux/magic.h and of statfs(2).
 const LOCAL: [u64; 6] = [0xef53, 0x5846_5342, 0x9123_683e, 0xf2f5_2010, 0x2fc1_2fc1, 0x0102_1994];
 
 /// Where a job has put files.
