@@ -13,8 +13,8 @@ impl Put {
         self.note_chunks()
     }
 
-    /// Whether it holds back what it has cut, to look at more of the stream at once, and nothing else of it is under
-    /// way: then nothing more becomes durable before more comes, or [`Put::flush`].
+    /// Whether it holds back what it has cut, to look at more of the stream at once, and all that it has let go is
+    /// durable: then nothing more need become durable before more comes, or [`Put::flush`].
     ///
     /// # Errors
     /// The store failed; the stream is lost.
